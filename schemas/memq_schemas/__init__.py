@@ -1,0 +1,70 @@
+"""The contract between producers and workers: bodies, replies, codes, routing keys, headers and topology. No I/O."""
+
+from memq_schemas.codes import CODES, CodeMeaning, ErrorCode
+from memq_schemas.collections import (
+    CollectionDeleted,
+    CollectionDescription,
+    CollectionNames,
+    CreateCollection,
+    Created,
+    Distance,
+    Empty,
+    VectorParams,
+)
+from memq_schemas.filters import Filter
+from memq_schemas.ids import PointId, point_id
+from memq_schemas.points import (
+    Delete,
+    Deleted,
+    PayloadSet,
+    Point,
+    SetPayload,
+    Upsert,
+    Upserted,
+)
+from memq_schemas.queries import Count, Counted, Get, Query, Record, ScoredPoint
+from memq_schemas.replies import ErrorDetail, ErrorReply, ResultReply, error_reply
+from memq_schemas.routing import Operation, check_collection, parse_routing_key, routing_key
+from memq_schemas.topology import Names, Topology, definitions, topology
+
+__all__ = [
+    "CODES",
+    "CodeMeaning",
+    "CollectionDeleted",
+    "CollectionDescription",
+    "CollectionNames",
+    "Count",
+    "Counted",
+    "CreateCollection",
+    "Created",
+    "Delete",
+    "Deleted",
+    "Distance",
+    "Empty",
+    "ErrorCode",
+    "ErrorDetail",
+    "ErrorReply",
+    "Filter",
+    "Get",
+    "Names",
+    "Operation",
+    "PayloadSet",
+    "Point",
+    "PointId",
+    "Query",
+    "Record",
+    "ResultReply",
+    "ScoredPoint",
+    "SetPayload",
+    "Topology",
+    "Upsert",
+    "Upserted",
+    "VectorParams",
+    "check_collection",
+    "definitions",
+    "error_reply",
+    "parse_routing_key",
+    "point_id",
+    "routing_key",
+    "topology",
+]

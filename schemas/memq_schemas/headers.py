@@ -1,0 +1,30 @@
+"""Names on the envelope: AMQP headers that are ours, content types, and the values we put into properties."""
+
+RETRY_COUNT = "x-retry-count"  # attempts already spent; absent on a first publish
+DEADLINE = "x-deadline"  # epoch milliseconds after which nobody waits for the answer
+
+ERROR_CODE = "x-error-code"
+ERROR_STAGE = "x-error-stage"
+EXCEPTION_CLASS = "x-exception-class"
+EXCEPTION_MESSAGE = "x-exception-message"
+FIRST_FAILED_AT = "x-first-failed-at"  # RFC 3339, UTC
+LAST_FAILED_AT = "x-last-failed-at"
+ORIGINAL_QUEUE = "x-original-queue"
+WORKER = "x-worker"
+
+TRACEPARENT = "traceparent"  # W3C Trace Context, carried from request to reply
+
+# Headers the broker writes as a message travels. A copy that we publish must not carry them on: from RabbitMQ 4.0 the
+# delivery count is kept, and 4.3 enforces it.
+BROKER_PREFIXES = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count")
+
+JSON = "application/json"
+ARROW_STREAM = "application/vnd.apache.arrow.stream"
+
+PERSISTENT = 2
+TRANSIENT = 1
+
+# RabbitMQ 4.3's quorum queues serve strictly by priority and read an absent one as 4, so every publish says it.
+PRIORITY = 4
+
+APP_ID = "memq"

@@ -1,0 +1,136 @@
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from memq_schemas.routing import REQUESTS, WRITES
+
+DEFAULT_PREFIX = "memq"
+RETRY_SECONDS = (1, 5, 30, 120, 600)
+
+# Explicit and high: unset means unlimited on RabbitMQ 3.10 but 20 on 4.x, and -1 means none at all on 3.10.
+WRITE_DELIVERY_LIMIT = 1000
+SUSPECT_DELIVERY_LIMIT = 3
+
+REQUEST_TTL_MS = 30_000
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    name: str
+    kind: Literal["topic", "fanout"]
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """Durable, never exclusive, never auto-deleted."""
+
+    name: str
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    exchange: str
+    queue: str
+    routing_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Every name of the topology, from one prefix."""
+
+    prefix: str = DEFAULT_PREFIX
+    commands: str = field(init=False)
+    write: str = field(init=False)
+    query: str = field(init=False)
+    suspect: str = field(init=False)
+    dead: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        for name in ("commands", "write", "query", "suspect", "dead"):
+            object.__setattr__(self, name, f"{self.prefix}.{name}")
+
+    def retry(self, seconds: int) -> str:
+        return f"{self.prefix}.retry.{seconds}"
+
+    def reply(self, token: str) -> str:
+        return f"{self.prefix}.reply.{token}"
+
+    def is_own(self, queue: str) -> bool:
+        """True for the queues that memq itself consumes: a reply addressed to one would be taken for a command."""
+        return queue.startswith(f"{self.prefix}.") and not queue.startswith(f"{self.prefix}.reply.")
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    names: Names
+    exchanges: tuple[Exchange, ...]
+    queues: tuple[Queue, ...]
+    bindings: tuple[Binding, ...]
+
+
+def _quorum(dead_letter_exchange: str | None = None, **arguments: Any) -> dict[str, Any]:
+    result: dict[str, Any] = {"x-queue-type": "quorum"}
+    if dead_letter_exchange is not None:
+        # at-least-once needs reject-publish; without the pair a dead letter is lost when its target is not there.
+        result |= {
+            "x-dead-letter-exchange": dead_letter_exchange,
+            "x-dead-letter-strategy": "at-least-once",
+            "x-overflow": "reject-publish",
+        }
+    return result | {key.replace("_", "-"): value for key, value in arguments.items()}
+
+
+def topology(prefix: str = DEFAULT_PREFIX, request_queue: Literal["classic", "quorum"] = "classic") -> Topology:
+    """Exchanges, queues and bindings, all durable.
+
+    Retries and dead letters travel through fanout exchanges and return through a dead-letter exchange without a key
+    override, so that a message keeps its routing key for life.
+    """
+    names = Names(prefix)
+    tiers = tuple(names.retry(seconds) for seconds in RETRY_SECONDS)
+    exchanges = (
+        Exchange(names.commands, "topic"),
+        *(Exchange(tier, "fanout") for tier in tiers),
+        Exchange(names.suspect, "fanout"),
+        Exchange(names.dead, "fanout"),
+    )
+    queues = (
+        Queue(names.write, _quorum(names.dead, x_delivery_limit=WRITE_DELIVERY_LIMIT)),
+        Queue(names.query, {"x-queue-type": request_queue, "x-message-ttl": REQUEST_TTL_MS}),
+        *(
+            Queue(tier, _quorum(names.commands, x_message_ttl=seconds * 1000))
+            for tier, seconds in zip(tiers, RETRY_SECONDS, strict=True)
+        ),
+        Queue(names.suspect, _quorum(names.dead, x_delivery_limit=SUSPECT_DELIVERY_LIMIT)),
+        Queue(names.dead, _quorum()),
+    )
+    words = {op.value.split(".")[0]: names.write for op in sorted(WRITES)}
+    words |= {op.value.split(".")[0]: names.query for op in sorted(REQUESTS)}
+    bindings = (
+        *(Binding(names.commands, queue, f"{word}.#") for word, queue in words.items()),
+        *(Binding(name, name, "") for name in (*tiers, names.suspect, names.dead)),
+    )
+    return Topology(names, exchanges, queues, bindings)
+
+
+def definitions(layout: Topology, vhost: str = "/") -> dict[str, Any]:
+    """The same topology as a RabbitMQ definitions file, without users: those belong to the deployment."""
+    place = {"vhost": vhost, "durable": True, "auto_delete": False}
+    return {
+        "vhosts": [{"name": vhost}],
+        "exchanges": [
+            {"name": e.name, "type": e.kind, "internal": False, "arguments": {}, **place} for e in layout.exchanges
+        ],
+        "queues": [{"name": q.name, "arguments": q.arguments, **place} for q in layout.queues],
+        "bindings": [
+            {
+                "source": b.exchange,
+                "vhost": vhost,
+                "destination": b.queue,
+                "destination_type": "queue",
+                "routing_key": b.routing_key,
+                "arguments": {},
+            }
+            for b in layout.bindings
+        ],
+    }
