@@ -1,3 +1,4 @@
+import re
 import uuid
 from typing import Annotated, Any
 
@@ -9,15 +10,17 @@ MAX_ID = 2**64 - 1
 NAMESPACE = uuid.UUID("8f0e6a52-1c0b-5d8e-9a57-3b8f4d2c6e10")
 
 
+_HEX = "[0-9A-Fa-f]"
+UUID_PATTERN = f"^{_HEX}{{32}}$|^{_HEX}{{8}}(-{_HEX}{{4}}){{3}}-{_HEX}{{12}}$"
+# uuid.UUID alone takes more than Qdrant does: "urn:", braces, dashes anywhere, and whatever int() reads as digits.
+_UUID = re.compile(UUID_PATTERN.replace("$", r"\Z"))
+
+
 def canonical_uuid(value: str) -> str:
     """The id as Qdrant returns it: lower case, with dashes. Raises ValueError for anything that is not a UUID."""
-    # uuid.UUID also takes "{…}" and "urn:uuid:…", which Qdrant refuses.
-    if len(value) not in (32, 36):
+    if not _UUID.match(value):
         raise ValueError("id: a string id has to be a UUID; derive one from any key with memq.point_id")
-    try:
-        return str(uuid.UUID(value))
-    except ValueError:
-        raise ValueError("id: a string id has to be a UUID; derive one from any key with memq.point_id") from None
+    return str(uuid.UUID(value))
 
 
 PointId = (
@@ -25,7 +28,7 @@ PointId = (
     | Annotated[
         str,
         AfterValidator(canonical_uuid),
-        Field(description="UUID", json_schema_extra={"format": "uuid"}),
+        Field(description="UUID, with dashes or as 32 hexadecimal digits", json_schema_extra={"pattern": UUID_PATTERN}),
     ]
 )
 
