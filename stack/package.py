@@ -1,0 +1,56 @@
+"""RabbitMQ from the distribution's own packages, without the system service that comes with it."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stack.machine import say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from stack.machine import Machine
+
+COMMAND = "apt-get update && apt-get install -y --no-install-recommends rabbitmq-server"
+MINUTES = 15
+POLICY = Path("/usr/sbin/policy-rc.d")
+
+
+class PackageError(RuntimeError):
+    pass
+
+
+def install(machine: Machine, apt: Path) -> None:
+    say(f"memq: no RabbitMQ on this machine, installing it: {COMMAND}")
+    # Another apt-get may be at work on a machine that has just booted.
+    wait = "DPkg::Lock::Timeout=300"
+    with services_kept_down():
+        for args in (("update",), ("install", "-y", "--no-install-recommends", "rabbitmq-server")):
+            done = machine.run(apt, "-o", wait, *args, within=MINUTES * 60, DEBIAN_FRONTEND="noninteractive")
+            if done.returncode:
+                said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
+                raise PackageError(f"apt-get {args[0]} failed:\n{said}")
+    _keep_down_at_boot(machine)
+
+
+@contextmanager
+def services_kept_down() -> Iterator[None]:
+    """Debian's packages ask this script before they start a service; 101 is "no". An existing one is left alone."""
+    if POLICY.exists():
+        yield
+        return
+    POLICY.write_text("#!/bin/sh\nexit 101\n")
+    POLICY.chmod(0o755)
+    try:
+        yield
+    finally:
+        POLICY.unlink(missing_ok=True)
+
+
+def _keep_down_at_boot(machine: Machine) -> None:
+    systemctl = machine.which("systemctl")
+    if systemctl and Path("/run/systemd/system").is_dir():
+        for unit in ("rabbitmq-server.service", "epmd.socket", "epmd.service"):
+            machine.run(systemctl, "disable", "--now", unit, within=60)
