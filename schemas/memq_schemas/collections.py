@@ -1,9 +1,9 @@
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
-from memq_schemas.model import Model
+from memq_schemas.model import Model, given
 from memq_schemas.vectors import MAX_DIMENSIONS
 
 
@@ -25,7 +25,7 @@ def _distance(value: object) -> object:
 
 
 Size = Annotated[int, Field(ge=1, le=MAX_DIMENSIONS, description="dimensions")]
-DistanceName = Annotated[Distance, BeforeValidator(_distance)]
+DistanceName = Annotated[Distance, BeforeValidator(_distance), Field(description="read in any case: Cosine is cosine")]
 
 
 class VectorParams(Model):
@@ -35,6 +35,8 @@ class VectorParams(Model):
 
 class CreateCollection(Model):
     """Body of `collections.create.<collection>`: `size` for one unnamed vector a point, `vectors` for named ones."""
+
+    model_config = ConfigDict(json_schema_extra=given("oneOf", "size", "vectors"))
 
     size: Size | None = None
     distance: DistanceName = Distance.COSINE

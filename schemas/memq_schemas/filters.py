@@ -3,88 +3,16 @@
 Source: https://qdrant.tech/documentation/concepts/filtering/
 """
 
-from typing import Annotated
+from typing import Annotated, Any, cast
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Tag, model_validator
 
+from memq_schemas.conditions import Count, FieldCondition, Key
 from memq_schemas.ids import PointId
 from memq_schemas.model import Model
 
-Key = Annotated[str, Field(min_length=1, description="payload key; a.b reaches into objects, a[] into arrays")]
-
-
-class MatchValue(Model):
-    value: bool | int | str
-
-
-class MatchText(Model):
-    text: str
-
-
-class MatchAny(Model):
-    any: list[str] | list[int]
-
-
-class MatchExcept(Model):
-    except_: Annotated[list[str] | list[int], Field(alias="except")]
-
-
-class Range(Model):
-    """Bounds are numbers, or RFC 3339 date-times given as strings; not both in one range."""
-
-    lt: float | str | None = None
-    gt: float | str | None = None
-    gte: float | str | None = None
-    lte: float | str | None = None
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> "Range":
-        bounds = [b for b in (self.lt, self.gt, self.gte, self.lte) if b is not None]
-        if not bounds:
-            raise ValueError("a range needs at least one of lt, gt, gte, lte")
-        if len({isinstance(b, str) for b in bounds}) > 1:
-            raise ValueError("a range has numbers or date-times, not both")
-        return self
-
-
-class ValuesCount(Model):
-    lt: int | None = None
-    gt: int | None = None
-    gte: int | None = None
-    lte: int | None = None
-
-
-class GeoPoint(Model):
-    lon: Annotated[float, Field(ge=-180, le=180)]
-    lat: Annotated[float, Field(ge=-90, le=90)]
-
-
-class GeoBoundingBox(Model):
-    top_left: GeoPoint
-    bottom_right: GeoPoint
-
-
-class GeoRadius(Model):
-    center: GeoPoint
-    radius: Annotated[float, Field(gt=0, description="metres")]
-
-
-class FieldCondition(Model):
-    """One key and exactly one test of it."""
-
-    key: Key
-    match: MatchValue | MatchText | MatchAny | MatchExcept | None = None
-    range: Range | None = None
-    values_count: ValuesCount | None = None
-    geo_bounding_box: GeoBoundingBox | None = None
-    geo_radius: GeoRadius | None = None
-
-    @model_validator(mode="after")
-    def _one_test(self) -> "FieldCondition":
-        tests = (self.match, self.range, self.values_count, self.geo_bounding_box, self.geo_radius)
-        if sum(t is not None for t in tests) != 1:
-            raise ValueError("a condition has one of match, range, values_count, geo_bounding_box, geo_radius")
-        return self
+# A filter inside a filter costs two nested protobuf messages, and protobuf parsers stop at 100.
+MAX_FILTER_DEPTH = 16
 
 
 class KeyOnly(Model):
@@ -118,22 +46,102 @@ class Nested(Model):
 
 class MinShould(Model):
     conditions: list["Condition"]
-    min_count: Annotated[int, Field(ge=0)]
+    min_count: Count
 
 
 class Filter(Model):
-    must: "list[Condition] | Condition | None" = None
-    should: "list[Condition] | Condition | None" = None
-    must_not: "list[Condition] | Condition | None" = None
+    """Conditions combined; a filter without any selects every point."""
+
+    must: "Conditions | None" = None
+    should: "Conditions | None" = None
+    must_not: "Conditions | None" = None
     min_should: MinShould | None = None
+
+    @model_validator(mode="after")
+    def _not_too_deep(self) -> "Filter":
+        if _depth(self) > MAX_FILTER_DEPTH:
+            raise ValueError(f"filters nested more than {MAX_FILTER_DEPTH} levels deep")
+        return self
 
     @property
     def is_empty(self) -> bool:
-        """True when the filter would match every point of the collection."""
-        return not (self.must or self.should or self.must_not or (self.min_should and self.min_should.conditions))
+        """True when the filter would match every point of the collection, whatever the points are."""
+        must, should, must_not = (_listed(clause) for clause in (self.must, self.should, self.must_not))
+        if not all(map(_matches_all, must)) or must_not:
+            return False
+        if should and not any(map(_matches_all, should)):
+            return False
+        some = self.min_should
+        return some is None or sum(map(_matches_all, some.conditions)) >= some.min_count
 
 
-Condition = FieldCondition | IsEmpty | IsNull | HasId | HasVector | Nested | Filter
+def _condition_kind(value: object) -> str:
+    if isinstance(value, dict):
+        names = cast("dict[str, Any]", value)
+        return next((tag for name, tag in _KIND_BY_NAME.items() if name in names), "(filter)")
+    return _KIND_BY_TYPE.get(type(value), "(filter)")
+
+
+def _how_many(value: object) -> str:
+    return "(list)" if isinstance(value, list) else "(one)"
+
+
+# A plain union would report every arm's errors for a condition, and multiply them by the arms at each level of nesting.
+Condition = Annotated[
+    Annotated[FieldCondition, Tag("(field)")]
+    | Annotated[IsEmpty, Tag("(is-empty)")]
+    | Annotated[IsNull, Tag("(is-null)")]
+    | Annotated[HasId, Tag("(has-id)")]
+    | Annotated[HasVector, Tag("(has-vector)")]
+    | Annotated[Nested, Tag("(nested)")]
+    | Annotated[Filter, Tag("(filter)")],
+    Discriminator(_condition_kind),
+]
+Conditions = Annotated[
+    Annotated[list[Condition], Tag("(list)")] | Annotated[Condition, Tag("(one)")], Discriminator(_how_many)
+]
+
+_KIND_BY_NAME = {
+    "key": "(field)",
+    "is_empty": "(is-empty)",
+    "is_null": "(is-null)",
+    "has_id": "(has-id)",
+    "has_vector": "(has-vector)",
+    "nested": "(nested)",
+}
+_KIND_BY_TYPE: dict[type, str] = {
+    FieldCondition: "(field)",
+    IsEmpty: "(is-empty)",
+    IsNull: "(is-null)",
+    HasId: "(has-id)",
+    HasVector: "(has-vector)",
+    Nested: "(nested)",
+}
+
+
+def _listed(clause: Any) -> list[Any]:
+    if clause is None:
+        return []
+    return cast("list[Any]", clause) if isinstance(clause, list) else [clause]
+
+
+def _matches_all(condition: Any) -> bool:
+    return isinstance(condition, Filter) and condition.is_empty
+
+
+def _depth(condition: Any) -> int:
+    if isinstance(condition, Nested):
+        condition = condition.nested.filter
+    if not isinstance(condition, Filter):
+        return 0
+    inside = [
+        *_listed(condition.must),
+        *_listed(condition.should),
+        *_listed(condition.must_not),
+        *(condition.min_should.conditions if condition.min_should else ()),
+    ]
+    return 1 + max(map(_depth, inside), default=0)
+
 
 for _model in (NestedFilter, Nested, MinShould, Filter):
     _model.model_rebuild()

@@ -20,7 +20,11 @@ def canonical_uuid(value: str) -> str:
     """The id as Qdrant returns it: lower case, with dashes. Raises ValueError for anything that is not a UUID."""
     if not _UUID.match(value):
         raise ValueError("id: a string id has to be a UUID; derive one from any key with memq.point_id")
-    return str(uuid.UUID(value))
+    # Not str(uuid.UUID(value)): a fifth of the time, on the path of every point.
+    text = value.lower()
+    if len(text) == 36:
+        return text
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 PointId = (

@@ -1,4 +1,8 @@
+from collections.abc import Callable
+from typing import Any, Literal
+
 from pydantic import BaseModel, ConfigDict
+from pydantic.config import JsonDict
 
 
 class Model(BaseModel):
@@ -10,6 +14,15 @@ class Model(BaseModel):
         strict=True,
         allow_inf_nan=False,
         hide_input_in_errors=True,
-        populate_by_name=True,
         ser_json_inf_nan="null",
     )
+
+
+def given(which: Literal["oneOf", "anyOf"], *names: str) -> Callable[[JsonDict], None]:
+    """For `json_schema_extra`: exactly one, or at least one, of the fields is there and not null."""
+
+    def extend(schema: JsonDict) -> None:
+        arms: list[Any] = [{"required": [name], "properties": {name: {"not": {"type": "null"}}}} for name in names]
+        schema[which] = arms
+
+    return extend

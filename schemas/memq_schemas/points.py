@@ -1,10 +1,13 @@
+import re
 from typing import Annotated
 
-from pydantic import Field, JsonValue, field_validator, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, JsonValue, model_validator
+from pydantic.config import JsonDict
 
+from memq_schemas.conditions import Key
 from memq_schemas.filters import Filter
 from memq_schemas.ids import PointId
-from memq_schemas.model import Model
+from memq_schemas.model import Model, given
 from memq_schemas.vectors import Vector
 
 VERSION_KEY = "_version"
@@ -12,26 +15,46 @@ VERSION_KEY = "_version"
 # Qdrant compares ranges as IEEE doubles: above 2**53 two versions could look equal.
 MAX_VERSION = 2**53 - 1
 
-Payload = dict[str, JsonValue]
 Version = Annotated[
     int,
     Field(ge=0, le=MAX_VERSION, description="last writer wins: a stored version as high or higher is left alone"),
 ]
 
 
-def _without_reserved(payload: Payload | None) -> Payload | None:
-    if payload and VERSION_KEY in payload:
+Payload = dict[str, JsonValue]
+
+
+# A path may be quoted, or go on below the key.
+_RESERVED_PATH = re.compile(rf'"?{VERSION_KEY}"?(\.|\[|\Z)')
+
+
+def _without_reserved(payload: Payload) -> Payload:
+    if VERSION_KEY in payload:
         raise ValueError(f"the key {VERSION_KEY!r} is memq's own: give the point a version instead")
     return payload
+
+
+def _not_reserved(key: str) -> str:
+    if _RESERVED_PATH.match(key):
+        raise ValueError(f"the key {VERSION_KEY!r} is memq's own")
+    return key
+
+
+NewPayload = Annotated[
+    Payload,
+    AfterValidator(_without_reserved),
+    Field(
+        description="any JSON object: at most 16 levels deep, integers within 64 bits, signed",
+        json_schema_extra={"propertyNames": {"not": {"const": VERSION_KEY}}},
+    ),
+]
 
 
 class Point(Model):
     id: PointId
     vector: Vector
-    payload: Payload | None = None
+    payload: NewPayload | None = None
     version: Version | None = None
-
-    _reserved = field_validator("payload")(_without_reserved)
 
 
 class Upsert(Model):
@@ -46,6 +69,8 @@ class Upserted(Model):
 
 class Selection(Model):
     """Which points: ids or a filter, never both; a filter without conditions would be the whole collection."""
+
+    model_config = ConfigDict(json_schema_extra=given("oneOf", "ids", "filter"))
 
     ids: Annotated[list[PointId], Field(min_length=1)] | None = None
     filter: Filter | None = None
@@ -67,17 +92,22 @@ class Deleted(Model):
     deleted: Annotated[int | None, Field(description="ids in the message; null when a filter selected them")]
 
 
+def _change_schema(schema: JsonDict) -> None:
+    given("oneOf", "ids", "filter")(schema)
+    given("anyOf", "overwrite", "set", "unset")(schema)
+
+
 class SetPayload(Selection):
     """Body of `payload.<collection>`.
 
     `overwrite` replaces the whole payload, `set` merges keys, `unset` removes keys, in this order.
     """
 
-    overwrite: Payload | None = None
-    set: Payload | None = None
-    unset: Annotated[list[str], Field(min_length=1)] | None = None
+    model_config = ConfigDict(json_schema_extra=_change_schema)
 
-    _reserved = field_validator("overwrite", "set")(_without_reserved)
+    overwrite: NewPayload | None = None
+    set: NewPayload | None = None
+    unset: Annotated[list[Annotated[Key, AfterValidator(_not_reserved)]], Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
     def _some_change(self) -> "SetPayload":

@@ -8,6 +8,8 @@ from memq_schemas.model import Model
 from memq_schemas.points import Payload
 from memq_schemas.vectors import DenseVector
 
+MAX_OFFSET = 2**31 - 1  # the store keeps as many candidates: memory ends long before
+
 WithPayload = Annotated[bool | list[str], Field(description="all of the payload, none of it, or just these keys")]
 
 
@@ -16,7 +18,7 @@ class Query(Model):
 
     vector: DenseVector
     limit: Annotated[int, Field(ge=1, le=10_000)] = 10
-    offset: Annotated[int, Field(ge=0)] = 0
+    offset: Annotated[int, Field(ge=0, le=MAX_OFFSET)] = 0
     score_threshold: float | None = None
     filter: Filter | None = None
     with_payload: WithPayload = True

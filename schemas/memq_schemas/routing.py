@@ -4,7 +4,8 @@ from enum import StrEnum
 # A routing key has at most 255 bytes; "collections.describe." takes 21 of them.
 MAX_COLLECTION_BYTES = 200
 
-_FORBIDDEN = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|#]')
+# Lone surrogates have no UTF-8, and a routing key is UTF-8.
+_FORBIDDEN = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|#\ud800-\udfff]')
 
 
 class Operation(StrEnum):
@@ -34,7 +35,7 @@ _BY_WORD = {op.value: op for op in Operation if not op.value.startswith("collect
 def check_collection(name: str) -> str:
     """The name itself. Raises ValueError saying what a collection may be called."""
     if not name or len(name.encode("utf-8", "surrogatepass")) > MAX_COLLECTION_BYTES:
-        raise ValueError(f"a collection name has 1 to {MAX_COLLECTION_BYTES} bytes")
+        raise ValueError(f"a collection name has 1 to {MAX_COLLECTION_BYTES} bytes of UTF-8")
     if _FORBIDDEN.search(name) or name in (".", ".."):
         raise ValueError('a collection name has no control characters and none of / \\ : * ? " < > | #')
     return name

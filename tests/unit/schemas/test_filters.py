@@ -1,0 +1,157 @@
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from qdrant_client.conversions.conversion import RestToGrpc
+from qdrant_client.http import models as rest
+from qdrant_client.local.payload_filters import check_filter
+
+from memq_schemas import Filter
+from memq_schemas.conditions import MatchExcept
+from memq_schemas.filters import MAX_FILTER_DEPTH, HasId
+from tests.unit.schemas.strategies import FILTERS, JSON_VALUES, combine
+
+
+@given(FILTERS)
+def test_qdrant_takes_and_converts_every_filter_that_we_take(body: dict[str, Any]):
+    accepted = Filter.model_validate(body)
+    for form in (body, accepted.model_dump(mode="json", by_alias=True, exclude_none=True)):
+        RestToGrpc.convert_filter(rest.Filter.model_validate(form)).SerializeToString()
+
+
+@given(FILTERS)
+def test_a_filter_survives_its_own_json(body: dict[str, Any]):
+    accepted = Filter.model_validate(body)
+    assert Filter.model_validate_json(accepted.model_dump_json(by_alias=True)) == accepted
+
+
+@given(JSON_VALUES | combine(JSON_VALUES))
+def test_any_json_is_a_filter_or_a_validation_error(body: Any):
+    try:
+        accepted = Filter.model_validate(body)
+    except ValidationError:
+        return
+    RestToGrpc.convert_filter(rest.Filter.model_validate(accepted.model_dump(mode="json", by_alias=True)))
+
+
+def match(**test: object) -> dict[str, Any]:
+    return {"must": [{"key": "a", "match": test}]}
+
+
+def bounds(**test: object) -> dict[str, Any]:
+    return {"must": [{"key": "a", "range": test}]}
+
+
+REFUSED = {
+    "unknown clause": {"musst": []},
+    "condition of no kind": {"must": [{"foo": 1}]},
+    "condition that is a number": {"must": 3},
+    "condition without a test": {"must": [{"key": "a"}]},
+    "two tests": {"must": [{"key": "a", "match": {"value": 1}, "range": {"lt": 1}}]},
+    "two kinds": {"must": [{"key": "a", "match": {"value": 1}, "has_id": [1]}]},
+    "empty key": {"must": [{"key": "", "match": {"value": 1}}]},
+    "float match": match(value=1.5),
+    "null match": match(value=None),
+    "match beyond 64 bits": match(value=2**63),
+    "any of two types": match(any=[1, "a"]),
+    "any of booleans": match(any=[True]),
+    "any beyond 64 bits": match(any=[-(2**63) - 1]),
+    "python's name for except": match(except_=["a"]),
+    "empty match": match(),
+    "empty range": bounds(),
+    "null range": bounds(lt=None),
+    "mixed range": bounds(lt=1, gt="2024-01-01"),
+    "range of text": bounds(lt="tomorrow"),
+    "range of a number in text": bounds(lt="12"),
+    "range of a day that is not": bounds(lt="2024-02-30"),
+    "range of a week date": bounds(lt="2024-W01-1"),
+    "range of a boolean": bounds(lt=True),
+    "range beyond doubles": bounds(lt=10**400),
+    "count without bounds": {"must": [{"key": "a", "values_count": {}}]},
+    "negative count": {"must": [{"key": "a", "values_count": {"lt": -1}}]},
+    "count beyond 64 bits": {"must": [{"key": "a", "values_count": {"lt": 2**64}}]},
+    "latitude": {"must": [{"key": "a", "geo_radius": {"center": {"lon": 0, "lat": 91}, "radius": 1}}]},
+    "radius": {"must": [{"key": "a", "geo_radius": {"center": {"lon": 0, "lat": 0}, "radius": 0}}]},
+    "id that is none": {"must": [{"has_id": ["x"]}]},
+    "negative minimum": {"min_should": {"conditions": [], "min_count": -1}},
+}
+
+
+@pytest.mark.parametrize("body", REFUSED.values(), ids=REFUSED)
+def test_what_is_no_filter_is_refused(body: dict[str, Any]):
+    with pytest.raises(ValidationError):
+        Filter.model_validate(body)
+
+
+def test_one_mistake_deep_inside_is_one_error_at_its_place():
+    body: dict[str, Any] = {"key": "a", "mach": {"value": 1}}
+    for _ in range(MAX_FILTER_DEPTH):
+        body = {"must": [body]}
+    with pytest.raises(ValidationError) as caught:
+        Filter.model_validate(body)
+    (error,) = caught.value.errors(include_input=False)
+    place = [step for step in error["loc"] if not str(step).startswith("(")]
+    assert place == ["must", 0] * MAX_FILTER_DEPTH + ["mach"]
+
+
+def test_the_deepest_filter_converts_and_a_deeper_one_is_refused():
+    body: dict[str, Any] = {"must": [{"key": "a", "match": {"value": 1}}]}
+    for _ in range(MAX_FILTER_DEPTH - 1):
+        body = {"must": [{"nested": {"key": "a", "filter": body}}]}
+    assert RestToGrpc.convert_filter(rest.Filter.model_validate(body)).SerializeToString()
+    Filter.model_validate(body)
+    for deeper in ({"must": body}, {"min_should": {"conditions": [body], "min_count": 1}}):
+        with pytest.raises(ValidationError, match="nested more than 16 levels"):
+            Filter.model_validate(deeper)
+
+
+def test_models_are_conditions_as_well_as_dicts():
+    built = Filter(must=[HasId(has_id=[1])], must_not=Filter(should=[HasId(has_id=[2])]))
+    assert built == Filter.model_validate({"must": [{"has_id": [1]}], "must_not": {"should": [{"has_id": [2]}]}})
+    assert MatchExcept.model_validate({"except": ["a"]}).model_dump(by_alias=True) == {"except": ["a"]}
+
+
+EMPTY = [
+    {},
+    {"must": None},
+    {"must": []},
+    {"must": {}},
+    {"must": [{"must": [{"should": []}]}]},
+    {"should": [{}, {"has_id": [1]}]},
+    {"min_should": {"conditions": [], "min_count": 0}},
+    {"min_should": {"conditions": [{"has_id": [1]}], "min_count": 0}},
+    {"min_should": {"conditions": [{}, {"has_id": [1]}], "min_count": 1}},
+]
+NOT_EMPTY = [
+    {"must": {"has_id": []}},
+    {"must": [{}, {"has_id": [1]}]},
+    {"should": [{"has_id": [1]}]},
+    {"must_not": [{"has_id": [1]}]},
+    {"must_not": [{}]},
+    {"min_should": {"conditions": [{"has_id": [1]}], "min_count": 1}},
+    {"should": [{}], "must": [{"has_id": [1]}]},
+]
+
+
+@pytest.mark.parametrize("body", EMPTY)
+def test_a_filter_that_would_select_everything_is_empty(body: dict[str, Any]):
+    assert Filter.model_validate(body).is_empty
+
+
+@pytest.mark.parametrize("body", NOT_EMPTY)
+def test_a_filter_with_a_condition_is_not(body: dict[str, Any]):
+    assert not Filter.model_validate(body).is_empty
+
+
+# Small enough to meet both answers often.
+_SELECTING = st.recursive(st.just({"has_id": [1]}), combine, max_leaves=4).flatmap(lambda each: combine(st.just(each)))
+
+
+@given(_SELECTING)
+def test_an_empty_filter_selects_a_point_that_no_condition_names(body: dict[str, Any]):
+    accepted = Filter.model_validate(body)
+    assume(accepted.is_empty)
+    theirs = rest.Filter.model_validate(accepted.model_dump(mode="json", by_alias=True, exclude_none=True))
+    assert check_filter(theirs, {}, 2, {})
