@@ -1,0 +1,105 @@
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import qdrant_edge as edge
+
+from .convert import config
+from .refusal import Refused, from_engine, invalid, not_found
+
+
+@contextmanager
+def _translated() -> Generator[None]:
+    try:
+        yield
+    except Refused:
+        raise
+    except Exception as error:
+        raise from_engine(error) from error
+
+
+class UnreadableShardError(Exception):
+    pass
+
+
+class Collection:
+    """One open shard. Single-threaded: the engine holds the GIL through every call anyway."""
+
+    def __init__(self, path: Path, created_with: Any, shard: edge.EdgeShard) -> None:
+        self.path = path
+        self.created_with = created_with
+        self.vectors = config.vector_contract(created_with)
+        self.dirty = False
+        self._shard = shard
+
+    @classmethod
+    def create(cls, path: Path, request: Any, search_threads: int) -> "Collection":
+        with _translated():
+            shard = edge.EdgeShard.create(str(path), config.edge_config(request, search_threads))
+            shard.flush()
+        return cls(path, request, shard)
+
+    @classmethod
+    def load(cls, path: Path, request: Any, search_threads: int) -> "Collection":
+        try:
+            shard = edge.EdgeShard.load(str(path), edge.EdgeConfig(max_search_threads=search_threads))
+        except Exception as error:
+            raise UnreadableShardError(f"collection {request.collection_name} in {path}: {error}") from error
+        return cls(path, request, shard)
+
+    def update(self, operation: edge.UpdateOperation) -> None:
+        self.dirty = True
+        with _translated():
+            self._shard.update(operation)
+
+    def query(self, request: edge.QueryRequest) -> list[edge.ScoredPoint]:
+        with _translated():
+            return self._shard.query(request)
+
+    def query_batch(self, requests: list[edge.QueryRequest]) -> list[list[edge.ScoredPoint]]:
+        with _translated():
+            return self._shard.query_batch(edge.QueryBatchRequest(requests))
+
+    def retrieve(self, ids: list[Any], with_payload: Any, with_vector: Any) -> list[edge.Record]:
+        with _translated():
+            return self._shard.retrieve(ids, with_payload, with_vector)
+
+    def vector_of(self, identifier: int | str, name: str) -> Any:
+        """The stored vector a query by point id starts from."""
+        records = self.retrieve([identifier], False, [name] if name else True)
+        if not records:
+            raise not_found(f"No point with id {identifier} found")
+        vector: Any = records[0].vector
+        if isinstance(vector, dict):
+            vector = vector.get(name)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        if vector is None:
+            raise not_found(f"No vector with name {name} for point {identifier}")
+        return vector  # pyright: ignore[reportUnknownVariableType]
+
+    def check_vector(self, name: str, length: int) -> None:
+        expected = self.vectors.sizes.get(name)
+        if expected is None:
+            raise invalid(f"Wrong input: Not existing vector name error: {name}")
+        if expected != length:
+            raise invalid(f"Wrong input: Vector dimension error: expected dim: {expected}, got {length}")
+
+    def count(self, found: edge.Filter | None, exact: bool) -> int:
+        with _translated():
+            return self._shard.count(edge.CountRequest(exact=exact, filter=found))
+
+    def scroll(self, request: edge.ScrollRequest) -> tuple[list[edge.Record], Any]:
+        with _translated():
+            return self._shard.scroll(request)
+
+    def info(self) -> "edge.ShardInfo":
+        with _translated():
+            return self._shard.info()
+
+    def flush(self) -> None:
+        if self.dirty:
+            self._shard.flush()
+            self.dirty = False
+
+    def close(self) -> None:
+        self._shard.close()

@@ -1,0 +1,1 @@
+"""Qdrant's protobuf messages to the engine's objects, and back."""

@@ -1,0 +1,113 @@
+import logging
+import shutil
+from typing import Any
+
+from .collection import Collection
+from .convert import config
+from .options import EngineOptions
+from .refusal import Refused, StatusCode, not_found
+from .registry import Registry, sync_directory
+
+log = logging.getLogger(__name__)
+
+_DISK_FULL = "Service internal error: No space left on device: WAL buffer size exceeds available disk space"
+# Loading replays what was not flushed, a second's worth of writes, and that too dies by SIGBUS on a full disk.
+_LOAD_BYTES = 64 * 1024**2
+
+
+class DiskFullError(Exception):
+    pass
+
+
+class Engine:
+    """All collections of a data directory, open. The caller owns the directory (see ownership)."""
+
+    def __init__(self, options: EngineOptions) -> None:
+        self._options = options
+        self._shards = options.data_dir / "shards"
+        self._registry = Registry.open(options.data_dir / "collections.json", self._shards)
+        self._shards.mkdir(exist_ok=True)
+        self._collections: dict[str, Collection] = {}
+
+    def load(self) -> None:
+        if self._free_bytes() < min(self._options.min_free_bytes, _LOAD_BYTES):
+            raise DiskFullError(f"not enough free space to open {self._options.data_dir}")
+        known = self._registry.items()
+        self._sweep({shard for _, shard, _ in known})
+        for name, shard, request in known:
+            self._collections[name] = Collection.load(self._shards / shard, request, self._options.search_threads)
+        log.info("collections loaded", extra={"collections": len(known)})
+
+    def _sweep(self, known: set[str]) -> None:
+        for path in self._shards.iterdir():
+            if path.name not in known:
+                log.warning("removing an unfinished shard", extra={"shard": path.name})
+                shutil.rmtree(path)
+
+    def _free_bytes(self) -> int:
+        return shutil.disk_usage(self._options.data_dir).free
+
+    def check_disk(self, size: int = 0) -> None:
+        """To be asked before anything that writes `size` bytes of request."""
+        if self._free_bytes() < self._options.min_free_bytes + size:
+            raise Refused(StatusCode.INTERNAL, _DISK_FULL)
+
+    def names(self) -> list[str]:
+        return sorted(self._collections)
+
+    def has(self, name: str) -> bool:
+        return name in self._collections
+
+    def collection(self, name: str) -> Collection:
+        found = self._collections.get(name)
+        if found is None:
+            config.check_name(name)
+            raise not_found(f"Collection `{name}` doesn't exist!")
+        return found
+
+    def create(self, request: Any) -> None:
+        config.check_creation(request)
+        name: str = request.collection_name
+        if self.has(name):
+            raise Refused(StatusCode.ALREADY_EXISTS, f"Wrong input: Collection `{name}` already exists!")
+        self.check_disk()
+        shard = self._registry.new_shard_name()
+        path = self._shards / shard
+        collection = Collection.create(path, request, self._options.search_threads)
+        # The shard is whole on disk before the registry names it, so a crash leaves nothing or a collection.
+        sync_directory(path)
+        sync_directory(self._shards)
+        try:
+            self._registry.add(name, shard, request)
+        except OSError as error:
+            collection.close()
+            shutil.rmtree(path)
+            raise Refused(StatusCode.INTERNAL, f"Service internal error: {error.strerror}") from error
+        self._collections[name] = collection
+        log.info("collection created", extra={"collection": name, "shard": shard})
+
+    def delete(self, name: str) -> bool:
+        config.check_name(name)
+        collection = self._collections.get(name)
+        if collection is None:
+            return False
+        self._registry.remove(name)
+        del self._collections[name]
+        collection.close()
+        shutil.rmtree(collection.path)
+        log.info("collection deleted", extra={"collection": name, "shard": collection.path.name})
+        return True
+
+    def flush(self) -> None:
+        for name, collection in self._collections.items():
+            try:
+                collection.flush()
+            except Exception:
+                # The collection stays dirty and the next tick tries again; its writes are in the WAL meanwhile.
+                log.exception("flush failed", extra={"collection": name})
+
+    def close(self) -> None:
+        self.flush()
+        for collection in self._collections.values():
+            collection.close()
+        self._collections.clear()

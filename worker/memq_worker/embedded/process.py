@@ -1,0 +1,86 @@
+"""Start, serve, stop: everything about being a process of its own."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Generator
+
+from .collection import UnreadableShardError
+from .engine import DiskFullError, Engine
+from .options import EngineOptions
+from .ownership import DirectoryInUseError, Ownership, own
+from .registry import RegistryError
+from .server import AddressError, build_server
+
+log = logging.getLogger(__name__)
+
+EXIT_OK = 0
+EXIT_REFUSED = 2
+_REFUSALS = (DirectoryInUseError, RegistryError, UnreadableShardError, DiskFullError, AddressError, OSError)
+_PARENT_CHECK_SECONDS = 1.0
+
+
+async def run(options: EngineOptions) -> int:
+    """Serves until a signal or the parent's death. Returns the exit code; says on stderr why it would not start."""
+    try:
+        options.data_dir.mkdir(parents=True, exist_ok=True)
+        with own(options.data_dir) as ownership:
+            await _serve(options, ownership)
+    except _REFUSALS as error:
+        sys.stderr.write(f"memq embedded engine: {error}\n")
+        return EXIT_REFUSED
+    return EXIT_OK
+
+
+async def _serve(options: EngineOptions, ownership: Ownership) -> None:
+    engine = Engine(options)
+    try:
+        engine.load()
+        server, address = build_server(engine, options.listen)
+        with _stop_event() as stop:
+            await server.start()
+            ownership.announce(address)
+            sys.stdout.write(f"listening on {address}\n")
+            sys.stdout.flush()
+            log.info("engine ready", extra={"address": address, "data_dir": str(options.data_dir)})
+            async with asyncio.TaskGroup() as tasks:
+                chores = [tasks.create_task(_flush(engine, options)), tasks.create_task(_watch_parent(options, stop))]
+                await stop.wait()
+                await server.stop(options.stop_grace_seconds)
+                for chore in chores:
+                    chore.cancel()
+    finally:
+        engine.close()
+    log.info("engine stopped", extra={"data_dir": str(options.data_dir)})
+
+
+@contextlib.contextmanager
+def _stop_event() -> Generator[asyncio.Event]:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    signals = (signal.SIGTERM, signal.SIGINT)
+    for each in signals:
+        loop.add_signal_handler(each, stop.set)
+    try:
+        yield stop
+    finally:
+        for each in signals:
+            loop.remove_signal_handler(each)
+
+
+async def _flush(engine: Engine, options: EngineOptions) -> None:
+    while True:
+        await asyncio.sleep(options.flush_seconds)
+        engine.flush()
+
+
+async def _watch_parent(options: EngineOptions, stop: asyncio.Event) -> None:
+    while options.parent_pid is not None:
+        if os.getppid() != options.parent_pid:
+            log.warning("parent process is gone, stopping", extra={"parent_pid": options.parent_pid})
+            stop.set()
+            return
+        await asyncio.sleep(_PARENT_CHECK_SECONDS)

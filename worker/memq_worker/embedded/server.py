@@ -1,0 +1,150 @@
+"""The gRPC surface: which methods are served, how a refusal travels, and one loop that does one thing at a time.
+
+The engine holds the GIL through every call, so threads would add switching and no work done side by side.
+"""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+
+from . import collections, reads, writes
+from .engine import Engine
+from .proto import UpsertView, messages
+from .refusal import Refused, StatusCode
+
+log = logging.getLogger(__name__)
+
+_unary: Any = grpc.unary_unary_rpc_method_handler
+_streams: Any = grpc.stream_stream_rpc_method_handler
+
+
+@dataclass(frozen=True)
+class _Method:
+    request: Any
+    answer: Callable[[Engine, Any], Any]
+    writes: bool = False
+
+
+def _health(_engine: Engine, _request: Any) -> Any:
+    return messages.HealthCheckReply(title="qdrant - vector search engine", version=version("qdrant-edge-py"))
+
+
+_METHODS: dict[str, _Method] = {
+    "/qdrant.Qdrant/HealthCheck": _Method(messages.HealthCheckRequest, _health),
+    "/qdrant.Collections/Create": _Method(messages.CreateCollection, collections.create, writes=True),
+    "/qdrant.Collections/Delete": _Method(messages.DeleteCollection, collections.delete),
+    "/qdrant.Collections/Get": _Method(messages.GetCollectionInfoRequest, collections.describe),
+    "/qdrant.Collections/List": _Method(messages.ListCollectionsRequest, collections.names),
+    "/qdrant.Collections/CollectionExists": _Method(messages.CollectionExistsRequest, collections.exists),
+    "/qdrant.Points/Query": _Method(messages.QueryPoints, reads.query),
+    "/qdrant.Points/QueryBatch": _Method(messages.QueryBatchPoints, reads.query_batch),
+    "/qdrant.Points/Get": _Method(messages.GetPoints, reads.get),
+    "/qdrant.Points/Count": _Method(messages.CountPoints, reads.count),
+    "/qdrant.Points/Scroll": _Method(messages.ScrollPoints, reads.scroll),
+} | {
+    f"/qdrant.Points/{name}": _Method(request, writes.single(write), writes=True)
+    for name, request, write in (
+        ("Upsert", UpsertView, writes.upsert),
+        ("Delete", messages.DeletePoints, writes.delete),
+        ("SetPayload", messages.SetPayloadPoints, writes.set_payload),
+        ("OverwritePayload", messages.SetPayloadPoints, writes.overwrite_payload),
+        ("DeletePayload", messages.DeletePayloadPoints, writes.delete_payload),
+        ("ClearPayload", messages.ClearPayloadPoints, writes.clear_payload),
+        ("CreateFieldIndex", messages.CreateFieldIndexCollection, writes.create_field_index),
+        ("DeleteFieldIndex", messages.DeleteFieldIndexCollection, writes.delete_field_index),
+    )
+}
+
+# HealthCheckResponse{status: SERVING}; the package with its generated class is not worth a dependency.
+_SERVING = b"\x08\x01"
+# What a write costs on disk, WAL and segment together, against the bytes of its request.
+_WRITE_AMPLIFICATION = 4
+
+
+def _answer(engine: Engine, path: str, body: bytes) -> bytes:
+    started = time.perf_counter()
+    method = _METHODS[path]
+    try:
+        request = method.request.FromString(body)
+    except DecodeError as error:
+        raise Refused(StatusCode.INTERNAL, "failed to decode Protobuf message") from error
+    if method.writes:
+        engine.check_disk(_WRITE_AMPLIFICATION * len(body))
+    reply: Message = method.answer(engine, request)
+    if path != "/qdrant.Qdrant/HealthCheck":
+        reply.time = time.perf_counter() - started  # pyright: ignore[reportAttributeAccessIssue]
+    return reply.SerializeToString()
+
+
+class _Surface(grpc.GenericRpcHandler):
+    """Looks methods up by path, and hands their bodies over as bytes."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._served: dict[str, Any] = {path: _unary(self._serve(path)) for path in _METHODS}
+        self._served["/grpc.health.v1.Health/Check"] = _unary(_serving)
+
+    def service(self, handler_call_details: Any) -> Any:
+        path = handler_call_details.method
+        found = self._served.get(path)
+        # Streaming on both sides fits any call, so the refusal reaches a caller of whatever kind.
+        return _streams(_unserved(path)) if found is None else found
+
+    def _serve(self, path: str) -> Callable[[bytes, Any], Awaitable[bytes]]:
+        async def serve(body: bytes, context: Any) -> bytes:
+            try:
+                return _answer(self._engine, path, body)
+            except Refused as refused:
+                await context.abort(refused.code, refused.details)
+            except Exception:
+                log.exception("request failed", extra={"method": path})
+                await context.abort(StatusCode.INTERNAL, "Service internal error: unexpected failure, see the log")
+            raise AssertionError("abort returned")
+
+        return serve
+
+
+async def _serving(_body: bytes, _context: Any) -> bytes:
+    return _SERVING
+
+
+def _unserved(path: str) -> Callable[[Any, Any], Awaitable[None]]:
+    async def refuse(_bodies: Any, context: Any) -> None:
+        await context.abort(
+            StatusCode.UNIMPLEMENTED,
+            f"{path} is not served by memq's embedded engine; a Qdrant server (MEMQ_QDRANT_URL) is",
+        )
+
+    return refuse
+
+
+_OPTIONS = (
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    # Otherwise a second engine could listen on the same port, and take half of the requests.
+    ("grpc.so_reuseport", 0),
+    # A Qdrant server takes keepalive pings as they come; the default would cut clients off for them.
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 1000),
+    ("grpc.http2.max_ping_strikes", 0),
+    ("grpc.keepalive_permit_without_calls", 1),
+)
+
+
+class AddressError(Exception):
+    pass
+
+
+def build_server(engine: Engine, listen: str) -> tuple[Any, str]:
+    """The server, not yet started, and the address it has bound."""
+    server: Any = grpc.aio.server(handlers=(_Surface(engine),), options=_OPTIONS)  # pyright: ignore
+    try:
+        port: int = server.add_insecure_port(listen)
+    except RuntimeError as error:
+        raise AddressError(f"cannot listen on {listen}: {error}") from error
+    return server, f"{listen.rpartition(':')[0]}:{port}"

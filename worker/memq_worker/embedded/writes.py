@@ -1,0 +1,147 @@
+"""The write half of qdrant.Points: a request in, its answer out."""
+
+from collections.abc import Callable
+from typing import Any
+
+import qdrant_edge as edge
+
+from .collection import Collection
+from .convert.filters import read_filter, read_optional_filter
+from .convert.ids import read_ids
+from .convert.indexes import read_schema
+from .convert.points import UPDATE_MODES, read_points
+from .convert.values import read_payload
+from .engine import Engine
+from .proto import messages
+from .refusal import Refused, StatusCode, from_engine, invalid, unserved
+
+_Operation = edge.UpdateOperation
+_COMPLETED = messages.UpdateStatus.Value("Completed")
+_ACKNOWLEDGED = messages.UpdateStatus.Value("Acknowledged")
+
+
+def _apply(collection: Collection, operation: edge.UpdateOperation, wait: bool) -> Any:
+    """Applied before it is answered either way; without `wait` a server reports a missing point to its log alone."""
+    try:
+        collection.update(operation)
+    except Refused as refused:
+        if wait or refused.code != StatusCode.NOT_FOUND:
+            raise
+    return messages.UpdateResult(status=_COMPLETED if wait else _ACKNOWLEDGED)
+
+
+def _empty() -> Refused:
+    return invalid("Bad request: Empty update request")
+
+
+def upsert(collection: Collection, request: Any, wait: bool) -> Any:
+    if request.HasField("shard_key_selector"):
+        raise unserved("A shard key")
+    points = read_points(request.points, collection.vectors)
+    if not points:
+        raise _empty()
+    condition = read_optional_filter(request, "update_filter")
+    operation = _Operation.upsert_points(points, condition, UPDATE_MODES.get(request.update_mode))
+    return _apply(collection, operation, wait)
+
+
+def _select(
+    selector: Any,
+    by_ids: Callable[[list[Any]], edge.UpdateOperation],
+    by_filter: Callable[[edge.Filter], edge.UpdateOperation],
+) -> edge.UpdateOperation:
+    match selector.WhichOneof("points_selector_one_of"):
+        case "points":
+            ids = read_ids(selector.points.ids)
+            if not ids:
+                raise _empty()
+            return by_ids(ids)
+        case "filter":
+            return by_filter(read_filter(selector.filter))
+        case _:
+            raise invalid("Malformed PointsSelector type")
+
+
+def delete(collection: Collection, request: Any, wait: bool) -> Any:
+    if not request.HasField("points"):
+        raise invalid("PointSelector is missing")
+    operation = _select(request.points, _Operation.delete_points, _Operation.delete_points_by_filter)
+    return _apply(collection, operation, wait)
+
+
+def _selector(request: Any) -> Any:
+    if not request.HasField("points_selector"):
+        raise invalid("points_selector is expected")
+    return request.points_selector
+
+
+def set_payload(collection: Collection, request: Any, wait: bool) -> Any:
+    payload = read_payload(request.payload)
+    key = request.key if request.HasField("key") else None
+    try:
+        operation = _select(
+            _selector(request),
+            lambda ids: _Operation.set_payload(ids, payload, key),
+            lambda found: _Operation.set_payload_by_filter(found, payload, key),
+        )
+    except ValueError as error:
+        raise from_engine(error) from error
+    return _apply(collection, operation, wait)
+
+
+def overwrite_payload(collection: Collection, request: Any, wait: bool) -> Any:
+    payload = read_payload(request.payload)
+    operation = _select(
+        _selector(request),
+        lambda ids: _Operation.overwrite_payload(ids, payload),
+        lambda found: _Operation.overwrite_payload_by_filter(found, payload),
+    )
+    return _apply(collection, operation, wait)
+
+
+def delete_payload(collection: Collection, request: Any, wait: bool) -> Any:
+    keys = list(request.keys)
+    try:
+        operation = _select(
+            _selector(request),
+            lambda ids: _Operation.delete_payload(ids, keys),
+            lambda found: _Operation.delete_payload_by_filter(found, keys),
+        )
+    except ValueError as error:
+        raise from_engine(error) from error
+    return _apply(collection, operation, wait)
+
+
+def clear_payload(collection: Collection, request: Any, wait: bool) -> Any:
+    if not request.HasField("points"):
+        raise invalid("PointSelector is missing")
+    operation = _select(request.points, _Operation.clear_payload, _Operation.clear_payload_by_filter)
+    return _apply(collection, operation, wait)
+
+
+def create_field_index(collection: Collection, request: Any, wait: bool) -> Any:
+    schema = read_schema(request)
+    try:
+        operation = _Operation.create_field_index(request.field_name, schema)
+    except ValueError as error:
+        raise from_engine(error) from error
+    return _apply(collection, operation, wait)
+
+
+def delete_field_index(collection: Collection, request: Any, wait: bool) -> Any:
+    try:
+        operation = _Operation.delete_field_index(request.field_name)
+    except ValueError as error:
+        raise from_engine(error) from error
+    return _apply(collection, operation, wait)
+
+
+Write = Callable[[Collection, Any, bool], Any]
+
+
+def single(write: Write) -> Callable[[Engine, Any], Any]:
+    def answer(engine: Engine, request: Any) -> Any:
+        result = write(engine.collection(request.collection_name), request, request.wait)
+        return messages.PointsOperationResponse(result=result)
+
+    return answer
