@@ -1,0 +1,257 @@
+"""The wire as an AsyncAPI 3.1 document, from the worker's side: it receives operations, sends replies and dead letters."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic.json_schema import models_json_schema
+
+from memq_schemas import CODES, ErrorReply, Topology, headers, topology
+from memq_schemas.topology import Queue
+from schemas.operations import OPERATIONS, WireOperation
+
+PROJECT = Path(__file__).resolve().parent.parent / "pyproject.toml"
+BINDING = "0.3.0"
+REF = "#/components/schemas/{model}"
+
+_TEXT = {"type": "string"}
+_RFC3339 = {"type": "string", "format": "date-time"}
+
+REQUEST_HEADERS: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        headers.DEADLINE: {
+            "type": "integer",
+            "description": "epoch milliseconds after which nobody waits for the answer",
+        },
+        headers.TRACEPARENT: _TEXT | {"description": "W3C Trace Context; carried on to the reply"},
+        headers.RETRY_COUNT: {
+            "type": "integer",
+            "minimum": 0,
+            "description": "attempts already spent; set by the worker, absent on a first publish",
+        },
+    },
+}
+
+DEAD_LETTER_HEADERS: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        headers.ERROR_CODE: {"type": "string", "enum": [code.value for code in CODES]},
+        headers.ERROR_STAGE: _TEXT | {"description": "where it failed: decode, validate, write"},
+        headers.EXCEPTION_CLASS: _TEXT,
+        headers.EXCEPTION_MESSAGE: _TEXT | {"description": "cut short, without user data"},
+        headers.RETRY_COUNT: {"type": "integer", "minimum": 0},
+        headers.FIRST_FAILED_AT: _RFC3339,
+        headers.LAST_FAILED_AT: _RFC3339,
+        headers.ORIGINAL_QUEUE: _TEXT,
+        headers.WORKER: _TEXT,
+    },
+}
+
+REQUEST_PROPERTIES: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "content_type": {"type": "string", "default": headers.JSON},
+        "reply_to": _TEXT | {"description": "a queue of the caller; without it there is no reply"},
+        "correlation_id": _TEXT | {"description": "comes back on the reply"},
+        "message_id": _TEXT | {"description": "new for every publish attempt"},
+        "delivery_mode": {"type": "integer", "enum": [1, 2]},
+        "priority": {"type": "integer", "const": headers.PRIORITY},
+        "expiration": _TEXT | {"description": "milliseconds, as text"},
+        "timestamp": {"type": "integer", "description": "epoch seconds"},
+        "app_id": _TEXT,
+    },
+}
+
+
+def _ref(section: str, name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/{section}/{name}"}
+
+
+def _exchange(name: str, kind: str) -> dict[str, Any]:
+    return {"name": name, "type": kind, "durable": True, "autoDelete": False, "vhost": "/"}
+
+
+def _key(each: WireOperation) -> str:
+    return each.title[0].lower() + each.title[1:]
+
+
+def _queue_of(each: WireOperation, layout: Topology) -> Queue:
+    name = layout.names.write if each.operation.is_write else layout.names.query
+    return next(queue for queue in layout.queues if queue.name == name)
+
+
+def _request_channel(each: WireOperation, layout: Topology) -> dict[str, Any]:
+    queue = _queue_of(each, layout)
+    channel: dict[str, Any] = {
+        "address": each.address,
+        "title": each.address,
+        "description": f"Routing key on the exchange {layout.names.commands}: {each.summary}.",
+        "messages": {each.title: _ref("messages", each.title)},
+        "bindings": {
+            "amqp": {
+                "is": "routingKey",
+                "exchange": _exchange(layout.names.commands, "topic"),
+                "bindingVersion": BINDING,
+            }
+        },
+        "x-queue": queue.name,
+        "x-queue-arguments": queue.arguments,
+    }
+    if "{collection}" in each.address:
+        channel["parameters"] = {"collection": _ref("parameters", "collection")}
+    return channel
+
+
+def _reply_channel(each: WireOperation) -> dict[str, Any]:
+    return {
+        "address": None,
+        "description": "The queue that the request's reply_to property names, through the default exchange. "
+        "A body with `result` is the success, one with `error` the failure; no body has both.",
+        "messages": {
+            f"{each.title}Reply": _ref("messages", f"{each.title}Reply"),
+            "ErrorReply": _ref("messages", "ErrorReply"),
+        },
+    }
+
+
+def _dead_channel(layout: Topology) -> dict[str, Any]:
+    dead = next(queue for queue in layout.queues if queue.name == layout.names.dead)
+    return {
+        "address": dead.name,
+        "description": "Writes that were refused or given up, unchanged but for their headers.",
+        "messages": {"DeadLetter": _ref("messages", "DeadLetter")},
+        "bindings": {
+            "amqp": {
+                "is": "queue",
+                "queue": {"name": dead.name, "durable": True, "exclusive": False, "autoDelete": False, "vhost": "/"},
+                "bindingVersion": BINDING,
+            }
+        },
+        "x-queue-arguments": dead.arguments,
+    }
+
+
+def _channels(layout: Topology) -> dict[str, Any]:
+    channels: dict[str, Any] = {}
+    for each in OPERATIONS:
+        channels[_key(each)] = _request_channel(each, layout)
+        channels[f"{_key(each)}Reply"] = _reply_channel(each)
+    return channels | {"dead": _dead_channel(layout)}
+
+
+def _operation(each: WireOperation) -> dict[str, Any]:
+    request, answer = f"#/channels/{_key(each)}", f"#/channels/{_key(each)}Reply"
+    return {
+        "action": "receive",
+        "title": each.title,
+        "summary": each.summary,
+        "channel": {"$ref": request},
+        "messages": [{"$ref": f"{request}/messages/{each.title}"}],
+        "bindings": {
+            "amqp": {
+                "deliveryMode": headers.PERSISTENT if each.operation.is_write else headers.TRANSIENT,
+                "priority": headers.PRIORITY,
+                "mandatory": True,
+                "ack": True,
+                "bindingVersion": BINDING,
+            }
+        },
+        "reply": {
+            "address": {
+                "location": "$message.header#/reply_to",
+                "description": "reply_to is the AMQP property, not an application header",
+            },
+            "channel": {"$ref": answer},
+            "messages": [{"$ref": f"{answer}/messages/{name}"} for name in (f"{each.title}Reply", "ErrorReply")],
+        },
+    }
+
+
+def _operations() -> dict[str, Any]:
+    received = {_key(each): _operation(each) for each in OPERATIONS}
+    return received | {
+        "deadLetter": {
+            "action": "send",
+            "summary": "give up a write, with the reason in its headers",
+            "channel": {"$ref": "#/channels/dead"},
+            "messages": [{"$ref": "#/channels/dead/messages/DeadLetter"}],
+        }
+    }
+
+
+def _message(title: str, summary: str, payload: Any, **more: Any) -> dict[str, Any]:
+    return {"name": title, "title": title, "summary": summary, "contentType": headers.JSON, "payload": payload, **more}
+
+
+def _messages() -> dict[str, Any]:
+    correlation = {"correlationId": _ref("correlationIds", "correlation_id")}
+    messages: dict[str, Any] = {}
+    for each in OPERATIONS:
+        messages[each.title] = _message(
+            each.title,
+            each.summary,
+            _ref("schemas", each.body.__name__),
+            headers=_ref("schemas", "RequestHeaders"),
+            examples=[{"payload": each.example}],
+            **correlation,
+            **{"x-amqp-properties": _ref("schemas", "RequestProperties")},
+        )
+        messages[f"{each.title}Reply"] = _message(
+            f"{each.title}Reply",
+            "the result",
+            _ref("schemas", f"{each.title}Reply"),
+            examples=[{"payload": each.example_reply}],
+            **correlation,
+        )
+    messages["ErrorReply"] = _message(
+        "ErrorReply", "why there is no result", _ref("schemas", "ErrorReply"), **correlation
+    )
+    messages["DeadLetter"] = _message(
+        "DeadLetter", "a write that was given up", {}, headers=_ref("schemas", "DeadLetterHeaders")
+    )
+    return messages
+
+
+def _schemas() -> dict[str, Any]:
+    models = {each.body for each in OPERATIONS} | {each.reply for each in OPERATIONS} | {ErrorReply}
+    ordered = sorted(models, key=lambda model: model.__name__)
+    _, found = models_json_schema([(model, "validation") for model in ordered], ref_template=REF)
+    return {name: found["$defs"][name] for name in sorted(found["$defs"])} | {
+        "RequestHeaders": REQUEST_HEADERS,
+        "RequestProperties": REQUEST_PROPERTIES,
+        "DeadLetterHeaders": DEAD_LETTER_HEADERS,
+    }
+
+
+def asyncapi() -> dict[str, Any]:
+    layout = topology()
+    project = tomllib.loads(PROJECT.read_text("utf-8"))["project"]
+    return {
+        "asyncapi": "3.1.0",
+        "info": {
+            "title": "memq",
+            "version": project["version"],
+            "description": "Vectors through RabbitMQ into Qdrant, and answers back over reply queues. "
+            "schemas/README.md explains what this document lists.",
+            "license": {"name": "Apache-2.0"},
+        },
+        "defaultContentType": headers.JSON,
+        "channels": _channels(layout),
+        "operations": _operations(),
+        "components": {
+            "messages": _messages(),
+            "schemas": _schemas(),
+            "parameters": {"collection": {"description": "name of the collection; it may contain dots"}},
+            "correlationIds": {
+                "correlation_id": {
+                    "location": "$message.header#/correlation_id",
+                    "description": "the AMQP property correlation_id, returned as it came",
+                }
+            },
+        },
+        "x-error-codes": {
+            code.value: {"status": meaning.status, "retryable": meaning.retryable, "meaning": meaning.meaning}
+            for code, meaning in CODES.items()
+        },
+    }

@@ -1,0 +1,106 @@
+"""Writes what other languages and the broker read: JSON Schemas, the AsyncAPI document, RabbitMQ's definitions.
+
+python -m schemas.generate           writes the files
+python -m schemas.generate --check   writes nothing; exits 1 and names the files that are stale
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from memq_schemas import CODES, ErrorReply, definitions, topology
+from schemas.asyncapi import asyncapi
+from schemas.operations import OPERATIONS
+
+ROOT = Path(__file__).resolve().parent.parent
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+FIRST = ("$schema", "title", "description", "type", "examples")
+
+
+def codes_table() -> dict[str, Any]:
+    """The code table as JSON: what a client in another language needs to decide whether to send again."""
+    return {
+        "title": "ErrorCodes",
+        "description": "error.code in replies, x-error-code in dead letters. Treat an unknown code by its status.",
+        "codes": {
+            code.value: {"status": meaning.status, "retryable": meaning.retryable, "meaning": meaning.meaning}
+            for code, meaning in CODES.items()
+        },
+    }
+
+
+def _arranged(schema: dict[str, Any]) -> dict[str, Any]:
+    schema = {"$schema": DIALECT, **schema}
+    first = {key: schema[key] for key in FIRST if key in schema}
+    return (
+        first
+        | {key: schema[key] for key in sorted(schema) if key not in FIRST and key != "$defs"}
+        | ({"$defs": schema["$defs"]} if "$defs" in schema else {})
+    )
+
+
+def json_schemas() -> dict[str, dict[str, Any]]:
+    """One schema per body and reply, by file name; bodies are named by the operation in their routing key."""
+    found: dict[str, dict[str, Any]] = {}
+    for each in OPERATIONS:
+        body = each.body.model_json_schema() | {
+            "title": each.title,
+            "description": f"Body of `{each.address}`: {each.summary}.",
+            "examples": [each.example],
+        }
+        reply = each.reply.model_json_schema() | {
+            "description": f"The reply to `{each.address}` when it succeeded.",
+            "examples": [each.example_reply],
+        }
+        found[each.operation.value] = _arranged(body)
+        found[f"{each.operation.value}.reply"] = _arranged(reply)
+    found["error.reply"] = _arranged(
+        ErrorReply.model_json_schema() | {"description": "The reply to any operation that failed."}
+    )
+    return found
+
+
+def generated() -> dict[Path, str]:
+    """Every generated file with its text."""
+    documents: dict[str, Any] = {f"schemas/json/{name}.json": schema for name, schema in json_schemas().items()}
+    documents["schemas/json/codes.json"] = codes_table()
+    documents["schemas/asyncapi.json"] = asyncapi()
+    documents["rabbitmq/definitions.json"] = definitions(topology())
+    return {
+        ROOT / name: json.dumps(document, indent=2, ensure_ascii=False) + "\n" for name, document in documents.items()
+    }
+
+
+def stale() -> list[Path]:
+    """Files that differ from what would be written, are missing, or are no longer generated."""
+    wanted = generated()
+    differing = [path for path, text in wanted.items() if not path.is_file() or path.read_text("utf-8") != text]
+    return differing + sorted(set((ROOT / "schemas/json").glob("*.json")) - wanted.keys())
+
+
+def write() -> None:
+    wanted = generated()
+    for path in set((ROOT / "schemas/json").glob("*.json")) - wanted.keys():
+        path.unlink()
+    for path, text in wanted.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m schemas.generate", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a file is stale")
+    if not parser.parse_args().check:
+        write()
+        return 0
+    found = stale()
+    for path in found:
+        sys.stderr.write(f"stale: {path.relative_to(ROOT)}; run python -m schemas.generate\n")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

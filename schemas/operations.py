@@ -1,0 +1,164 @@
+"""The ten operations as the generated documents show them: body, result and an example of each."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import create_model
+
+from memq_schemas import (
+    CollectionDeleted,
+    CollectionDescription,
+    CollectionNames,
+    Count,
+    Counted,
+    CreateCollection,
+    Created,
+    Delete,
+    Deleted,
+    Empty,
+    Get,
+    Operation,
+    PayloadSet,
+    Query,
+    Record,
+    ResultReply,
+    ScoredPoint,
+    SetPayload,
+    Upsert,
+    Upserted,
+)
+from memq_schemas.model import Model
+
+
+@dataclass(frozen=True, slots=True)
+class WireOperation:
+    operation: Operation
+    title: str
+    summary: str
+    body: type[Model]
+    result: Any
+    example: dict[str, Any]
+    example_result: Any
+
+    @property
+    def reply(self) -> type[ResultReply]:
+        """The success reply with this operation's own result."""
+        return create_model(f"{self.title}Reply", __base__=ResultReply, result=(self.result, ...))
+
+    @property
+    def address(self) -> str:
+        return self.operation.value if self.operation is Operation.LIST else f"{self.operation.value}.{{collection}}"
+
+    @property
+    def example_reply(self) -> dict[str, Any]:
+        return {"status": 200, "result": self.example_result, "elapsed_ms": 1.5}
+
+
+UUID = "3aec9f96-379f-553d-9acb-30de5460498c"
+
+OPERATIONS = (
+    WireOperation(
+        Operation.UPSERT,
+        "Upsert",
+        "insert points, replacing those with the same ids",
+        Upsert,
+        Upserted,
+        {
+            "points": [
+                {"id": 1, "vector": [1.0, 0.5], "payload": {"lang": "en", "year": 2024}},
+                {"id": UUID, "vector": "AACAPwAAAD8=", "payload": {"lang": "de"}, "version": 7},
+            ]
+        },
+        {"upserted": 2},
+    ),
+    WireOperation(
+        Operation.DELETE,
+        "Delete",
+        "delete points by id or by filter",
+        Delete,
+        Deleted,
+        {"ids": [1, UUID]},
+        {"deleted": 2},
+    ),
+    WireOperation(
+        Operation.PAYLOAD,
+        "SetPayload",
+        "change the payload of points, leaving their vectors alone",
+        SetPayload,
+        PayloadSet,
+        {
+            "filter": {"must": [{"key": "lang", "match": {"value": "en"}}]},
+            "set": {"reviewed": True},
+            "unset": ["draft"],
+        },
+        {"updated": None},
+    ),
+    WireOperation(
+        Operation.QUERY,
+        "Query",
+        "the points nearest to a vector, best first",
+        Query,
+        list[ScoredPoint],
+        {
+            "vector": [1.0, 0.5],
+            "limit": 3,
+            "score_threshold": 0.2,
+            "filter": {"must": [{"key": "year", "range": {"gte": 2020}}]},
+        },
+        [{"id": 1, "score": 1.0, "payload": {"lang": "en", "year": 2024}}],
+    ),
+    WireOperation(
+        Operation.GET,
+        "Get",
+        "points by id; missing ones are left out",
+        Get,
+        list[Record],
+        {"ids": [1, UUID], "with_payload": ["lang"], "with_vector": True},
+        [{"id": 1, "payload": {"lang": "en"}, "vector": [1.0, 0.5]}],
+    ),
+    WireOperation(
+        Operation.COUNT,
+        "Count",
+        "an exact count, of all points or of those a filter selects",
+        Count,
+        Counted,
+        {"filter": {"must": [{"key": "lang", "match": {"value": "en"}}]}},
+        {"count": 1},
+    ),
+    WireOperation(
+        Operation.LIST,
+        "ListCollections",
+        "the names of all collections",
+        Empty,
+        CollectionNames,
+        {},
+        {"collections": ["docs"]},
+    ),
+    WireOperation(
+        Operation.CREATE,
+        "CreateCollection",
+        "create a collection",
+        CreateCollection,
+        Created,
+        {"size": 2, "distance": "cosine", "exist_ok": True},
+        {"created": True},
+    ),
+    WireOperation(
+        Operation.DESCRIBE,
+        "DescribeCollection",
+        "one collection: its status, number of points and vectors",
+        Empty,
+        CollectionDescription,
+        {},
+        {"name": "docs", "status": "green", "points": 2, "vectors": {"": {"size": 2, "distance": "cosine"}}},
+    ),
+    WireOperation(
+        Operation.DROP,
+        "DeleteCollection",
+        "delete a collection with all its points",
+        Empty,
+        CollectionDeleted,
+        {},
+        {"deleted": True},
+    ),
+)
