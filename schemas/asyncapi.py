@@ -1,4 +1,4 @@
-"""The wire as an AsyncAPI 3.1 document, from the worker's side: it receives operations, sends replies and dead letters."""
+"""The wire as an AsyncAPI 3.1 document, as the worker sees it: operations received, replies and dead letters sent."""
 
 import tomllib
 from pathlib import Path

@@ -15,6 +15,7 @@ from schemas.asyncapi import asyncapi
 from schemas.operations import OPERATIONS
 
 ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "schemas/README.md"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 FIRST = ("$schema", "title", "description", "type", "examples")
@@ -30,6 +31,24 @@ def codes_table() -> dict[str, Any]:
             for code, meaning in CODES.items()
         },
     }
+
+
+def codes_markdown() -> str:
+    """The same table for people."""
+    rows = [
+        f"| `{code.value}` | {meaning.status} | {'yes' if meaning.retryable else 'no'} | {meaning.meaning} |"
+        for code, meaning in sorted(CODES.items(), key=lambda item: item[1].status)
+    ]
+    return "\n".join(["| code | status | retryable | meaning |", "|---|---|---|---|", *rows])
+
+
+def readme() -> str:
+    """The README as it is, with its table of codes renewed."""
+    before, opening, rest = README.read_text("utf-8").partition("<!-- codes: generated -->\n")
+    _, closing, after = rest.partition("<!-- end of codes -->\n")
+    if not (opening and closing):
+        raise ValueError(f"{README.name}: the marks around the table of codes are gone")
+    return f"{before}{opening}{codes_markdown()}\n{closing}{after}"
 
 
 def _arranged(schema: dict[str, Any]) -> dict[str, Any]:
@@ -69,9 +88,8 @@ def generated() -> dict[Path, str]:
     documents["schemas/json/codes.json"] = codes_table()
     documents["schemas/asyncapi.json"] = asyncapi()
     documents["rabbitmq/definitions.json"] = definitions(topology())
-    return {
-        ROOT / name: json.dumps(document, indent=2, ensure_ascii=False) + "\n" for name, document in documents.items()
-    }
+    texts = {ROOT / name: json.dumps(each, indent=2, ensure_ascii=False) + "\n" for name, each in documents.items()}
+    return texts | {README: readme()}
 
 
 def stale() -> list[Path]:
