@@ -1,0 +1,57 @@
+"""Vectors through RabbitMQ into Qdrant, and answers about them: `from memq import Producer`."""
+
+from memq.answers import (
+    CountAnswer,
+    CreateAnswer,
+    DescribeAnswer,
+    DropAnswer,
+    GetAnswer,
+    ListAnswer,
+    QueryAnswer,
+    Receipt,
+)
+from memq.errors import (
+    BrokerUnavailable,
+    ConfigurationError,
+    InvalidPoint,
+    InvalidRequest,
+    MemqError,
+    RemoteError,
+    ReplyTimeout,
+    TopologyMissing,
+    Unconfirmed,
+    Unroutable,
+)
+from memq.link import ConnectionChange
+from memq.producer import Producer
+from memq_schemas import Distance, Filter, Point, Record, ScoredPoint, VectorParams, point_id
+
+__all__ = [
+    "BrokerUnavailable",
+    "ConfigurationError",
+    "ConnectionChange",
+    "CountAnswer",
+    "CreateAnswer",
+    "DescribeAnswer",
+    "Distance",
+    "DropAnswer",
+    "Filter",
+    "GetAnswer",
+    "InvalidPoint",
+    "InvalidRequest",
+    "ListAnswer",
+    "MemqError",
+    "Point",
+    "Producer",
+    "QueryAnswer",
+    "Receipt",
+    "Record",
+    "RemoteError",
+    "ReplyTimeout",
+    "ScoredPoint",
+    "TopologyMissing",
+    "Unconfirmed",
+    "Unroutable",
+    "VectorParams",
+    "point_id",
+]

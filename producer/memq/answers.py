@@ -1,0 +1,88 @@
+"""What the calls return. Every answer carries `elapsed_ms`: milliseconds from the worker's receipt to its reply."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from memq_schemas import CollectionDescription, Record, ScoredPoint
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a write has delivered.
+
+    points: how many the call named; None where a filter selects them.   messages: how many carried them.
+    applied: true when the worker has said so (`wait=True`); otherwise the broker has them safe.
+    elapsed_ms: the slowest message's time at the worker; None without `wait=True`.
+    """
+
+    points: int | None
+    messages: int
+    applied: bool = False
+    elapsed_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QueryAnswer:
+    """Best first. Iterating it iterates the points."""
+
+    points: list[ScoredPoint]
+    elapsed_ms: float
+
+    def __iter__(self) -> Iterator[ScoredPoint]:
+        return iter(self.points)
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+
+@dataclass(frozen=True, slots=True)
+class GetAnswer:
+    """The points that exist. Iterating it iterates them."""
+
+    points: list[Record]
+    elapsed_ms: float
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self.points)
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+
+@dataclass(frozen=True, slots=True)
+class CountAnswer:
+    count: int
+    elapsed_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class ListAnswer:
+    names: list[str]
+    elapsed_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class DescribeAnswer:
+    collection: CollectionDescription
+    elapsed_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class CreateAnswer:
+    """created: false when it was there already, with the same vectors, and `exist_ok` was given."""
+
+    created: bool
+    elapsed_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class DropAnswer:
+    """deleted: false when there was no such collection."""
+
+    deleted: bool
+    elapsed_ms: float

@@ -1,0 +1,140 @@
+"""Keeps a connection: opens the next one when one is lost, and tells those who wait."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_never, wait_exponential_jitter
+
+from memq.errors import BrokerUnavailable, ConfigurationError
+from memq.publisher import Lost
+from memq.session import Session, open_session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from memq.address import Address
+    from memq.replies import Pending
+    from memq_schemas import Names
+
+log = logging.getLogger("memq")
+
+# Seconds. The jitter keeps a restarted broker from being met by every client at once.
+BACKOFF = wait_exponential_jitter(multiplier=0.2, max=10, jitter=0.5)
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionChange:
+    """connected: whether there is a connection now.   broker: host, port and vhost.   reason: why there is none."""
+
+    connected: bool
+    broker: str
+    reason: str | None = None
+
+
+class Link:
+    def __init__(
+        self,
+        brokers: tuple[Address, ...],
+        names: Names,
+        pending: Pending,
+        *,
+        client: str,
+        listener: Callable[[ConnectionChange], None] | None,
+    ) -> None:
+        self._rotation = itertools.cycle(brokers)
+        self._brokers = ", ".join(map(str, brokers))
+        self._names = names
+        self._pending = pending
+        self._client = client
+        self._listener = listener
+        self._ready: asyncio.Future[Session] = asyncio.get_running_loop().create_future()
+        self._reason = "not connected yet"
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def connected(self) -> bool:
+        return self._ready.done() and not self._ready.exception()
+
+    @property
+    def reason(self) -> str:
+        """Why there is no connection."""
+        return self._reason
+
+    async def open(self, timeout: float) -> None:
+        """The first connection. Raises ConfigurationError at once and BrokerUnavailable after `timeout` seconds."""
+        try:
+            async with asyncio.timeout(timeout):
+                session = await self._connect(Lost)
+        except TimeoutError:
+            raise BrokerUnavailable(f"no connection to RabbitMQ within {timeout:g} s: {self._reason}") from None
+        self._ready.set_result(session)
+        self._task = asyncio.create_task(self._keep(session), name="memq-link")
+
+    async def session(self) -> Session:
+        """The connection, as soon as there is one: callers bring the timeout."""
+        return await asyncio.shield(self._ready)
+
+    def drop(self, session: Session, reason: str) -> None:
+        """Said by whoever notices first that it is gone, so that nobody is handed it again."""
+        if self._ready.done() and not self._ready.exception() and self._ready.result() is session:
+            self._ready = asyncio.get_running_loop().create_future()
+            self._reason = reason
+            self._pending.lost()
+        session.lose(reason)
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        closed = BrokerUnavailable("the producer is closed")
+        ready, self._ready = self._ready, asyncio.get_running_loop().create_future()
+        if ready.done():
+            await ready.result().close()
+        else:
+            ready.set_exception(closed)
+            ready.exception()
+        self._ready.set_exception(closed)
+        self._ready.exception()
+        self._pending.lost()
+
+    async def _keep(self, session: Session) -> None:
+        while True:
+            reason = await session.lost
+            self.drop(session, reason)
+            broker = str(session.address)
+            log.warning("connection to RabbitMQ lost, reconnecting", extra={"broker": broker, "reason": reason})
+            self._tell(ConnectionChange(False, broker, reason))
+            await session.close()
+            # It worked before, so even a refused password may be a broker that is still starting.
+            session = await self._connect((Lost, ConfigurationError))
+            broker = str(session.address)
+            self._ready.set_result(session)
+            log.warning("reconnected to RabbitMQ", extra={"broker": broker})
+            self._tell(ConnectionChange(True, broker))
+
+    async def _connect(self, transient: type[Exception] | tuple[type[Exception], ...]) -> Session:
+        return await AsyncRetrying(
+            wait=BACKOFF, stop=stop_never, retry=retry_if_exception_type(transient), before_sleep=self._failed
+        )(self._attempt)
+
+    async def _attempt(self) -> Session:
+        return await open_session(next(self._rotation), self._names, self._pending, self._client)
+
+    def _failed(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        self._reason = str(error)
+        if state.attempt_number == 1 and self._task is None:
+            log.warning("RabbitMQ cannot be reached, trying again", extra={"reason": self._reason})
+            self._tell(ConnectionChange(False, self._brokers, self._reason))
+        else:
+            log.debug("RabbitMQ cannot be reached", extra={"reason": self._reason})
+
+    def _tell(self, change: ConnectionChange) -> None:
+        if self._listener is not None:
+            # Through the loop, so that what a caller's function raises does not end ours.
+            asyncio.get_running_loop().call_soon(self._listener, change)

@@ -1,0 +1,181 @@
+"""Gets one message to the broker, or a question to its answer, within a deadline and across lost connections."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from aio_pika import Message
+
+from memq.errors import BrokerUnavailable, ReplyTimeout, Unconfirmed
+from memq.publisher import Lost, Refused
+from memq.replies import Reply, decode_reply
+from memq_schemas import Operation, headers, routing_key
+
+if TYPE_CHECKING:
+    from aio_pika.abc import HeadersType
+
+    from memq.link import Link
+    from memq.replies import Pending
+    from memq.session import Session
+
+NACK_PAUSE_SECONDS = 0.05
+NACK_PAUSE_LIMIT_SECONDS = 1.0
+
+# Safe to ask twice. Writes are too: ids make a second application harmless, and the broker may redeliver anyway.
+REPEATABLE = frozenset(Operation) - {Operation.CREATE, Operation.DROP}
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    operation: Operation
+    collection: str | None
+    body: bytes
+    content_type: str = headers.JSON
+
+    @property
+    def routing_key(self) -> str:
+        return routing_key(self.operation, self.collection)
+
+
+class Sender:
+    def __init__(self, link: Link, pending: Pending) -> None:
+        self._link = link
+        self._pending = pending
+        self._token = uuid4().hex
+        self._numbers = itertools.count(1)
+
+    async def send(self, outgoing: Outgoing, timeout: float) -> None:
+        """Returns when the broker has confirmed. Raises Unconfirmed after `timeout` seconds, and Unroutable."""
+        attempt = _Attempt()
+        try:
+            async with asyncio.timeout(timeout):
+                while True:
+                    session = await self._link.session()
+                    if await self._published(session, outgoing, attempt, self._message(outgoing)):
+                        return
+        except TimeoutError:
+            raise Unconfirmed(
+                f"{outgoing.routing_key}: no confirm within {timeout:g} s: {self._hindrance(attempt)}"
+            ) from None
+
+    async def ask(self, outgoing: Outgoing, timeout: float) -> Reply:
+        """The answer. Raises RemoteError, ReplyTimeout after `timeout` seconds, Unroutable and BrokerUnavailable."""
+        attempt = _Attempt()
+        deadline = time.time() + timeout
+        correlation_id = f"{self._token}-{next(self._numbers)}"
+        try:
+            async with asyncio.timeout(timeout):
+                while True:
+                    session = await self._link.session()
+                    body = await self._asked(session, outgoing, attempt, correlation_id, deadline)
+                    if body is not None:
+                        return decode_reply(body)
+                    if attempt.uncertain and outgoing.operation not in REPEATABLE:
+                        raise BrokerUnavailable(
+                            f"{outgoing.routing_key}: the connection was lost before the answer came; "
+                            "it may or may not have been done"
+                        )
+        except TimeoutError:
+            raise ReplyTimeout(
+                f"{outgoing.routing_key}: no answer within {timeout:g} s: {self._hindrance(attempt)}"
+            ) from None
+
+    async def _asked(
+        self, session: Session, outgoing: Outgoing, attempt: _Attempt, correlation_id: str, deadline: float
+    ) -> bytes | None:
+        message = self._message(outgoing, session.reply_to, correlation_id, deadline)
+        answer = self._pending.expect(correlation_id)
+        try:
+            if await self._published(session, outgoing, attempt, message) or answer.done():
+                body = await answer
+                if body is None:
+                    attempt.failed("the connection was lost before the answer came", uncertain=True)
+                return body
+            return None
+        finally:
+            self._pending.forget(correlation_id)
+
+    async def _published(self, session: Session, outgoing: Outgoing, attempt: _Attempt, message: Message) -> bool:
+        """Whether the broker has confirmed; if not, another attempt may follow at once."""
+        attempt.published = True
+        try:
+            await session.publisher.publish(message, outgoing.routing_key)
+        except Lost as error:
+            attempt.failed(str(error), uncertain=True)
+            self._link.drop(session, str(error))
+            return False
+        except Refused as error:
+            attempt.failed(str(error), uncertain=False)
+            await asyncio.sleep(attempt.pause())
+            return False
+        attempt.confirmed = True
+        return True
+
+    def _message(
+        self,
+        outgoing: Outgoing,
+        reply_to: str | None = None,
+        correlation_id: str | None = None,
+        deadline: float | None = None,
+    ) -> Message:
+        own: HeadersType = {}
+        expiration = None
+        durable = outgoing.operation.is_write
+        if deadline is not None and not durable:
+            own[headers.DEADLINE] = int(deadline * 1000)
+            expiration = max(deadline - time.time(), 0.001)
+        return Message(
+            outgoing.body,
+            headers=own,
+            content_type=outgoing.content_type,
+            delivery_mode=headers.PERSISTENT if durable else headers.TRANSIENT,
+            priority=headers.PRIORITY,
+            correlation_id=correlation_id,
+            reply_to=reply_to,
+            expiration=expiration,
+            # A number of its own for every attempt: aiormq matches returned messages to confirms by it.
+            message_id=f"{self._token}-{next(self._numbers)}",
+            timestamp=datetime.now(UTC),
+            app_id=headers.APP_ID,
+        )
+
+    def _hindrance(self, attempt: _Attempt) -> str:
+        if not self._link.connected:
+            return f"no connection to RabbitMQ ({self._link.reason})"
+        return attempt.hindrance()
+
+
+class _Attempt:
+    """What the attempts at one message have come to so far."""
+
+    def __init__(self) -> None:
+        self.published = False
+        self.confirmed = False
+        self.uncertain = False
+        self._reason: str | None = None
+        self._pause = NACK_PAUSE_SECONDS
+
+    def failed(self, reason: str, *, uncertain: bool) -> None:
+        self._reason = reason
+        self.uncertain = self.uncertain or uncertain
+        self.confirmed = False
+
+    def pause(self) -> float:
+        self._pause, now = min(self._pause * 2, NACK_PAUSE_LIMIT_SECONDS), self._pause
+        return now * random.uniform(0.5, 1.0)
+
+    def hindrance(self) -> str:
+        if self.confirmed:
+            return "the message is queued but no worker has answered; is one running?"
+        if self._reason is not None:
+            return self._reason
+        if self.published:
+            return "the broker is silent; is it in a memory or disk alarm?"
+        return "too many messages on their way"

@@ -1,0 +1,124 @@
+"""One connection to the broker, from handshake to loss."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import aio_pika
+import aiormq.exceptions
+
+from memq.errors import ConfigurationError, TopologyMissing
+from memq.publisher import GONE, Lost, Publisher
+
+if TYPE_CHECKING:
+    from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
+
+    from memq.address import Address
+    from memq.replies import Pending
+    from memq_schemas import Names
+
+REFUSED = (aiormq.exceptions.AuthenticationError, aiormq.exceptions.ProbableAuthenticationError)
+
+CONNECT_SECONDS = 10.0
+CLOSE_SECONDS = 5.0
+
+
+class Session:
+    """Publishing and replies on two channels of one connection: an exclusive queue is visible to no other."""
+
+    def __init__(self, address: Address, connection: AbstractConnection, publisher: Publisher, reply_to: str) -> None:
+        self.address = address
+        self.publisher = publisher
+        self.reply_to = reply_to
+        self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._connection = connection
+
+    def lose(self, reason: str) -> None:
+        if not self.lost.done():
+            self.lost.set_result(reason)
+
+    def closed(self, _sender: Any = None, error: BaseException | None = None) -> None:
+        self.lose(str(error) if error and str(error) else "connection closed")
+
+    async def close(self) -> None:
+        self.lose("closed")
+        await close_quietly(self._connection)
+
+
+async def close_quietly(connection: AbstractConnection) -> None:
+    task = asyncio.current_task()
+    cancels = task.cancelling() if task else 0
+    try:
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await connection.close()
+    except (*GONE, TimeoutError):
+        return
+    except asyncio.CancelledError:
+        if task is not None and task.cancelling() > cancels:
+            raise
+
+
+async def open_session(address: Address, names: Names, pending: Pending, client: str) -> Session:
+    """Raises Lost when another try may work, ConfigurationError when none will."""
+    task = asyncio.current_task()
+    cancels = task.cancelling() if task else 0
+    try:
+        async with contextlib.AsyncExitStack() as stack, asyncio.timeout(CONNECT_SECONDS):
+            connection = await aio_pika.connect(address.url, client_properties={"connection_name": client})
+            stack.push_async_callback(close_quietly, connection)
+            session = await _channels(address, connection, names, pending)
+            stack.pop_all()
+            return session
+    except REFUSED as error:
+        raise ConfigurationError(f"RabbitMQ at {address} refused the user or password") from error
+    except aiormq.exceptions.InvalidFrameError as error:
+        # What aiormq makes of the broker closing a connection during its opening.
+        reason = "it does not exist, or the user has no right to it"
+        raise ConfigurationError(f"RabbitMQ at {address} refused the vhost {address.vhost!r}: {reason}") from error
+    except TimeoutError as error:
+        raise Lost(f"no answer from {address} within {CONNECT_SECONDS:g} s") from error
+    except GONE as error:
+        raise Lost(f"{address}: {_reason(error)}") from error
+    except asyncio.CancelledError as error:
+        if task is not None and task.cancelling() > cancels:
+            raise
+        raise Lost(f"{address}: the connection was lost while opening") from error
+
+
+async def _channels(address: Address, connection: AbstractConnection, names: Names, pending: Pending) -> Session:
+    replies = await connection.channel(publisher_confirms=False)
+    try:
+        await replies.declare_exchange(names.commands, passive=True)
+        queue = await replies.declare_queue(names.reply(uuid4().hex), exclusive=True, auto_delete=True)
+    except aiormq.exceptions.ChannelNotFoundEntity as error:
+        raise TopologyMissing(
+            f"RabbitMQ at {address} has no exchange {names.commands}: "
+            "run `memq-worker declare`, or start a worker, and check the prefix"
+        ) from error
+    except aiormq.exceptions.ChannelAccessRefused as error:
+        raise ConfigurationError(f"RabbitMQ at {address} denies the user a right: {error}") from error
+    publishing = await connection.channel(on_return_raises=True)
+    exchange = await publishing.get_exchange(names.commands, ensure=False)
+    session = Session(address, connection, Publisher(exchange), queue.name)
+    for closable in (connection, publishing, replies):
+        closable.close_callbacks.add(session.closed)
+    underlay = await replies.get_underlay_channel()
+    underlay.on_consumer_cancel_callbacks.add(lambda _frame: session.lose("the reply queue was deleted"))
+
+    async def arrived(message: AbstractIncomingMessage) -> None:
+        pending.arrived(message.correlation_id, message.body)
+
+    await queue.consume(arrived, no_ack=True)
+    return session
+
+
+def _reason(error: BaseException) -> str:
+    cause = error.__cause__
+    if isinstance(cause, OSError) and cause.errno:
+        # asyncio's own text repeats the address; name resolution has negative numbers that only its text explains.
+        return os.strerror(cause.errno) if cause.errno > 0 else str(cause.strerror)
+    return str(error) or type(error).__name__

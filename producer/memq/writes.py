@@ -1,0 +1,110 @@
+"""Writes of one call: many messages on their way together, what became of them counted."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from memq.answers import Receipt
+from memq.errors import MemqError
+from memq.window import Window
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from memq.sender import Outgoing, Sender
+
+# Messages of one call that may wait for the worker's answer at once: enough to keep it busy, few enough that the last
+# one's answer does not come late only because of those before it.
+WAITING_MESSAGES = 32
+
+
+class Writes:
+    def __init__(
+        self,
+        sender: Sender,
+        window: Window,
+        *,
+        confirm_timeout: float,
+        answer_timeout: float | None,
+        window_bytes: int,
+        progress: Callable[[Receipt], None] | None = None,
+    ) -> None:
+        """With `answer_timeout` every message asks for an answer, otherwise a confirm is enough."""
+        self._sender = sender
+        self._confirm_timeout = confirm_timeout
+        self._answer_timeout = answer_timeout
+        # Waiting for slow answers must not take the room of other calls' publishes.
+        self._window = window if answer_timeout is None else Window(WAITING_MESSAGES, window_bytes)
+        self._progress = progress
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._failures: list[MemqError] = []
+        self._defect: BaseException | None = None
+        self._points = 0
+        self._messages = 0
+        self._slowest: float | None = None
+
+    @property
+    def receipt(self) -> Receipt:
+        return Receipt(self._points, self._messages, self._answer_timeout is not None, self._slowest)
+
+    async def run(self, messages: AsyncIterator[tuple[range, Outgoing]]) -> Receipt:
+        """Sends until the messages end or one fails; then lets those on their way arrive before it raises."""
+        try:
+            await self._feed(messages)
+        except MemqError as error:
+            error.confirmed = self.receipt
+            raise
+        if self._defect is not None:
+            raise self._defect
+        if self._failures:
+            first = min(self._failures, key=lambda error: error.points.start if error.points else 0)
+            first.confirmed = self.receipt
+            raise first
+        return self.receipt
+
+    async def _feed(self, messages: AsyncIterator[tuple[range, Outgoing]]) -> None:
+        try:
+            async for positions, outgoing in messages:
+                await self._window.acquire(len(outgoing.body))
+                if self._failures or self._defect:
+                    self._window.release(len(outgoing.body))
+                    break
+                task = asyncio.create_task(self._one(positions, outgoing))
+                self._tasks.add(task)
+                task.add_done_callback(self._ended)
+                # A source that never waits would keep everybody else from running until the window is full.
+                await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            for task in self._tasks:
+                task.cancel()
+            raise
+        finally:
+            if self._tasks:
+                await asyncio.wait(self._tasks)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception():
+            self._defect = task.exception()
+
+    async def _one(self, positions: range, outgoing: Outgoing) -> None:
+        try:
+            await self._deliver(outgoing)
+        except MemqError as error:
+            error.points = positions
+            self._failures.append(error)
+            return
+        finally:
+            self._window.release(len(outgoing.body))
+        self._points += len(positions)
+        self._messages += 1
+        if self._progress is not None:
+            self._progress(self.receipt)
+
+    async def _deliver(self, outgoing: Outgoing) -> None:
+        if self._answer_timeout is None:
+            await self._sender.send(outgoing, self._confirm_timeout)
+            return
+        reply = await self._sender.ask(outgoing, self._answer_timeout)
+        self._slowest = max(self._slowest or 0.0, reply.elapsed_ms)
