@@ -1,0 +1,4 @@
+from memq_worker.cli import main
+
+if __name__ == "__main__":
+    main()

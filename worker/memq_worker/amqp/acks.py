@@ -1,0 +1,47 @@
+class AckLedger:
+    """Which deliveries of one channel are settled, and the fewest acknowledgements that say so.
+
+    What is done from the oldest on without a gap is one acknowledgement with `multiple`; what is done beyond the first
+    open delivery is acknowledged by tag, so that a held message does not keep the others in the prefetch window.
+    """
+
+    def __init__(self) -> None:
+        self._open: dict[int, bool] = {}  # tag -> told the broker; in order of delivery
+        self._done: list[int] = []
+        self._returned: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def delivered(self, tag: int) -> None:
+        self._open[tag] = False
+
+    def ack(self, tag: int) -> None:
+        self._done.append(tag)
+
+    def nack(self, tag: int) -> None:
+        self._returned.append(tag)
+
+    def take(self) -> tuple[list[tuple[int, bool]], list[int]]:
+        """Acknowledgements as (tag, multiple), and tags to hand back, in the order to send them: returned ones first.
+
+        A multiple acknowledgement covers every older tag, so what goes back has to be back before it.
+        """
+        returned, self._returned = self._returned, []
+        for tag in returned:
+            self._open.pop(tag, None)
+        done = set(self._done)
+        self._done = []
+        mark = None
+        for tag in list(self._open):
+            if tag in done:
+                mark = tag
+            elif not self._open[tag]:
+                break
+            del self._open[tag]
+        acks = [] if mark is None else [(mark, True)]
+        for tag in sorted(done):
+            if tag in self._open:
+                self._open[tag] = True
+                acks.append((tag, False))
+        return acks, returned

@@ -1,0 +1,96 @@
+import asyncio
+import itertools
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+
+import aio_pika
+from aio_pika.abc import AbstractConnection
+from aiormq.exceptions import (
+    AMQPConnectionError,
+    AuthenticationError,
+    ConnectionClosed,
+    ConnectionNotAllowed,
+    InvalidFrameError,
+    ProbableAuthenticationError,
+)
+from yarl import URL
+
+from memq_worker.amqp.failure import lost
+from memq_worker.errors import BrokerUnavailable, ConfigurationError
+
+logger = logging.getLogger(__name__)
+
+# Half-open connections are noticed after three heartbeats, so RabbitMQ's default of 60 s would mean three minutes.
+_HEARTBEAT_SECONDS = 10
+
+
+class Brokers:
+    """The hosts of one RabbitMQ cluster, tried in turn."""
+
+    def __init__(self, urls: Sequence[str], name: str, timeout_seconds: float) -> None:
+        self._urls = [_with_heartbeat(url) for url in urls]
+        self._turn = itertools.cycle(self._urls)
+        self._name = name
+        self._timeout_seconds = timeout_seconds
+
+    @property
+    def places(self) -> list[str]:
+        """The hosts as they may be shown: without user and password."""
+        return [place(url) for url in self._urls]
+
+    @asynccontextmanager
+    async def connect(self, purpose: str) -> AsyncGenerator[AbstractConnection]:
+        """A connection to the next host, closed at the end.
+
+        Raises ConfigurationError for what will not pass by itself (credentials, virtual host), else BrokerUnavailable.
+        """
+        url = next(self._turn)
+        connection = await self._open(url, purpose)
+        try:
+            yield connection
+        finally:
+            # A dead peer must not keep us here: closing waits for its answer.
+            try:
+                with lost():
+                    async with asyncio.timeout(self._timeout_seconds):
+                        await connection.close()
+            except BrokerUnavailable:
+                logger.debug("connection was gone before it was closed")
+
+    async def _open(self, url: URL, purpose: str) -> AbstractConnection:
+        where = place(url)
+        try:
+            with lost():
+                try:
+                    return await aio_pika.connect(
+                        url,
+                        timeout=self._timeout_seconds,
+                        client_properties={"connection_name": f"{self._name} {purpose}"},
+                    )
+                except (ProbableAuthenticationError, AuthenticationError) as error:
+                    raise ConfigurationError(f"{where} refused the user or password of MEMQ_AMQP_URL") from error
+                except (InvalidFrameError, ConnectionNotAllowed) as error:
+                    raise ConfigurationError(
+                        f"{where} refused the virtual host {vhost(url)!r}: it does not exist or the user may not use it"
+                    ) from error
+                except ConnectionClosed as error:
+                    raise BrokerUnavailable(f"{where} closed the connection") from error
+                except AMQPConnectionError as error:
+                    raise BrokerUnavailable(f"{where} cannot be reached") from error
+        except BrokerUnavailable as error:
+            raise BrokerUnavailable(f"{where} cannot be reached or does not answer") from error
+
+
+def _with_heartbeat(url: str) -> URL:
+    parsed = URL(url)
+    return parsed if "heartbeat" in parsed.query else parsed.update_query(heartbeat=_HEARTBEAT_SECONDS)
+
+
+def place(url: URL) -> str:
+    return f"{url.scheme}://{url.host}:{url.port or 5672}"
+
+
+def vhost(url: URL) -> str:
+    # As in aio-pika: no path and "/" are the default virtual host, which is called "/".
+    return url.path[1:] or "/"

@@ -1,0 +1,98 @@
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from aio_pika.abc import AbstractConnection
+from aiormq.abc import AbstractChannel
+
+from memq_schemas import Topology
+from memq_worker.amqp.connection import Brokers
+from memq_worker.amqp.declare import DeclareMode, declare
+from memq_worker.amqp.failure import lost
+from memq_worker.amqp.link import Accept, ConsumerLink
+from memq_worker.amqp.publish import Publisher
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOptions:
+    topology: Topology
+    declare: DeclareMode
+    prefetch: int
+    request_prefetch: int
+    timeout_seconds: float
+
+
+class Session:
+    """One life of our two connections to the broker: from declared and consuming to lost or closed.
+
+    Publishing has a connection of its own, since the broker stops reading from one that publishes when it is short of
+    memory or disk, and acknowledgements have to get through then.
+    """
+
+    def __init__(self, links: list[ConsumerLink], timeout_seconds: float) -> None:
+        self._links = links
+        self._timeout_seconds = timeout_seconds
+        self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    @property
+    def unsettled(self) -> int:
+        return sum(link.unsettled for link in self._links)
+
+    def end(self, reason: str) -> None:
+        """From now on nothing is settled through this session."""
+        for link in self._links:
+            link.end()
+        if not self.ended.done():
+            self.ended.set_result(reason)
+
+    async def stop_consuming(self) -> None:
+        """Raises BrokerUnavailable."""
+        with lost():
+            await asyncio.gather(*(link.stop_consuming(self._timeout_seconds) for link in self._links))
+
+    async def flush(self) -> None:
+        """Raises BrokerUnavailable."""
+        with lost():
+            for link in self._links:
+                await link.flush()
+
+
+@asynccontextmanager
+async def open_session(brokers: Brokers, options: SessionOptions, accept: Accept) -> AsyncGenerator[Session]:
+    """Connects, declares, consumes. Raises ConfigurationError or BrokerUnavailable."""
+    async with AsyncExitStack() as stack:
+        publishing = await stack.enter_async_context(brokers.connect("publish"))
+        consuming = await stack.enter_async_context(brokers.connect("consume"))
+        await declare(publishing, options.topology, options.declare, options.timeout_seconds)
+        links: list[ConsumerLink] = []
+        session = Session(links, options.timeout_seconds)
+        stack.callback(session.end, "closed")
+        for connection in (publishing, consuming):
+            connection.close_callbacks.add(_ending(session, "connection closed"))
+        with lost():
+            channel = await _channel(publishing, session)
+            publisher = Publisher(channel, options.timeout_seconds)
+            names = options.topology.names
+            for queue, prefetch in (
+                (names.write, options.prefetch),
+                (names.query, options.request_prefetch),
+                (names.suspect, 1),
+            ):
+                link = ConsumerLink(await _channel(consuming, session), queue, publisher, session.end)
+                links.append(link)
+                await link.consume(prefetch, accept, alone=queue == names.suspect, timeout=options.timeout_seconds)
+        yield session
+
+
+def _ending(session: Session, reason: str) -> Callable[..., None]:
+    def end(*_: object) -> None:
+        session.end(reason)
+
+    return end
+
+
+async def _channel(connection: AbstractConnection, session: Session) -> AbstractChannel:
+    channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+    channel.close_callbacks.add(_ending(session, "channel closed"))
+    return await channel.get_underlay_channel()

@@ -1,0 +1,79 @@
+import asyncio
+import shutil
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from memq_schemas import topology
+from memq_worker.amqp.connection import Brokers
+from memq_worker.amqp.declare import declare
+from memq_worker.errors import BrokerUnavailable, ConfigurationError, WorkerError
+from memq_worker.qdrant.client import open_store
+from memq_worker.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    what: str
+    ok: bool
+    detail: str
+
+
+async def declare_topology(settings: Settings) -> None:
+    """Makes exchanges, queues and bindings. Raises ConfigurationError or BrokerUnavailable."""
+    brokers = Brokers(settings.amqp_urls, settings.worker_name, settings.amqp_timeout_seconds)
+    async with brokers.connect("declare") as connection:
+        await declare(connection, topology(settings.prefix), "always", settings.amqp_timeout_seconds)
+
+
+async def findings(settings: Settings) -> list[Finding]:
+    """What a worker with these settings would meet, each dependency asked once."""
+    broker = _finding("RabbitMQ", lambda: _broker(settings))
+    store = (
+        _finding("Qdrant", lambda: _qdrant(settings)) if settings.qdrant_url else _finding("engine", _disk(settings))
+    )
+    return [Finding("settings", True, "valid"), *await asyncio.gather(broker, store)]
+
+
+async def _finding(what: str, look: Callable[[], Awaitable[str]]) -> Finding:
+    try:
+        return Finding(what, True, await look())
+    except (ConfigurationError, BrokerUnavailable) as error:
+        return Finding(what, False, str(error))
+    except WorkerError as error:
+        return Finding(what, False, f"{error.message} ({settings_hint(what)})")
+
+
+def settings_hint(what: str) -> str:
+    return "is MEMQ_QDRANT_URL the gRPC address, usually port 6334, and MEMQ_QDRANT_API_KEY right?" if what else ""
+
+
+async def _broker(settings: Settings) -> str:
+    brokers = Brokers(settings.amqp_urls, settings.worker_name, settings.amqp_timeout_seconds)
+    async with brokers.connect("check") as connection:
+        try:
+            await declare(connection, topology(settings.prefix), "check", settings.amqp_timeout_seconds)
+        except ConfigurationError as error:
+            if settings.declare == "always":
+                return f"{', '.join(brokers.places)} answers; the topology will be declared at start"
+            raise ConfigurationError(str(error)) from error
+    return f"{', '.join(brokers.places)} answers; topology {settings.prefix!r} is there"
+
+
+async def _qdrant(settings: Settings) -> str:
+    key = settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None
+    async with open_store(settings.qdrant_url or "", key, settings.amqp_timeout_seconds) as store:
+        version = await store.version()
+        collections = await store.list_collections(settings.amqp_timeout_seconds)
+    return f"version {version}, {len(collections)} collections"
+
+
+def _disk(settings: Settings) -> Callable[[], Awaitable[str]]:
+    async def look() -> str:
+        place = settings.data_dir.absolute()
+        parent = place
+        while not parent.exists():
+            parent = parent.parent
+        free = shutil.disk_usage(parent).free // 2**20
+        return f"embedded, {place} {'exists' if place.exists() else 'will be made'}, {free} MiB free"
+
+    return look

@@ -1,0 +1,148 @@
+import asyncio
+import inspect
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from memq_worker.errors import BrokerUnavailable, ConfigurationError
+from memq_worker.observe import logs
+from memq_worker.settings import INTERNAL, Settings, flag, load, variable
+
+EXIT_FAILED = 1
+EXIT_CONFIGURATION = 2
+
+app = typer.Typer(
+    name="memq-worker",
+    help="Takes vectors and questions from RabbitMQ to Qdrant.",
+    epilog="Every option can also be given as its MEMQ_ variable. Exit codes: 0 stopped cleanly, 1 failed, 2 settings.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Command = Callable[[Settings, dict[str, str]], int]
+
+
+def with_settings(command: Command) -> Callable[..., None]:
+    """The command with every setting as a flag, so that flags, variables and the documentation cannot differ."""
+
+    def run(**given: str | None) -> None:
+        flags = {name: value for name, value in given.items() if value is not None}
+        try:
+            code = command(load(flags), flags)
+        except ConfigurationError as error:
+            fail(str(error), EXIT_CONFIGURATION)
+        except BrokerUnavailable as error:
+            fail(str(error), EXIT_FAILED)
+        raise typer.Exit(code)
+
+    parameters = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_option(name))
+        for name, field in Settings.model_fields.items()
+        if field.description != INTERNAL
+    ]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    run.__name__ = command.__name__
+    run.__doc__ = command.__doc__
+    return run
+
+
+def _option(name: str) -> Any:
+    field = Settings.model_fields[name]
+    default = "" if field.default_factory is not None or field.default is None else f", default {_shown(field.default)}"
+    text = f"{field.description} [{variable(name)}{default}]"
+    return Annotated[str | None, typer.Option(flag(name), help=text, show_default=False, metavar="VALUE")]
+
+
+def _shown(default: Any) -> str:
+    return default.get_secret_value() if hasattr(default, "get_secret_value") else str(default)
+
+
+def fail(message: str, code: int) -> NoReturn:
+    for line in message.splitlines():
+        sys.stderr.write(f"memq-worker: {line}\n")
+    raise typer.Exit(code)
+
+
+def run(settings: Settings, flags: dict[str, str]) -> int:
+    """Take deliveries until SIGTERM or SIGINT; a second signal stops at once.
+
+    Without MEMQ_QDRANT_URL the embedded engine is started as well, and with --processes several workers share the
+    queues.
+    """
+    from memq_worker.pool import supervise
+    from memq_worker.service import serve
+
+    logs.configure(settings.log_level, settings.log_format, settings.worker_name)
+    if settings.qdrant_url and settings.processes == 1:
+        asyncio.run(serve(settings))
+        return 0
+    return asyncio.run(supervise(settings, flags))
+
+
+def check(settings: Settings, flags: dict[str, str]) -> int:
+    """Say whether settings, RabbitMQ and Qdrant are as a worker needs them; 1 if not."""
+    from memq_worker.check import findings
+
+    console = Console(highlight=False)
+    found = asyncio.run(findings(settings))
+    for finding in found:
+        mark = "[green]ok  [/green]" if finding.ok else "[red]FAIL[/red]"
+        console.print(f"{mark} {finding.what}: {escape(finding.detail)}", soft_wrap=True)
+    return 0 if all(finding.ok for finding in found) else EXIT_FAILED
+
+
+def declare(settings: Settings, flags: dict[str, str]) -> int:
+    """Make the exchanges, queues and bindings, as a user with configure rights."""
+    from memq_schemas import topology
+    from memq_worker.check import declare_topology
+
+    asyncio.run(declare_topology(settings))
+    layout = topology(settings.prefix)
+    typer.echo(f"declared {len(layout.exchanges)} exchanges and {len(layout.queues)} queues under {settings.prefix!r}")
+    return 0
+
+
+def embedded(settings: Settings, flags: dict[str, str]) -> int:
+    """Serve MEMQ_DATA_DIR over Qdrant's gRPC API on MEMQ_EMBEDDED_LISTEN, for any number of workers."""
+    try:
+        from memq_worker.embedded import EngineOptions
+        from memq_worker.embedded import run as run_engine
+    except ImportError as error:
+        raise ConfigurationError(
+            f"the embedded engine is not installed ({error.name}): pip install 'memq[embedded]', "
+            "or set MEMQ_QDRANT_URL to use a Qdrant server"
+        ) from error
+    logs.configure(settings.log_level, settings.log_format, "embedded")
+    options = EngineOptions(data_dir=settings.data_dir, listen=settings.embedded_listen, parent_pid=settings.parent_pid)
+    return asyncio.run(run_engine(options))
+
+
+for _command in (run, check, declare, embedded):
+    app.command(_command.__name__)(with_settings(_command))
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"memq {version('memq')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    show: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    app()

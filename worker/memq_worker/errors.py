@@ -1,0 +1,48 @@
+from memq_schemas import ErrorCode
+
+
+class WorkerError(Exception):
+    """Never raised itself: a subclass says who is at fault, and so what happens to the message.
+
+    `message` goes into replies and dead-letter headers, so it names fields and limits and never quotes values.
+    """
+
+    def __init__(self, code: ErrorCode, message: str, *, stage: str = "write") -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.stage = stage
+
+
+class ConfigurationError(Exception):
+    """Start-up cannot succeed until a person changes something; never retried."""
+
+
+class MessageError(WorkerError):
+    """This delivery is at fault: answered with an error and, if it is a write, dead-lettered at once."""
+
+
+class DependencyError(WorkerError):
+    """The store answered badly for a reason that may lie in the message: costs an attempt."""
+
+
+class Outage(WorkerError):
+    """The store is away or asks to slow down: wait, spend nothing, take no more."""
+
+    def __init__(
+        self, code: ErrorCode, message: str, *, stage: str = "write", retry_after_seconds: float | None = None
+    ) -> None:
+        super().__init__(code, message, stage=stage)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class BrokerUnavailable(Exception):
+    """The connection or channel is gone. What was not settled on it, the broker delivers again."""
+
+
+class Unconfirmed(Exception):
+    """The broker has refused a publish: a full queue, or a quorum queue electing its leader."""
+
+
+class Unroutable(Exception):
+    """The broker had no queue for a mandatory publish."""

@@ -1,0 +1,134 @@
+import logging
+import time
+from typing import Any
+
+from memq_schemas import Count, CreateCollection, ErrorCode, Get, Operation, Query
+from memq_schemas.vectors import to_array
+from memq_worker.errors import DependencyError, MessageError, Outage, WorkerError
+from memq_worker.pipeline.command import Request
+from memq_worker.pipeline.contracts import Contracts
+from memq_worker.pipeline.hold import Hold
+from memq_worker.pipeline.observer import Observer
+from memq_worker.pipeline.outcome import Done, Expire, Outcome, Refuse
+from memq_worker.pipeline.settle import Settler, correlation_text
+from memq_worker.pipeline.store import Contract, Store
+
+logger = logging.getLogger(__name__)
+
+
+class Answerer:
+    """Answers requests. Each gets a result or an error before its deadline; none is retried or dead-lettered."""
+
+    def __init__(
+        self,
+        store: Store,
+        settler: Settler,
+        hold: Hold,
+        contracts: Contracts,
+        observer: Observer,
+        timeout_seconds: float,
+    ) -> None:
+        self._store = store
+        self._settler = settler
+        self._hold = hold
+        self._contracts = contracts
+        self._observer = observer
+        self._timeout_seconds = timeout_seconds
+
+    async def answer(self, request: Request) -> None:
+        outcome = await self._outcome(request)
+        delivery = request.delivery
+        if isinstance(outcome, Done):
+            logger.info(
+                "request answered",
+                extra={
+                    "op": request.operation.value,
+                    "collection": request.collection,
+                    "outcome": "answered",
+                    "elapsed_ms": delivery.elapsed_ms,
+                    "correlation_id": correlation_text(delivery),
+                },
+            )
+        await self._settler.settle(delivery, outcome)
+
+    async def _outcome(self, request: Request) -> Outcome:
+        left = request.delivery.seconds_left
+        if left is not None and left <= 0:
+            return Expire()
+        held = self._hold.error
+        if held is not None:
+            # A writer keeps probing the store; asking it here as well would only make the caller wait for a timeout.
+            return Refuse(_try_later(held, self._hold.most_seconds))
+        timeout = self._timeout_seconds if left is None else min(left, self._timeout_seconds)
+        started = time.perf_counter()
+        try:
+            return Done("answered", await self._ask(request, timeout))
+        except Outage as error:
+            return Refuse(_try_later(error, self._hold.most_seconds))
+        except WorkerError as error:
+            if error.code is ErrorCode.UNKNOWN_COLLECTION and request.collection:
+                self._contracts.forget(request.collection)
+            return Refuse(error)
+        except Exception as error:
+            logger.exception("unexpected error in a request", extra={"op": request.operation.value})
+            return Refuse(
+                DependencyError(
+                    ErrorCode.UNEXPECTED, f"unexpected {type(error).__name__} in the worker", stage="answer"
+                )
+            )
+        finally:
+            self._observer.requested(request.operation.value, time.perf_counter() - started)
+
+    async def _ask(self, request: Request, timeout: float) -> Any:
+        store, collection, body = self._store, request.collection or "", request.body
+        match body:
+            case Query():
+                await self._check_query(collection, body)
+                return await store.query(collection, body, timeout)
+            case Get():
+                return await store.get(collection, body, timeout)
+            case Count():
+                return {"count": await store.count(collection, body.filter, timeout)}
+            case CreateCollection():
+                self._contracts.forget(collection)
+                return {"created": await store.create_collection(collection, body, timeout)}
+            case _:
+                return await self._about_collections(request.operation, collection, timeout)
+
+    async def _about_collections(self, operation: Operation, collection: str, timeout: float) -> Any:
+        if operation is Operation.LIST:
+            return {"collections": await self._store.list_collections(timeout)}
+        if operation is Operation.DESCRIBE:
+            return await self._store.describe_collection(collection, timeout)
+        self._contracts.forget(collection)
+        return {"deleted": await self._store.drop_collection(collection, timeout)}
+
+    async def _check_query(self, collection: str, query: Query) -> None:
+        try:
+            size = len(to_array(query.vector))
+        except ValueError as error:
+            raise MessageError(ErrorCode.INVALID_VECTOR, f"vector: {error}", stage="validate") from None
+        contract = await self._contracts.get(collection)
+        if contract.sizes.get(query.using or "") != size:
+            contract = await self._contracts.get(collection, max_age_seconds=1.0)
+        _check_dimension(contract, collection, query, size)
+
+
+def _check_dimension(contract: Contract, collection: str, query: Query, size: int) -> None:
+    expected = contract.sizes.get(query.using or "")
+    if expected is None:
+        names = ", ".join(repr(name) for name in contract.sizes if name) or "one unnamed vector"
+        raise MessageError(ErrorCode.UNKNOWN_VECTOR, f"using: collection {collection!r} has {names}", stage="validate")
+    if expected != size:
+        raise MessageError(
+            ErrorCode.WRONG_DIMENSION,
+            f"vector: {size} dimensions, collection {collection!r} takes {expected}",
+            stage="validate",
+        )
+
+
+def _try_later(error: Outage, seconds: float) -> Outage:
+    asked = error.retry_after_seconds
+    later = Outage(error.code, error.message, stage="answer", retry_after_seconds=asked or seconds)
+    later.__cause__ = error.__cause__
+    return later

@@ -1,0 +1,157 @@
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from memq_worker.pipeline.command import DeletePoints, UpsertPoints, Write
+from memq_worker.pipeline.store import Column, Id, PointsBatch
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """How much of what waits goes into one write. A single message larger than this is a batch of its own."""
+
+    max_points: int
+    max_bytes: int
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    kind: str
+    commands: list[Write]
+    ids: set[Id]
+    barrier: bool = False
+
+
+class WriteQueue:
+    """What waits to be written to one collection, and what of it may be written now.
+
+    Commands are taken in order of arrival, except that one whose ids are free may pass one whose ids are in flight or
+    wait before it. So the writes of one id keep their order, and a command that selects by filter keeps its place among
+    all of them.
+    """
+
+    def __init__(self, limits: BatchLimits) -> None:
+        self._limits = limits
+        self._waiting: deque[Write] = deque()
+        self._in_flight: set[Id] = set()
+        self._barrier = False
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def idle(self) -> bool:
+        return not self._waiting and not self._in_flight and not self._barrier
+
+    def add(self, command: Write) -> None:
+        self._waiting.append(command)
+
+    def take(self) -> Batch | None:
+        """The next batch, whose ids are then in flight until `finished`; None when nothing may be written now."""
+        if self._barrier or not self._waiting:
+            return None
+        chosen: list[Write] = []
+        passed: list[Write] = []
+        passed_ids: set[Id] = set()
+        ids: set[Id] = set()
+        points = size = 0
+        waiting = self._waiting
+        while waiting:
+            command = waiting[0]
+            if command.ids is None:
+                if not chosen and not passed and not self._in_flight:
+                    waiting.popleft()
+                    self._barrier = True
+                    return Batch(command.kind, [command], set(), barrier=True)
+                break
+            free = self._in_flight.isdisjoint(command.ids) and passed_ids.isdisjoint(command.ids)
+            if not free or (chosen and not _may_join(chosen[0], command)):
+                passed.append(waiting.popleft())
+                passed_ids.update(command.ids)
+                continue
+            points += len(command.ids)
+            size += len(command.delivery.body)
+            if chosen and (points > self._limits.max_points or size > self._limits.max_bytes):
+                break
+            chosen.append(waiting.popleft())
+            ids.update(command.ids)
+        waiting.extendleft(reversed(passed))
+        if not chosen:
+            return None
+        self._in_flight |= ids
+        return Batch(chosen[0].kind, chosen, ids)
+
+    def finished(self, batch: Batch) -> None:
+        if batch.barrier:
+            self._barrier = False
+        self._in_flight -= batch.ids
+
+    def remove(self, unwanted: Callable[[Write], bool]) -> list[Write]:
+        """Takes out what waits and is unwanted, in order."""
+        removed = [command for command in self._waiting if unwanted(command)]
+        if removed:
+            gone = set(map(id, removed))
+            self._waiting = deque(command for command in self._waiting if id(command) not in gone)
+        return removed
+
+
+def _may_join(first: Write, command: Write) -> bool:
+    return (
+        command.kind == first.kind
+        and command.kind != "payload"
+        and not command.delivery.alone
+        and not first.delivery.alone
+    )
+
+
+def merge_points(commands: list[UpsertPoints]) -> PointsBatch:
+    """All points in one batch; of those with one id the newest stays: the highest version, else the last to arrive."""
+    ids = [point for command in commands for point in command.ids]
+    if len(set(ids)) == len(ids):
+        return commands[0].points if len(commands) == 1 else _joined(ids, [command.points for command in commands])
+    return _newest(commands)
+
+
+def _joined(ids: list[Id], parts: list[PointsBatch]) -> PointsBatch:
+    names = dict.fromkeys(name for part in parts for name in part.columns)
+    columns: dict[str, Column] = {name: [] for name in names}
+    for part in parts:
+        for name, column in columns.items():
+            column.extend(part.columns.get(name) or [None] * len(part))
+    payloads = [payload for part in parts for payload in part.payloads]
+    versions = [version for part in parts for version in part.versions or ()] if parts[0].versions is not None else None
+    return PointsBatch(ids, columns, payloads, versions)
+
+
+def _newest(commands: list[UpsertPoints]) -> PointsBatch:
+    places: dict[Id, tuple[PointsBatch, int]] = {}
+    versioned = commands[0].points.versions is not None
+    for command in commands:
+        points = command.points
+        for index, point in enumerate(points.ids):
+            earlier = places.get(point)
+            if earlier is not None and versioned and _version(*earlier) > _version(points, index):
+                continue
+            places[point] = (points, index)
+    names = {name for command in commands for name in command.points.columns}
+    return PointsBatch(
+        ids=list(places),
+        columns={
+            name: [points.columns[name][index] if name in points.columns else None for points, index in places.values()]
+            for name in names
+        },
+        payloads=[points.payloads[index] for points, index in places.values()],
+        versions=[points.versions[index] if points.versions else None for points, index in places.values()]
+        if versioned
+        else None,
+    )
+
+
+def _version(points: PointsBatch, index: int) -> int:
+    version = points.versions[index] if points.versions else None
+    # A point without a version is written whatever is stored, so it never counts as older.
+    return 2**63 if version is None else version
+
+
+def merge_ids(commands: list[DeletePoints]) -> list[Id]:
+    return list(dict.fromkeys(point for command in commands for point in command.ids or ()))

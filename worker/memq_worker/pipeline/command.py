@@ -1,0 +1,90 @@
+from dataclasses import dataclass
+from typing import Any
+
+from memq_schemas import Count, CreateCollection, Delete, Filter, Get, Operation, Query, SetPayload
+from memq_schemas.collections import Empty
+from memq_worker.pipeline.delivery import Delivery
+from memq_worker.pipeline.store import Id, PointsBatch
+
+RequestBody = Query | Get | Count | CreateCollection | Empty
+
+
+@dataclass(slots=True, eq=False)
+class UpsertPoints:
+    delivery: Delivery
+    collection: str
+    points: PointsBatch
+
+    operation = Operation.UPSERT
+
+    @property
+    def ids(self) -> list[Id]:
+        return self.points.ids
+
+    @property
+    def kind(self) -> str:
+        # A conditional upsert is a barrier on its shard from Qdrant 1.19 on: points without versions never share one.
+        return "upsert" if self.points.versions is None else "versioned"
+
+    @property
+    def result(self) -> dict[str, Any]:
+        return {"upserted": len(self.points)}
+
+
+@dataclass(slots=True, eq=False)
+class DeletePoints:
+    delivery: Delivery
+    collection: str
+    body: Delete
+
+    operation = Operation.DELETE
+
+    @property
+    def ids(self) -> list[Id] | None:
+        return self.body.ids
+
+    @property
+    def filter(self) -> Filter | None:
+        return self.body.filter
+
+    @property
+    def kind(self) -> str:
+        return "delete"
+
+    @property
+    def result(self) -> dict[str, Any]:
+        return {"deleted": None if self.ids is None else len(self.ids)}
+
+
+@dataclass(slots=True, eq=False)
+class ChangePayload:
+    delivery: Delivery
+    collection: str
+    body: SetPayload
+
+    operation = Operation.PAYLOAD
+
+    @property
+    def ids(self) -> list[Id] | None:
+        return self.body.ids
+
+    @property
+    def kind(self) -> str:
+        return "payload"
+
+    @property
+    def result(self) -> dict[str, Any]:
+        return {"updated": None if self.ids is None else len(self.ids)}
+
+
+Write = UpsertPoints | DeletePoints | ChangePayload
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """Something to answer: the collection is None only for `collections.list`."""
+
+    delivery: Delivery
+    operation: Operation
+    collection: str | None
+    body: RequestBody

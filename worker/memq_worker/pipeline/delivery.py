@@ -1,0 +1,86 @@
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from memq_schemas import headers
+
+
+@dataclass(frozen=True, slots=True)
+class Properties:
+    """The envelope of a message, as far as memq reads or writes it."""
+
+    content_type: str | None = None
+    content_encoding: str | None = None
+    correlation_id: str | None = None
+    reply_to: str | None = None
+    message_id: str | None = None
+    timestamp: float | None = None  # epoch seconds
+    headers: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    persistent: bool = True
+
+
+class Link(Protocol):
+    """The life of the channel a delivery came through. Nothing is settled on a later one: tags start again there."""
+
+    @property
+    def alive(self) -> bool: ...
+
+    def ack(self, tag: int) -> None: ...
+
+    def nack(self, tag: int) -> None:
+        """Hand the delivery back to its queue."""
+        ...
+
+    async def publish(self, exchange: str, routing_key: str, body: bytes, properties: Properties) -> None:
+        """Returns once the broker has confirmed.
+
+        Raises Unroutable or Unconfirmed for what the broker answered, BrokerUnavailable when it did not answer.
+        """
+        ...
+
+    def abandon(self, reason: str) -> None:
+        """End this life; everything unsettled is delivered again."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class Delivery:
+    """One AMQP message as handed to us, with the handle that settles it, usable once."""
+
+    link: Link
+    tag: int
+    queue: str
+    routing_key: str
+    body: bytes
+    properties: Properties
+    redelivered: bool = False
+    received: float = field(default_factory=time.perf_counter)
+    settled: bool = False
+    alone: bool = False  # never merged with others: it may be the message that kills workers
+
+    @property
+    def elapsed_ms(self) -> float:
+        return round((time.perf_counter() - self.received) * 1000, 3)
+
+    @property
+    def attempt(self) -> int:
+        """1-based. The count is our own header: the broker's counts crashes and hand-backs too."""
+        return _count(self.properties.headers.get(headers.RETRY_COUNT)) + 1
+
+    @property
+    def deliveries(self) -> int:
+        """How often the broker has given this message out before without it being settled."""
+        return _count(self.properties.headers.get("x-delivery-count"))
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Until the sender's deadline; None without one."""
+        deadline = self.properties.headers.get(headers.DEADLINE)
+        if isinstance(deadline, int | float) and not isinstance(deadline, bool):
+            return deadline / 1000 - time.time()
+        return None
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0

@@ -1,0 +1,152 @@
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from memq_schemas import ErrorCode, Names
+from memq_worker.errors import DependencyError, MessageError, WorkerError
+from memq_worker.pipeline.answer import Answerer
+from memq_worker.pipeline.batch import BatchLimits
+from memq_worker.pipeline.command import Request, Write
+from memq_worker.pipeline.contracts import Contracts
+from memq_worker.pipeline.decode import Limits, decode, operation_of
+from memq_worker.pipeline.delivery import Delivery
+from memq_worker.pipeline.hold import Hold
+from memq_worker.pipeline.observer import Observer
+from memq_worker.pipeline.outcome import Expire, Outcome, Quarantine, Refuse, Release, decide
+from memq_worker.pipeline.retry import RetryPolicy
+from memq_worker.pipeline.settle import Settler
+from memq_worker.pipeline.store import Store
+from memq_worker.pipeline.write import CollectionWriter
+
+logger = logging.getLogger(__name__)
+
+# A write that was given out twice before and never settled may be what kills the workers that take it.
+_SUSPECT_AFTER = 2
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineOptions:
+    names: Names
+    worker: str
+    limits: Limits
+    batches: BatchLimits
+    retries: RetryPolicy
+    writes_in_flight: int
+    request_timeout_seconds: float
+
+
+class Pipeline:
+    """From a delivery to its settlement: decode, then batch and write, or answer. Lives longer than any connection."""
+
+    def __init__(self, store: Store, observer: Observer, options: PipelineOptions) -> None:
+        self._store = store
+        self._observer = observer
+        self._options = options
+        self._hold = Hold(observer)
+        self._contracts = Contracts(store)
+        self._settler = Settler(options.names, options.worker, observer)
+        self._answerer = Answerer(
+            store, self._settler, self._hold, self._contracts, observer, options.request_timeout_seconds
+        )
+        self._writers: dict[str, CollectionWriter] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def held(self) -> bool:
+        return self._hold.error is not None
+
+    def accept(self, delivery: Delivery) -> None:
+        """Takes charge of a delivery. Returns at once; never raises for what is in the message."""
+        names = self._options.names
+        if delivery.queue == names.write and delivery.deliveries >= _SUSPECT_AFTER:
+            self._settle_later(delivery, Quarantine())
+            return
+        left = delivery.seconds_left
+        if left is not None and left <= 0:
+            self._settle_later(delivery, Expire())
+            return
+        try:
+            self._check_reply_to(delivery)
+            command = decode(delivery, self._options.limits)
+        except WorkerError as error:
+            self._settle_later(delivery, self._refusal(delivery, error))
+        except Exception as error:
+            logger.exception("unexpected error while decoding", extra={"queue": delivery.queue})
+            wrapped = DependencyError(ErrorCode.UNEXPECTED, f"unexpected {type(error).__name__}", stage="decode")
+            self._settle_later(delivery, self._refusal(delivery, wrapped))
+        else:
+            self._dispatch(command)
+
+    def _check_reply_to(self, delivery: Delivery) -> None:
+        address = delivery.properties.reply_to
+        if address and self._options.names.is_own(address):
+            raise MessageError(ErrorCode.INVALID_REPLY_TO, "reply_to: one of memq's own queues", stage="decode")
+
+    def _refusal(self, delivery: Delivery, error: WorkerError) -> Outcome:
+        try:
+            is_write = operation_of(delivery)[0].is_write
+        except MessageError:
+            is_write = delivery.queue != self._options.names.query
+        return decide(error, delivery.attempt, self._options.retries) if is_write else Refuse(error)
+
+    def _dispatch(self, command: Write | Request) -> None:
+        if isinstance(command, Request):
+            self._spawn(self._answerer.answer(command))
+            return
+        writer = self._writers.get(command.collection)
+        if writer is None:
+            writer = self._writers[command.collection] = self._new_writer(command.collection)
+        writer.add(command)
+
+    def _new_writer(self, collection: str) -> CollectionWriter:
+        options = self._options
+        return CollectionWriter(
+            collection,
+            self._store,
+            self._settler,
+            self._hold,
+            self._contracts,
+            self._observer,
+            options.retries,
+            options.batches,
+            options.writes_in_flight,
+            # Collections come and go, and anybody can name one in a routing key: idle writers are let go.
+            idle=lambda name: self._writers.pop(name, None) and None,
+        )
+
+    def _settle_later(self, delivery: Delivery, outcome: Outcome) -> None:
+        self._spawn(self._settler.settle(delivery, outcome))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _release(self, unwanted: Callable[[Write], bool]) -> None:
+        for writer in list(self._writers.values()):
+            for command in writer.remove(unwanted):
+                await self._settler.settle(command.delivery, Release())
+
+    async def forget_dead(self) -> None:
+        """Drops what waits on a channel that is gone: the broker delivers it again."""
+        await self._release(lambda command: not command.delivery.link.alive)
+
+    async def drain(self) -> None:
+        """Hands back what was not begun, and waits until everything begun is settled."""
+        self._hold.stop()
+        await self._release(lambda _: True)
+        for writer in list(self._writers.values()):
+            await writer.drained()
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def cancel(self) -> None:
+        """Stops at once; what is unsettled stays so, and the broker delivers it again."""
+        for writer in self._writers.values():
+            writer.cancel()
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)

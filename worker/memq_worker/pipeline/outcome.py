@@ -1,0 +1,62 @@
+from dataclasses import dataclass
+from typing import Any
+
+from memq_schemas import ErrorCode
+from memq_worker.errors import DependencyError, MessageError, WorkerError
+from memq_worker.pipeline.retry import RetryPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Applied or answered: acknowledge. `label` is one of the closed set of outcomes in metrics and logs."""
+
+    label: str
+    result: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """A copy goes to the tier of `seconds`, with one attempt more on its count."""
+
+    seconds: int
+    error: WorkerError
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    error: WorkerError
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """A request that is answered with an error; requests have no dead letters."""
+
+    error: WorkerError
+
+
+@dataclass(frozen=True, slots=True)
+class Expire:
+    """Its deadline has passed: nobody waits for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """A write that may be the one that kills workers: moved to the suspect queue, to be processed alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Handed back to the queue, as if it had not been delivered."""
+
+
+Outcome = Done | Retry | DeadLetter | Refuse | Expire | Quarantine | Release
+
+
+def decide(error: Exception, attempt: int, policy: RetryPolicy) -> Outcome:
+    """What becomes of a write that failed in its `attempt`, which counts from 1."""
+    if isinstance(error, MessageError):
+        return DeadLetter(error)
+    if not isinstance(error, WorkerError):
+        error = DependencyError(ErrorCode.UNEXPECTED, f"unexpected {type(error).__name__} in the worker")
+    seconds = policy.next_seconds(attempt)
+    return DeadLetter(error) if seconds is None else Retry(seconds, error)

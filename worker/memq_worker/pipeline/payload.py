@@ -1,0 +1,36 @@
+from typing import Any, cast
+
+from memq_schemas import ErrorCode
+from memq_schemas.points import VERSION_KEY
+from memq_worker.errors import MessageError
+
+# Each JSON level costs three nested protobuf messages, and protobuf parsers stop at 100.
+MAX_DEPTH = 16
+
+_I64 = range(-(2**63), 2**63)
+
+
+def check_payload(payload: dict[str, Any] | None, where: str) -> None:
+    """Raises MessageError, naming the key's place `where`, for what Qdrant's payload cannot hold."""
+    if payload is None:
+        return
+    if VERSION_KEY in payload:
+        raise _refused(where, f"the key {VERSION_KEY!r} is memq's own: give the point a version instead")
+    for value in payload.values():
+        _check_value(value, where, 1)
+
+
+def _check_value(value: Any, where: str, depth: int) -> None:
+    if isinstance(value, int):
+        if value not in _I64:
+            raise _refused(where, "an integer outside 64 bits, signed")
+    elif isinstance(value, dict | list):
+        if depth >= MAX_DEPTH:
+            raise _refused(where, f"nested more than {MAX_DEPTH} levels deep")
+        container = cast("dict[str, Any] | list[Any]", value)
+        for item in container.values() if isinstance(container, dict) else container:
+            _check_value(item, where, depth + 1)
+
+
+def _refused(where: str, reason: str) -> MessageError:
+    return MessageError(ErrorCode.INVALID_PAYLOAD, f"{where}: {reason}", stage="validate")

@@ -1,0 +1,16 @@
+from dataclasses import dataclass
+
+from memq_schemas.topology import RETRY_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """Attempt n waits in tier n, the last tier repeating, until `max_attempts` have been made."""
+
+    max_attempts: int
+
+    def next_seconds(self, attempt: int) -> int | None:
+        """The tier to wait in after a failed `attempt` (from 1); None when it was the last."""
+        if attempt >= self.max_attempts:
+            return None
+        return RETRY_SECONDS[min(max(attempt, 1), len(RETRY_SECONDS)) - 1]

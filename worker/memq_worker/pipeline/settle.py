@@ -1,0 +1,210 @@
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, assert_never
+
+import orjson
+
+from memq_schemas import Names, Operation, error_reply, headers, parse_routing_key
+from memq_worker.errors import BrokerUnavailable, Unconfirmed, Unroutable, WorkerError
+from memq_worker.pipeline.delivery import Delivery, Properties
+from memq_worker.pipeline.observer import Observer
+from memq_worker.pipeline.outcome import (
+    DeadLetter,
+    Done,
+    Expire,
+    Outcome,
+    Quarantine,
+    Refuse,
+    Release,
+    Retry,
+)
+
+logger = logging.getLogger(__name__)
+
+_MESSAGE_LIMIT = 300  # characters of an error text in a header: all headers have to fit one frame
+
+
+def operation_label(delivery: Delivery) -> str:
+    """A bounded label: one of the operations, or "unknown"."""
+    try:
+        return parse_routing_key(delivery.routing_key)[0].value
+    except LookupError:
+        return "unknown"
+    except ValueError:
+        word = delivery.routing_key.partition(".")[0]
+        return word if word in Operation else "unknown"
+
+
+class Settler:
+    """Tells the broker, and the sender who asked, how a delivery ended. Each delivery once."""
+
+    def __init__(
+        self, names: Names, worker: str, observer: Observer, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        self._names = names
+        self._worker = worker
+        self._observer = observer
+        self._now = now
+
+    async def settle(self, delivery: Delivery, outcome: Outcome) -> None:
+        if delivery.settled or not delivery.link.alive:
+            return
+        delivery.settled = True
+        try:
+            await self._act(delivery, outcome)
+        except (BrokerUnavailable, Unconfirmed, Unroutable) as error:
+            # Acknowledging without a confirmed copy would lose the message. On a new connection the topology is
+            # declared again and the broker delivers what is unsettled.
+            delivery.link.abandon(str(error))
+            return
+        self._count(delivery, outcome)
+
+    def acknowledge(self, delivery: Delivery, done: Done) -> bool:
+        """Settles what needs no publishing without leaving the caller; False when `settle` has to be awaited."""
+        if delivery.properties.reply_to is not None:
+            return False
+        if not delivery.settled and delivery.link.alive:
+            delivery.settled = True
+            delivery.link.ack(delivery.tag)
+            self._count(delivery, done)
+        return True
+
+    async def _act(self, delivery: Delivery, outcome: Outcome) -> None:
+        link, tag = delivery.link, delivery.tag
+        match outcome:
+            case Done():
+                await self._reply(
+                    delivery, {"status": 200, "result": outcome.result, "elapsed_ms": delivery.elapsed_ms}
+                )
+                link.ack(tag)
+            case Retry():
+                await self._move(delivery, self._names.retry(outcome.seconds), outcome.error, attempts=delivery.attempt)
+                link.ack(tag)
+            case DeadLetter():
+                # The copy first: were the reply first, a crash between would answer the same message twice.
+                await self._move(delivery, self._names.dead, outcome.error, attempts=delivery.attempt - 1)
+                await self._reply_error(delivery, outcome.error)
+                link.ack(tag)
+            case Refuse():
+                await self._reply_error(delivery, outcome.error)
+                link.ack(tag)
+            case Quarantine():
+                await self._move(delivery, self._names.suspect, None, attempts=delivery.attempt - 1)
+                link.ack(tag)
+            case Expire():
+                link.ack(tag)
+            case Release():
+                link.nack(tag)
+            case _ as never:
+                assert_never(never)
+
+    async def _move(self, delivery: Delivery, exchange: str, error: WorkerError | None, attempts: int) -> None:
+        properties = delivery.properties
+        copied = {
+            name: value for name, value in properties.headers.items() if not name.startswith(headers.BROKER_PREFIXES)
+        }
+        copied[headers.RETRY_COUNT] = attempts
+        if error is not None:
+            copied |= self._failure(delivery, error)
+        await delivery.link.publish(
+            exchange,
+            delivery.routing_key,
+            delivery.body,
+            Properties(
+                content_type=properties.content_type,
+                content_encoding=properties.content_encoding,
+                correlation_id=properties.correlation_id,
+                reply_to=properties.reply_to,
+                timestamp=properties.timestamp,
+                headers=copied,
+            ),
+        )
+
+    def _failure(self, delivery: Delivery, error: WorkerError) -> dict[str, Any]:
+        now = self._now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        cause = error.__cause__ or error
+        return {
+            headers.ERROR_CODE: error.code.value,
+            headers.ERROR_STAGE: error.stage,
+            headers.EXCEPTION_CLASS: type(cause).__name__,
+            headers.EXCEPTION_MESSAGE: error.message[:_MESSAGE_LIMIT],
+            headers.FIRST_FAILED_AT: delivery.properties.headers.get(headers.FIRST_FAILED_AT, now),
+            headers.LAST_FAILED_AT: now,
+            headers.ORIGINAL_QUEUE: delivery.queue,
+            headers.WORKER: self._worker,
+        }
+
+    async def _reply_error(self, delivery: Delivery, error: WorkerError) -> None:
+        retry_after = getattr(error, "retry_after_seconds", None)
+        reply = error_reply(error.code, error.message, delivery.elapsed_ms, retry_after)
+        await self._reply(delivery, reply.model_dump(exclude_none=True))
+
+    async def _reply(self, delivery: Delivery, reply: dict[str, Any]) -> None:
+        address = delivery.properties.reply_to
+        if not address or self._names.is_own(address):
+            # A reply into memq.write would be taken for a command.
+            if address:
+                self._observer.replied("refused")
+            return
+        properties = Properties(
+            content_type=headers.JSON, correlation_id=delivery.properties.correlation_id, persistent=False
+        )
+        trace = delivery.properties.headers.get(headers.TRACEPARENT)
+        if isinstance(trace, str):
+            properties = Properties(
+                content_type=headers.JSON,
+                correlation_id=delivery.properties.correlation_id,
+                persistent=False,
+                headers={headers.TRACEPARENT: trace},
+            )
+        try:
+            await delivery.link.publish("", address, orjson.dumps(reply), properties)
+        except (Unroutable, Unconfirmed):
+            self._observer.replied("undeliverable")  # the caller has left or its queue is full; nobody else wants it
+        else:
+            self._observer.replied("sent")
+
+    def _count(self, delivery: Delivery, outcome: Outcome) -> None:
+        label, error = _describe(outcome)
+        operation = operation_label(delivery)
+        code = error.code.value if error is not None else ""
+        self._observer.settled(operation, label, delivery.elapsed_ms / 1000, code)
+        if error is not None:
+            logger.warning(
+                "delivery not applied",
+                extra={
+                    "op": operation,
+                    "queue": delivery.queue,
+                    "attempt": delivery.attempt,
+                    "outcome": label,
+                    "code": code,
+                    "reason": error.message[:_MESSAGE_LIMIT],
+                    "correlation_id": correlation_text(delivery),
+                    "elapsed_ms": delivery.elapsed_ms,
+                },
+            )
+
+
+def correlation_text(delivery: Delivery) -> str | None:
+    """Fit for a log line: senders choose it, so it is cut and cleared of what a terminal would act on."""
+    value = delivery.properties.correlation_id
+    return None if value is None else "".join(c if c.isprintable() else "?" for c in str(value)[:100])
+
+
+def _describe(outcome: Outcome) -> tuple[str, WorkerError | None]:
+    match outcome:
+        case Done():
+            return outcome.label, None
+        case Retry():
+            return "retried", outcome.error
+        case DeadLetter():
+            return "dead_lettered", outcome.error
+        case Refuse():
+            return "refused", outcome.error
+        case Expire():
+            return "expired", None
+        case Release() | Quarantine():
+            return "released", None
+        case _ as never:
+            assert_never(never)

@@ -1,0 +1,62 @@
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from memq_schemas import CreateCollection, Filter, Get, Query, SetPayload
+
+Id = int | str
+Column = list[bytes | None]
+
+
+@dataclass(slots=True)
+class PointsBatch:
+    """Points ready to be written: parallel lists, and one column of little-endian float32 bytes per vector name.
+
+    The unnamed vector is the column "". Versions are all None unless the points carry some.
+    """
+
+    ids: list[Id]
+    columns: dict[str, Column]
+    payloads: list[dict[str, Any] | None]
+    versions: list[int | None] | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """What a collection takes: dimensions by vector name."""
+
+    sizes: dict[str, int]
+
+
+class Store(Protocol):
+    """Qdrant as the pipeline sees it.
+
+    Every call raises MessageError when the request itself is refused, DependencyError when it failed in a way that may
+    lie in the request, and Outage when the store is away or overloaded. `timeout` is in seconds.
+    """
+
+    async def contract(self, collection: str, timeout: float | None = None) -> Contract: ...
+
+    async def upsert(self, collection: str, points: PointsBatch) -> None: ...
+
+    async def delete(self, collection: str, ids: list[Id] | None, where: Filter | None) -> None: ...
+
+    async def set_payload(self, collection: str, change: SetPayload) -> None: ...
+
+    async def query(self, collection: str, query: Query, timeout: float) -> list[dict[str, Any]]: ...
+
+    async def get(self, collection: str, get: Get, timeout: float) -> list[dict[str, Any]]: ...
+
+    async def count(self, collection: str, where: Filter | None, timeout: float) -> int: ...
+
+    async def list_collections(self, timeout: float) -> list[str]: ...
+
+    async def create_collection(self, collection: str, body: CreateCollection, timeout: float) -> bool:
+        """False when it was there already with the same vectors and `exist_ok` was given."""
+        ...
+
+    async def describe_collection(self, collection: str, timeout: float) -> dict[str, Any]: ...
+
+    async def drop_collection(self, collection: str, timeout: float) -> bool: ...

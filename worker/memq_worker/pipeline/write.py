@@ -1,0 +1,174 @@
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from memq_schemas import ErrorCode
+from memq_worker.errors import DependencyError, MessageError, WorkerError
+from memq_worker.pipeline.batch import Batch, BatchLimits, WriteQueue, merge_ids, merge_points
+from memq_worker.pipeline.command import ChangePayload, DeletePoints, UpsertPoints, Write
+from memq_worker.pipeline.contracts import Contracts
+from memq_worker.pipeline.hold import Abandoned, Hold
+from memq_worker.pipeline.observer import Observer
+from memq_worker.pipeline.outcome import Done, Outcome, Release, decide
+from memq_worker.pipeline.retry import RetryPolicy
+from memq_worker.pipeline.settle import Settler
+from memq_worker.pipeline.store import Store
+
+logger = logging.getLogger(__name__)
+
+
+class CollectionWriter:
+    """Group commit for one collection: while writes are in flight arrivals gather, and the next write takes all it may.
+
+    There is no linger timer. At low load a message is written at once; at high load batches grow by themselves.
+    """
+
+    def __init__(
+        self,
+        collection: str,
+        store: Store,
+        settler: Settler,
+        hold: Hold,
+        contracts: Contracts,
+        observer: Observer,
+        policy: RetryPolicy,
+        limits: BatchLimits,
+        writes_in_flight: int,
+        idle: Callable[[str], None],
+    ) -> None:
+        self._collection = collection
+        self._store = store
+        self._settler = settler
+        self._hold = hold
+        self._contracts = contracts
+        self._observer = observer
+        self._policy = policy
+        self._queue = WriteQueue(limits)
+        self._free = writes_in_flight
+        self._idle = idle
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._woken = False
+
+    def add(self, command: Write) -> None:
+        self._queue.add(command)
+        if self._free and not self._woken:
+            # After this turn of the loop, so that everything one read brought in gathers first.
+            self._woken = True
+            asyncio.get_running_loop().call_soon(self._start)
+
+    def _start(self) -> None:
+        self._woken = False
+        while self._free and (batch := self._queue.take()) is not None:
+            self._free -= 1
+            task = asyncio.create_task(self._run(batch))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        if self._queue.idle:
+            self._idle(self._collection)
+
+    def remove(self, unwanted: Callable[[Write], bool]) -> list[Write]:
+        removed = self._queue.remove(unwanted)
+        if self._queue.idle:
+            self._idle(self._collection)
+        return removed
+
+    async def drained(self) -> None:
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def cancel(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+
+    async def _run(self, batch: Batch) -> None:
+        try:
+            await self._apply(batch.commands)
+        finally:
+            self._queue.finished(batch)
+            self._free += 1
+            self._start()
+
+    async def _apply(self, commands: list[Write]) -> None:
+        """Writes the commands as one; what is refused as a whole is halved until the offender stands alone."""
+        started = time.perf_counter()
+        try:
+            outcomes: Sequence[Outcome] = await self._hold.through(
+                lambda: self._write(commands), wanted=lambda: any(c.delivery.link.alive for c in commands)
+            )
+        except Abandoned:
+            outcomes = [Release() for _ in commands]
+        except WorkerError as error:
+            if len(commands) > 1 and error.code is not ErrorCode.UNKNOWN_COLLECTION:
+                middle = len(commands) // 2
+                await self._apply(commands[:middle])
+                await self._apply(commands[middle:])
+                return
+            outcomes = [decide(error, c.delivery.attempt, self._policy) for c in commands]
+        self._report(commands, outcomes, time.perf_counter() - started)
+        await self._settle(commands, outcomes)
+
+    async def _write(self, commands: list[Write]) -> list[Outcome]:
+        try:
+            refused = await self._refusals(commands)
+            accepted = [c for c in commands if c not in refused]
+            if accepted:
+                await self._store_write(accepted)
+        except WorkerError as error:
+            if error.code is ErrorCode.UNKNOWN_COLLECTION:
+                self._contracts.forget(self._collection)
+            raise
+        except Exception as error:
+            # The one place where a defect of ours is caught: it must not take the neighbours or the worker with it.
+            logger.exception("unexpected error in a write", extra={"messages": len(commands)})
+            raise DependencyError(ErrorCode.UNEXPECTED, f"unexpected {type(error).__name__} in the worker") from error
+        return [
+            decide(refused[c], c.delivery.attempt, self._policy) if c in refused else Done("applied", c.result)
+            for c in commands
+        ]
+
+    async def _refusals(self, commands: list[Write]) -> Mapping[Write, MessageError]:
+        upserts = [c for c in commands if isinstance(c, UpsertPoints)]
+        return await self._contracts.refusals(self._collection, upserts) if upserts else {}
+
+    async def _store_write(self, commands: list[Write]) -> None:
+        first = commands[0]
+        match first:
+            case UpsertPoints():
+                points = merge_points([c for c in commands if isinstance(c, UpsertPoints)])
+                await self._store.upsert(self._collection, points)
+            case DeletePoints(body=body) if body.ids is None:
+                await self._store.delete(self._collection, None, body.filter)
+            case DeletePoints():
+                ids = merge_ids([c for c in commands if isinstance(c, DeletePoints)])
+                await self._store.delete(self._collection, ids, None)
+            case ChangePayload(body=body):
+                await self._store.set_payload(self._collection, body)
+
+    async def _settle(self, commands: list[Write], outcomes: Sequence[Outcome]) -> None:
+        slow = [
+            self._settler.settle(command.delivery, outcome)
+            for command, outcome in zip(commands, outcomes, strict=True)
+            if not (isinstance(outcome, Done) and self._settler.acknowledge(command.delivery, outcome))
+        ]
+        if slow:
+            await asyncio.gather(*slow)
+
+    def _report(self, commands: list[Write], outcomes: Sequence[Outcome], seconds: float) -> None:
+        applied = [c for c, o in zip(commands, outcomes, strict=True) if isinstance(o, Done)]
+        if not applied:
+            return
+        points = sum(len(c.ids or ()) for c in applied)
+        self._observer.wrote(points, len(applied), seconds)
+        logger.info(
+            "batch written",
+            extra={
+                "op": applied[0].operation.value,
+                "collection": self._collection,
+                "messages": len(applied),
+                "vector_count": points,
+                "elapsed_ms": round(seconds * 1000, 3),
+                "throughput_vec_per_sec": round(points / seconds, 1) if seconds else 0.0,
+                "outcome": "applied",
+            },
+        )

@@ -1,0 +1,136 @@
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+from qdrant_client import grpc as q
+from qdrant_client.conversions.conversion import payload_to_grpc
+from yarl import URL
+
+from memq_schemas import CreateCollection, ErrorCode, Filter, Get, Query, SetPayload
+from memq_worker.errors import MessageError, Outage
+from memq_worker.pipeline.store import Contract, Id, PointsBatch
+from memq_worker.qdrant import collections, encode, reads
+from memq_worker.qdrant.errors import translated
+
+logger = logging.getLogger(__name__)
+
+_CHANNEL_OPTIONS = [
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    # gRPC's default reaches two minutes, and all that time calls to a server that is back would fail unsent.
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 2000),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+]
+
+
+class QdrantStore:
+    """pipeline.store.Store over Qdrant's gRPC API, the embedded engine included."""
+
+    def __init__(self, channel: grpc.aio.Channel, api_key: str | None, timeout_seconds: float) -> None:
+        # The generated stubs are untyped.
+        points: Any = q.PointsStub(channel)
+        about: Any = q.CollectionsStub(channel)
+        service: Any = q.QdrantStub(channel)
+        self._points, self._about, self._service = points, about, service
+        self._metadata = (("api-key", api_key),) if api_key else ()
+        self._timeout_seconds = timeout_seconds
+
+    async def version(self) -> str:
+        with translated("preflight"):
+            reply = await self._service.HealthCheck(
+                q.HealthCheckRequest(), timeout=self._timeout_seconds, metadata=self._metadata
+            )
+        return str(reply.version)
+
+    async def contract(self, collection: str, timeout: float | None = None) -> Contract:
+        return collections.contract_of(await self._info(collection, timeout or self._timeout_seconds, "validate"))
+
+    async def upsert(self, collection: str, points: PointsBatch) -> None:
+        await self._update(self._points.Upsert, encode.upsert_request(collection, points))
+
+    async def delete(self, collection: str, ids: list[Id] | None, where: Filter | None) -> None:
+        request = q.DeletePoints(collection_name=collection, wait=True, points=encode.selector(ids, where))
+        await self._update(self._points.Delete, request)
+
+    async def set_payload(self, collection: str, change: SetPayload) -> None:
+        chosen = encode.selector(change.ids, change.filter)
+        place: dict[str, Any] = {"collection_name": collection, "wait": True, "points_selector": chosen}
+        if change.overwrite is not None:
+            payload = payload_to_grpc(change.overwrite)
+            await self._update(self._points.OverwritePayload, q.SetPayloadPoints(payload=payload, **place))
+        if change.set is not None:
+            await self._update(
+                self._points.SetPayload, q.SetPayloadPoints(payload=payload_to_grpc(change.set), **place)
+            )
+        if change.unset is not None:
+            await self._update(self._points.DeletePayload, q.DeletePayloadPoints(keys=change.unset, **place))
+
+    async def query(self, collection: str, query: Query, timeout: float) -> list[dict[str, Any]]:
+        reply = await self._ask(self._points.Query, reads.query_request(collection, query), timeout)
+        return [reads.scored(point, query) for point in reply.result]
+
+    async def get(self, collection: str, get: Get, timeout: float) -> list[dict[str, Any]]:
+        reply = await self._ask(self._points.Get, reads.get_request(collection, get), timeout)
+        return [reads.record(point, get.with_payload, get.with_vector) for point in reply.result]
+
+    async def count(self, collection: str, where: Filter | None, timeout: float) -> int:
+        request = q.CountPoints(collection_name=collection, filter=encode.where(where), exact=True)
+        reply = await self._ask(self._points.Count, request, timeout)
+        return int(reply.result.count)
+
+    async def list_collections(self, timeout: float) -> list[str]:
+        reply = await self._ask(self._about.List, q.ListCollectionsRequest(), timeout)
+        return sorted(item.name for item in reply.collections)
+
+    async def create_collection(self, collection: str, body: CreateCollection, timeout: float) -> bool:
+        try:
+            await self._ask(self._about.Create, collections.create_request(collection, body), timeout)
+        except MessageError as error:
+            if error.code is not ErrorCode.COLLECTION_EXISTS or not body.exist_ok:
+                raise
+            collections.check_same(collection, body, await self._info(collection, timeout, "answer"))
+            return False
+        return True
+
+    async def describe_collection(self, collection: str, timeout: float) -> dict[str, Any]:
+        return collections.description(collection, await self._info(collection, timeout, "answer"))
+
+    async def drop_collection(self, collection: str, timeout: float) -> bool:
+        reply = await self._ask(self._about.Delete, q.DeleteCollection(collection_name=collection), timeout)
+        return bool(reply.result)
+
+    async def _info(self, collection: str, timeout: float, stage: str) -> Any:
+        request = q.GetCollectionInfoRequest(collection_name=collection)
+        with translated(stage):
+            reply = await self._about.Get(request, timeout=timeout, metadata=self._metadata)
+        return reply.result
+
+    async def _ask(self, method: Any, request: Any, timeout: float) -> Any:
+        with translated("answer", deadline_is_the_callers=True):
+            return await method(request, timeout=timeout, metadata=self._metadata)
+
+    async def _update(self, method: Any, request: Any) -> None:
+        with translated():
+            reply = await method(request, timeout=self._timeout_seconds, metadata=self._metadata)
+        status = reply.result.status
+        if status != q.UpdateStatus.Completed:
+            # WaitTimeout and Acknowledged come back as success, but the points cannot be found yet.
+            name = q.UpdateStatus.Name(status)
+            raise Outage(ErrorCode.OVERLOADED, f"Qdrant answered {name} instead of Completed")
+
+
+@asynccontextmanager
+async def open_store(url: str, api_key: str | None, timeout_seconds: float) -> AsyncGenerator[QdrantStore]:
+    """Connects when it is first used. `url` is http(s)://host:port of the gRPC port, 6334 unless it says another."""
+    parsed = URL(url)
+    target = f"{parsed.host}:{parsed.explicit_port or 6334}"
+    if parsed.scheme == "https":
+        channel = grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(), options=_CHANNEL_OPTIONS)
+    else:
+        channel = grpc.aio.insecure_channel(target, options=_CHANNEL_OPTIONS)
+    async with channel:
+        yield QdrantStore(channel, api_key, timeout_seconds)

@@ -1,0 +1,106 @@
+import asyncio
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+
+from memq_schemas import ErrorCode
+from memq_worker.errors import DependencyError, MessageError, Outage
+
+_S = grpc.StatusCode
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One kind of failure. `text`, where given, has to occur in the details: Qdrant says some things only there."""
+
+    status: Any
+    raises: type[MessageError | DependencyError | Outage]
+    code: ErrorCode
+    text: str = ""
+    metadata: str = ""
+
+
+# First match wins. Sources: Qdrant's src/tonic and error conversions as of 1.19, and answers of a running 1.18.3.
+ROWS: tuple[Row, ...] = (
+    Row(_S.NOT_FOUND, MessageError, ErrorCode.UNKNOWN_COLLECTION, text="Collection `"),
+    Row(_S.NOT_FOUND, MessageError, ErrorCode.UNKNOWN_POINT),
+    Row(_S.INVALID_ARGUMENT, MessageError, ErrorCode.WRONG_DIMENSION, text="Vector dimension error"),
+    Row(_S.INVALID_ARGUMENT, MessageError, ErrorCode.UNKNOWN_VECTOR, text="Not existing vector name"),
+    Row(_S.INVALID_ARGUMENT, MessageError, ErrorCode.REJECTED_BY_STORE),
+    Row(_S.ALREADY_EXISTS, MessageError, ErrorCode.COLLECTION_EXISTS),
+    Row(_S.UNIMPLEMENTED, MessageError, ErrorCode.UNSUPPORTED_BY_STORE),
+    Row(_S.OUT_OF_RANGE, MessageError, ErrorCode.REJECTED_BY_STORE),
+    # With retry-after it is a rate limit; with this key a full quota; without either the request alone is too large.
+    Row(_S.RESOURCE_EXHAUSTED, Outage, ErrorCode.STORE_UNAVAILABLE, metadata="qdrant-insufficient-storage"),
+    Row(_S.RESOURCE_EXHAUSTED, Outage, ErrorCode.OVERLOADED, metadata="retry-after"),
+    Row(_S.RESOURCE_EXHAUSTED, MessageError, ErrorCode.TOO_LARGE),
+    Row(_S.UNAVAILABLE, Outage, ErrorCode.STORE_UNAVAILABLE),
+    Row(_S.UNAUTHENTICATED, Outage, ErrorCode.STORE_UNAVAILABLE),
+    Row(_S.PERMISSION_DENIED, Outage, ErrorCode.STORE_UNAVAILABLE),
+    Row(_S.FAILED_PRECONDITION, Outage, ErrorCode.STORE_UNAVAILABLE),
+    # It may have been applied, and it may be the queue that is full: the same write again is harmless.
+    Row(_S.DEADLINE_EXCEEDED, Outage, ErrorCode.OVERLOADED),
+    Row(_S.CANCELLED, Outage, ErrorCode.STORE_UNAVAILABLE),
+    Row(_S.ABORTED, Outage, ErrorCode.STORE_UNAVAILABLE),
+    Row(_S.INTERNAL, Outage, ErrorCode.STORE_UNAVAILABLE, text="No space left on device"),
+    Row(_S.INTERNAL, Outage, ErrorCode.STORE_UNAVAILABLE, text="no active replica"),
+    Row(_S.INTERNAL, Outage, ErrorCode.STORE_UNAVAILABLE, text="Active replica"),
+    Row(_S.INTERNAL, DependencyError, ErrorCode.STORE_ERROR),
+    Row(_S.UNKNOWN, DependencyError, ErrorCode.STORE_ERROR),
+    Row(_S.DATA_LOSS, DependencyError, ErrorCode.STORE_ERROR),
+)
+
+# Shown where Qdrant's own words could quote what the sender sent, or help nobody.
+_SAID: dict[ErrorCode, str] = {
+    ErrorCode.UNKNOWN_COLLECTION: "there is no such collection",
+    ErrorCode.STORE_UNAVAILABLE: "Qdrant cannot be reached or takes no writes",
+    ErrorCode.OVERLOADED: "Qdrant is overloaded or too slow",
+    ErrorCode.COLLECTION_EXISTS: "the collection exists already",
+}
+
+
+def find(status: Any, details: str, metadata: dict[str, str]) -> Row:
+    for row in ROWS:
+        if row.status is status and row.text in details and (not row.metadata or row.metadata in metadata):
+            return row
+    return Row(status, DependencyError, ErrorCode.STORE_ERROR)
+
+
+@contextmanager
+def translated(stage: str = "write", *, deadline_is_the_callers: bool = False) -> Generator[None]:
+    """Turns gRPC errors into the worker's. Out of a caller's own time is no sign of an overload."""
+    try:
+        yield
+    except grpc.aio.AioRpcError as error:
+        status = error.code()
+        if deadline_is_the_callers and status is _S.DEADLINE_EXCEEDED:
+            raise DependencyError(
+                ErrorCode.DEADLINE_EXCEEDED, "no answer from Qdrant before the deadline", stage=stage
+            ) from error
+        raise _translate(error, stage) from error
+    except asyncio.CancelledError:
+        # grpc.aio cancels calls when their channel is closed under them.
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise Outage(ErrorCode.STORE_UNAVAILABLE, "the connection to Qdrant was closed", stage=stage) from None
+
+
+def _translate(error: grpc.aio.AioRpcError, stage: str) -> MessageError | DependencyError | Outage:
+    metadata = {str(key): str(value) for key, value in error.trailing_metadata() or ()}
+    details = error.details() or ""
+    row = find(error.code(), details, metadata)
+    text = _SAID.get(row.code, f"Qdrant: {details[:200]}")
+    if row.raises is Outage:
+        return Outage(row.code, text, stage=stage, retry_after_seconds=_seconds(metadata.get("retry-after")))
+    return row.raises(row.code, text, stage=stage)
+
+
+def _seconds(text: str | None) -> float | None:
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return None

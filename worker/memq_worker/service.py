@@ -1,0 +1,197 @@
+import asyncio
+import logging
+import os
+import time
+from contextlib import AsyncExitStack, ExitStack, suppress
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
+
+from memq_schemas import topology
+from memq_worker.amqp.connection import Brokers
+from memq_worker.amqp.session import Session, SessionOptions, open_session
+from memq_worker.errors import BrokerUnavailable, ConfigurationError
+from memq_worker.observe.metrics import Metrics, served
+from memq_worker.pipeline.batch import BatchLimits
+from memq_worker.pipeline.decode import Limits
+from memq_worker.pipeline.intake import Pipeline, PipelineOptions
+from memq_worker.pipeline.retry import RetryPolicy
+from memq_worker.qdrant.client import open_store
+from memq_worker.settings import Settings
+from memq_worker.stop import Stop, on_signals
+
+logger = logging.getLogger(__name__)
+
+_SHORT_LIFE_SECONDS = 1.0
+_HARD_STOP_SECONDS = 2.0
+
+
+def pipeline_options(settings: Settings) -> PipelineOptions:
+    return PipelineOptions(
+        names=topology(settings.prefix).names,
+        worker=settings.worker_name,
+        limits=Limits(settings.max_body_bytes, settings.max_points),
+        batches=BatchLimits(settings.batch_points, settings.batch_bytes),
+        retries=RetryPolicy(settings.max_attempts),
+        writes_in_flight=settings.writes_in_flight,
+        request_timeout_seconds=settings.store_timeout_seconds,
+    )
+
+
+def session_options(settings: Settings) -> SessionOptions:
+    return SessionOptions(
+        topology=topology(settings.prefix),
+        declare=settings.declare,
+        prefetch=settings.prefetch,
+        request_prefetch=settings.request_prefetch,
+        timeout_seconds=settings.amqp_timeout_seconds,
+    )
+
+
+class Service:
+    """One worker process: connects, consumes, reconnects, drains. The one place that sees every part."""
+
+    def __init__(self, settings: Settings, pipeline: Pipeline, metrics: Metrics, stop: Stop) -> None:
+        self._settings = settings
+        self._pipeline = pipeline
+        self._metrics = metrics
+        self._stop = stop
+        self._brokers = Brokers(settings.amqp_urls, settings.worker_name, settings.amqp_timeout_seconds)
+        self._sessions = 0
+
+    async def run(self) -> None:
+        """Until stopped. Raises ConfigurationError if the first connection can never be made."""
+        while not self._stop.soft.is_set():
+            async with AsyncExitStack() as stack:
+                session = await self._open(stack)
+                if session is None:
+                    return
+                began = time.monotonic()
+                await self._live(session)
+            await self._pipeline.forget_dead()
+            if time.monotonic() - began < _SHORT_LIFE_SECONDS:
+                # Connecting works and staying connected does not: without a pause that would be a busy loop.
+                await self._pause(_SHORT_LIFE_SECONDS)
+
+    async def _open(self, stack: AsyncExitStack) -> Session | None:
+        """A session as soon as one can be had; None when stopped before."""
+        retrying = AsyncRetrying(
+            retry=retry_if_exception(self._may_pass),
+            wait=wait_random_exponential(multiplier=0.2, min=0.1, max=10.0),
+            stop=lambda _: self._stop.soft.is_set(),
+            sleep=self._pause,
+            before_sleep=_log_unavailable,
+            reraise=True,
+        )
+        try:
+            async for attempt in retrying:
+                with attempt:
+                    return await stack.enter_async_context(
+                        open_session(self._brokers, session_options(self._settings), self._pipeline.accept)
+                    )
+        except BrokerUnavailable:
+            return None
+        return None
+
+    def _may_pass(self, error: BaseException) -> bool:
+        # After a first success somebody may be changing the configuration right now; before it, nobody will.
+        return isinstance(error, BrokerUnavailable) or (isinstance(error, ConfigurationError) and self._sessions > 0)
+
+    async def _live(self, session: Session) -> None:
+        if self._sessions:
+            self._metrics.reconnected()
+        self._sessions += 1
+        self._metrics.ready(True)
+        logger.info(
+            "worker ready",
+            extra={"brokers": self._brokers.places, "prefix": self._settings.prefix, "sessions": self._sessions},
+        )
+        stopping = asyncio.create_task(self._stop.soft.wait())
+        try:
+            await asyncio.wait({session.ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+            self._metrics.ready(False)
+        if self._stop.soft.is_set():
+            await self._drain(session)
+        else:
+            logger.warning("RabbitMQ lost", extra={"reason": session.ended.result()})
+
+    async def _drain(self, session: Session) -> None:
+        logger.info("worker draining", extra={"unsettled": session.unsettled})
+        hard = asyncio.create_task(self._stop.hard.wait())
+        drained = asyncio.create_task(self._drained(session))
+        _, late = await asyncio.wait(
+            {hard, drained}, timeout=self._settings.drain_seconds, return_when=asyncio.FIRST_COMPLETED
+        )
+        hard.cancel()
+        if drained in late:
+            drained.cancel()
+            await self._pipeline.cancel()
+            logger.warning("worker stopped before it was drained", extra={"unsettled": session.unsettled})
+        else:
+            drained.result()
+            logger.info("worker drained", extra={"unsettled": session.unsettled})
+
+    async def _drained(self, session: Session) -> None:
+        try:
+            # Consumers first: what arrives while draining would have to be handed back again.
+            await session.stop_consuming()
+            await self._pipeline.drain()
+            await session.flush()
+        except BrokerUnavailable as error:
+            logger.warning("RabbitMQ lost while draining", extra={"reason": str(error)})
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stop.soft.wait()
+        except TimeoutError:
+            return
+
+
+def _log_unavailable(state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    logger.warning("RabbitMQ unavailable", extra={"reason": str(error), "failures": state.attempt_number})
+
+
+async def serve(settings: Settings) -> None:
+    """Runs one worker until SIGTERM or SIGINT. Needs `qdrant_url`. Raises ConfigurationError."""
+    if settings.qdrant_url is None:
+        raise ConfigurationError("MEMQ_QDRANT_URL is not set")
+    key = settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None
+    metrics = Metrics()
+    with ExitStack() as stack:
+        if settings.metrics_port:
+            try:
+                stack.enter_context(served(metrics, settings.metrics_host, settings.metrics_port))
+            except OSError as error:
+                raise ConfigurationError(
+                    f"MEMQ_METRICS_PORT: cannot listen on {settings.metrics_host}:{settings.metrics_port} "
+                    f"({error.strerror}); choose another, or 0 for none"
+                ) from error
+        async with open_store(settings.qdrant_url, key, settings.store_timeout_seconds) as store:
+            pipeline = Pipeline(store, metrics, pipeline_options(settings))
+            stop = stack.enter_context(on_signals(Stop()))
+            service = asyncio.create_task(Service(settings, pipeline, metrics, stop).run())
+            watches = [asyncio.create_task(stop.hard.wait()), asyncio.create_task(_orphaned(settings.parent_pid, stop))]
+            try:
+                await asyncio.wait({service, watches[0]}, return_when=asyncio.FIRST_COMPLETED)
+                if not service.done():
+                    await asyncio.wait({service}, timeout=_HARD_STOP_SECONDS)
+                    service.cancel()
+                with suppress(asyncio.CancelledError):
+                    await service
+            finally:
+                for watch in watches:
+                    watch.cancel()
+                await pipeline.cancel()
+
+
+async def _orphaned(parent_pid: int | None, stop: Stop) -> None:
+    """Stops a pool's worker whose pool was killed: nobody would restart it, or stop it, any more."""
+    if parent_pid is None:
+        return
+    while os.getppid() == parent_pid:  # noqa: ASYNC110  (there is no event to wait for)
+        await asyncio.sleep(1)
+    logger.warning("the pool is gone, stopping")
+    stop()

@@ -1,0 +1,162 @@
+import os
+import socket
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from yarl import URL
+
+from memq_schemas.topology import DEFAULT_PREFIX
+from memq_worker.errors import ConfigurationError
+
+CONSUMER_TIMEOUT_SECONDS = 1800  # RabbitMQ's default: a message unsettled for longer closes its channel
+
+INTERNAL = "set by the pool for its children"
+
+_PREFIX = r"^[A-Za-z0-9_-]{1,40}(\.[A-Za-z0-9_-]{1,40}){0,3}$"
+
+
+class Settings(BaseSettings):
+    """Everything a worker can be told: by flag, else by MEMQ_* variable, else by default."""
+
+    model_config = SettingsConfigDict(env_prefix="MEMQ_", extra="ignore", frozen=True, hide_input_in_errors=True)
+
+    amqp_url: Annotated[
+        SecretStr,
+        Field(
+            description="RabbitMQ, as amqp[s]://user:password@host:port/vhost; several hosts of one cluster with commas"
+        ),
+    ] = SecretStr("amqp://guest:guest@127.0.0.1:5672/")
+    prefix: Annotated[str, Field(pattern=_PREFIX, description="first part of the name of every exchange and queue")] = (
+        DEFAULT_PREFIX
+    )
+    declare: Annotated[
+        Literal["always", "check", "never"],
+        Field(description="make the topology at start, only check that it is there, or neither"),
+    ] = "always"
+    qdrant_url: Annotated[
+        str | None,
+        Field(description="gRPC address of Qdrant, as http[s]://host:6334; unset runs the embedded engine"),
+    ] = None
+    qdrant_api_key: Annotated[SecretStr | None, Field(description="API key of Qdrant")] = None
+    data_dir: Annotated[Path, Field(description="where the embedded engine keeps its collections")] = Path("memq-data")
+    embedded_listen: Annotated[str, Field(description="host:port on which the embedded engine serves gRPC")] = (
+        "127.0.0.1:6334"
+    )
+    processes: Annotated[int, Field(ge=1, le=64, description="worker processes in the pool")] = 1
+    prefetch: Annotated[int, Field(ge=1, le=10_000, description="writes taken from the broker and not yet settled")] = (
+        256
+    )
+    request_prefetch: Annotated[int, Field(ge=1, le=10_000, description="requests being answered at a time")] = 32
+    max_body_bytes: Annotated[int, Field(ge=1024, le=128 * 2**20, description="largest message body that is read")] = (
+        8 * 2**20
+    )
+    max_points: Annotated[int, Field(ge=1, le=100_000, description="most points, or ids, in one message")] = 1000
+    batch_points: Annotated[
+        int, Field(ge=1, le=100_000, description="most points that waiting messages are merged into for one write")
+    ] = 512
+    batch_bytes: Annotated[int, Field(ge=1024, description="the same limit in bytes of message bodies")] = 4 * 2**20
+    writes_in_flight: Annotated[int, Field(ge=1, le=64, description="concurrent writes to one collection")] = 2
+    max_attempts: Annotated[
+        int, Field(ge=1, le=100, description="attempts at a write that fails for its own sake, before the dead letters")
+    ] = 5
+    store_timeout_seconds: Annotated[float, Field(gt=0, description="for one call to Qdrant")] = 20.0
+    drain_seconds: Annotated[
+        float, Field(gt=0, description="after the first stop signal, for what is in flight to be settled")
+    ] = 30.0
+    amqp_timeout_seconds: Annotated[
+        float, Field(gt=0, description="for connecting, declaring and publisher confirms")
+    ] = 15.0
+    metrics_host: Annotated[str, Field(description="address of the metrics endpoint")] = "127.0.0.1"
+    metrics_port: Annotated[
+        int, Field(ge=0, le=65535, description="port of the metrics endpoint; process n of a pool adds n; 0 is off")
+    ] = 9464
+    worker_name: Annotated[
+        str,
+        Field(pattern=r"^[\x21-\x7e]{1,100}$", description="shown in logs, dead letters and RabbitMQ's connections"),
+    ] = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], Field(description="least level to log")] = "info"
+    log_format: Annotated[
+        Literal["auto", "json", "text"], Field(description="auto is text on a terminal and JSON elsewhere")
+    ] = "auto"
+
+    parent_pid: Annotated[int | None, Field(description=INTERNAL)] = None
+
+    @property
+    def amqp_urls(self) -> list[str]:
+        return [part.strip() for part in self.amqp_url.get_secret_value().split(",") if part.strip()]
+
+    @field_validator("amqp_url")
+    @classmethod
+    def _amqp(cls, value: SecretStr) -> SecretStr:
+        parts = [part.strip() for part in value.get_secret_value().split(",") if part.strip()]
+        if not parts:
+            raise ValueError("empty; expected amqp://user:password@host:5672/")
+        for part in parts:
+            url = _url(part)
+            if url is None or url.scheme not in ("amqp", "amqps") or not url.host:
+                raise ValueError("expected amqp://user:password@host:5672/vhost, or amqps://")
+        return value
+
+    @field_validator("qdrant_url")
+    @classmethod
+    def _qdrant(cls, value: str | None) -> str | None:
+        if value is None or not value.strip():
+            return None
+        url = _url(value)
+        if url is None or url.scheme not in ("http", "https") or not url.host:
+            raise ValueError("expected http://host:6334, or https://")
+        if url.explicit_port == 6333:
+            raise ValueError("6333 is Qdrant's REST port; memq speaks gRPC, which is 6334 unless configured otherwise")
+        return value
+
+    @field_validator("embedded_listen")
+    @classmethod
+    def _listen(cls, value: str) -> str:
+        host, separator, port = value.rpartition(":")
+        if not separator or not host or not port.isdigit() or int(port) > 65535:
+            raise ValueError("expected host:port")
+        return value
+
+    @model_validator(mode="after")
+    def _ladder(self) -> "Settings":
+        # Each has to be able to end within the next, or the outer one cuts off work that was about to succeed.
+        if not self.store_timeout_seconds < self.drain_seconds < CONSUMER_TIMEOUT_SECONDS:
+            raise ValueError(
+                "store_timeout_seconds < drain_seconds < "
+                f"{CONSUMER_TIMEOUT_SECONDS} (RabbitMQ's consumer timeout) has to hold"
+            )
+        return self
+
+
+def _url(text: str) -> URL | None:
+    try:
+        return URL(text)
+    except ValueError:
+        return None
+
+
+def load(flags: dict[str, Any] | None = None) -> Settings:
+    """Settings from flags and environment. Raises ConfigurationError naming every bad one, never quoting a value."""
+    try:
+        return Settings(**(flags or {}))
+    except ValidationError as error:
+        problems = error.errors(include_input=False, include_url=False, include_context=False)
+        raise ConfigurationError("\n".join(_problem(list(p["loc"]), p["msg"], flags or {}) for p in problems)) from None
+
+
+def _problem(place: list[Any], message: str, flags: dict[str, Any]) -> str:
+    text = message.removeprefix("Value error, ")
+    if not place:
+        return text
+    name = str(place[0])
+    return f"{flag(name) if name in flags else variable(name)}: {text}"
+
+
+def flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def variable(name: str) -> str:
+    return "MEMQ_" + name.upper()
