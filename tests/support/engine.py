@@ -1,11 +1,16 @@
 """The embedded engine as a subprocess: the real command line, a free port, stopped by its own process object."""
 
-import asyncio
-import signal
+from __future__ import annotations
+
+import select
+import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 START_SECONDS = 30.0
 STOP_SECONDS = 30.0
@@ -21,21 +26,21 @@ class EngineRefusedError(Exception):
 
 
 class EmbeddedEngine:
-    """A running engine. After `kill` or `stop`, `start` runs it again on the same directory and the same port."""
+    """Runs between `start` and one of `stop`, `kill` or its own end; starting again keeps directory and port."""
 
     def __init__(self, data_dir: Path, options: dict[str, object]) -> None:
         self.data_dir = data_dir
         self.log_path = data_dir.with_name(f"{data_dir.name}.log")
-        self._options = {"listen": "127.0.0.1:0", **options}
-        self._process: asyncio.subprocess.Process | None = None
         self.address = ""
+        self._options = {"listen": "127.0.0.1:0", **options}
+        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
         return f"http://{self.address}"
 
     @property
-    def process(self) -> asyncio.subprocess.Process:
+    def process(self) -> subprocess.Popen[bytes]:
         assert self._process is not None, "the engine is not running"
         return self._process
 
@@ -43,60 +48,61 @@ class EmbeddedEngine:
     def pid(self) -> int:
         return self.process.pid
 
-    async def start(self, **options: object) -> None:
-        """`options` replace those of the last start."""
+    def start(self, **options: object) -> None:
+        """Returns when the engine answers. `options` replace those of the last start."""
         assert self._process is None, "the engine is running already"
         self._options |= options
-        arguments = [
-            part for name, value in self._options.items() for part in (f"--{name.replace('_', '-')}", str(value))
-        ]
         with self.log_path.open("ab") as log:
             begin = log.tell()
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "memq_worker.embedded", "--data-dir", str(self.data_dir), *arguments,
-                stdout=asyncio.subprocess.PIPE, stderr=log,
-            )  # fmt: skip
+            process = subprocess.Popen(self._command(), stdout=subprocess.PIPE, stderr=log)
         assert process.stdout is not None
-        ready = (await asyncio.wait_for(process.stdout.readline(), START_SECONDS)).decode()
-        if not ready:
-            code = await process.wait()
+        ready, _, _ = select.select([process.stdout], [], [], START_SECONDS)
+        line = process.stdout.readline().decode() if ready else ""
+        if not line:
+            process.kill() if not ready else None
+            code = process.wait(STOP_SECONDS)
+            process.stdout.close()
             raise EngineRefusedError(code, self.log_path.read_bytes()[begin:].decode())
         self._process = process
-        self.address = ready.removeprefix("listening on ").strip()
+        self.address = line.removeprefix("listening on ").strip()
         self._options["listen"] = self.address
 
-    async def stop(self) -> int:
+    def _command(self) -> list[str]:
+        options = [
+            part for name, value in self._options.items() for part in (f"--{name.replace('_', '-')}", f"{value}")
+        ]
+        return [sys.executable, "-m", "memq_worker.embedded", "--data-dir", f"{self.data_dir}", *options]
+
+    def stop(self) -> int:
         """SIGTERM, and the exit code."""
-        return await self._end(signal.SIGTERM)
+        self.process.terminate()
+        return self.ended()
 
-    async def kill(self) -> int:
-        return await self._end(signal.SIGKILL)
+    def kill(self) -> int:
+        """SIGKILL: what the engine had not written is gone."""
+        self.process.kill()
+        return self.ended()
 
-    async def _end(self, how: signal.Signals) -> int:
+    def ended(self) -> int:
+        """Waits for an end that something else causes."""
         process = self.process
-        process.send_signal(how)
-        return await self.ended()
-
-    async def ended(self) -> int:
-        """Waits for an end that something else caused."""
-        code = await asyncio.wait_for(self.process.wait(), STOP_SECONDS)
+        code = process.wait(STOP_SECONDS)
+        assert process.stdout is not None
+        process.stdout.close()
         self._process = None
         return code
 
-    async def close(self) -> None:
+    def close(self) -> None:
         if self._process is not None:
-            if self._process.returncode is None:
-                self._process.kill()
-            await self._process.wait()
-            self._process = None
+            self.kill()
 
 
-@asynccontextmanager
-async def embedded_engine(data_dir: Path, **options: object) -> AsyncIterator[EmbeddedEngine]:
+@contextmanager
+def embedded_engine(data_dir: Path, **options: object) -> Iterator[EmbeddedEngine]:
     """`options` are the command line's: min_free_bytes, flush_seconds, listen, …"""
     engine = EmbeddedEngine(data_dir, options)
     try:
-        await engine.start()
+        engine.start()
         yield engine
     finally:
-        await engine.close()
+        engine.close()

@@ -1,6 +1,6 @@
 import math
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 from ..refusal import invalid
 
@@ -34,21 +34,21 @@ def write_payload(fields: Any, payload: Mapping[str, Any] | None) -> None:
 
 
 def write_value(value: Any, item: Any) -> None:
-    match item:
-        case str():
-            value.string_value = item
-        case bool():
-            value.bool_value = item
-        case int() if item in _INT64:
-            value.integer_value = item
-        case int() | float():
-            value.double_value = item
-        case None:
-            value.null_value = 0
-        case dict():
-            value.struct_value.SetInParent()
-            write_payload(value.struct_value.fields, cast("dict[str, Any]", item))
-        case _:
-            value.list_value.SetInParent()
-            for each in item:
-                write_value(value.list_value.values.add(), each)
+    kind = type(item)
+    if kind is str:
+        value.string_value = item
+    elif kind is int and item in _INT64:
+        value.integer_value = item
+    elif kind is bool:
+        value.bool_value = item
+    elif kind is float or kind is int:
+        value.double_value = item
+    elif item is None:
+        value.null_value = 0
+    elif kind is dict:
+        value.struct_value.SetInParent()
+        write_payload(value.struct_value.fields, item)
+    else:
+        value.list_value.SetInParent()
+        for each in item:
+            write_value(value.list_value.values.add(), each)
