@@ -50,9 +50,14 @@ class Hold:
             before_sleep=lambda state: self._check(state, wanted),
             reraise=True,
         )
-        result: T = await retrying(call)  # pyright: ignore[reportUnknownVariableType] -- tenacity loses the type
+        results: list[T] = []
+
+        async def attempt() -> None:
+            results.append(await call())
+
+        await retrying(attempt)
         self._released()
-        return result
+        return results[0]
 
     def _check(self, state: RetryCallState, wanted: Callable[[], bool]) -> None:
         error = state.outcome.exception() if state.outcome else None

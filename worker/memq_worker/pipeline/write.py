@@ -84,6 +84,11 @@ class CollectionWriter:
     async def _run(self, batch: Batch) -> None:
         try:
             await self._apply(batch.commands)
+        except Exception as error:
+            # Whatever of ours went wrong, nothing may stay unsettled: it would fill the prefetch window for good.
+            logger.exception("unexpected error around a write", extra={"messages": len(batch.commands)})
+            for command in batch.commands:
+                await self._settler.settle(command.delivery, decide(error, command.delivery.attempt, self._policy))
         finally:
             self._queue.finished(batch)
             self._free += 1
