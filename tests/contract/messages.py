@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qdrant_client import grpc as q
 from qdrant_client.conversions.conversion import payload_to_grpc
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ALL_PAYLOAD = q.WithPayloadSelector(enable=True)
 ALL_VECTORS = q.WithVectorsSelector(enable=True)
@@ -19,7 +22,7 @@ def dense(*values: float) -> Any:
     return q.Vectors(vector=q.Vector(dense=q.DenseVector(data=values)))
 
 
-def named(**vectors: list[float]) -> Any:
+def named(**vectors: Sequence[float]) -> Any:
     each = {name: q.Vector(dense=q.DenseVector(data=values)) for name, values in vectors.items()}
     return q.Vectors(vectors=q.NamedVectors(vectors=each))
 
@@ -64,10 +67,10 @@ def matching(found: Any) -> Any:
     return q.PointsSelector(filter=found)
 
 
-def single_vector(size: int, distance: int = q.Distance.Cosine) -> Any:
+def single_vector(size: int, distance: Any = q.Distance.Cosine) -> Any:
     return q.VectorsConfig(params=q.VectorParams(size=size, distance=distance))
 
 
-def vector_map(**sizes: tuple[int, int]) -> Any:
+def vector_map(**sizes: tuple[int, Any]) -> Any:
     each = {name: q.VectorParams(size=size, distance=distance) for name, (size, distance) in sizes.items()}
     return q.VectorsConfig(params_map=q.VectorParamsMap(map=each))

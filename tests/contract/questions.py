@@ -34,7 +34,7 @@ from tests.contract.messages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 UUID_3 = "00000000-0000-4000-8000-000000000003"
 UUID_20 = "00000000-0000-4000-8000-000000000020"
@@ -71,7 +71,7 @@ class Script:
     def _upsert(self, *points: Any, to: str | None = None, wait: bool = True, **more: Any) -> tuple[str, Any]:
         return "points.Upsert", q.UpsertPoints(collection_name=to or self.main, wait=wait, points=points, **more)
 
-    def _query(self, vector: list[float], of: str | None = None, limit: int = 10, **more: Any) -> tuple[str, Any]:
+    def _query(self, vector: Sequence[float], of: str | None = None, limit: int = 10, **more: Any) -> tuple[str, Any]:
         request = q.QueryPoints(
             collection_name=of or self.main, query=near(*vector), limit=limit, with_payload=ALL_PAYLOAD, **more
         )
@@ -215,7 +215,7 @@ class Script:
         yield "query batch/one bad", *self._query_batch(X, [0, 1])
         yield "query batch/empty", *self._query_batch()
 
-    def _query_batch(self, *vectors: list[float]) -> tuple[str, Any]:
+    def _query_batch(self, *vectors: Sequence[float]) -> tuple[str, Any]:
         each = [q.QueryPoints(collection_name=self.main, query=near(*vector), limit=1) for vector in vectors]
         return "points.QueryBatch", q.QueryBatchPoints(collection_name=self.main, query_points=each)
 
