@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from typing import TYPE_CHECKING
+
+import typer
+
+from memq.cli import failures
+from memq.cli.output import notice
+from memq.producer import Producer
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from memq.cli.options import Target
+    from memq.link import ConnectionChange
+
+
+def run(
+    target: Target,
+    action: Callable[[Producer], Awaitable[None]],
+    *,
+    batch_size: int = 100,
+    after_failure: Callable[[], str | None] = lambda: None,
+) -> None:
+    """The action with an open producer; errors become a line on stderr and the exit code.
+
+    after_failure: what the user has to know besides, such as how much had been delivered.
+    """
+    # What the libraries log about a lost connection is said by `_tell` in one line.
+    logging.disable(logging.CRITICAL)
+    try:
+        asyncio.run(_with_producer(target, action, batch_size))
+    except (Exception, KeyboardInterrupt) as error:  # the one place where a defect becomes a line too
+        if isinstance(error, (typer.Exit, typer.BadParameter)) or os.environ.get("MEMQ_DEBUG"):
+            raise
+        notice(f"memq: {failures.line(error)}")
+        if told := after_failure():
+            notice(f"memq: {told}")
+        raise typer.Exit(failures.exit_code(error)) from None
+
+
+async def _with_producer(target: Target, action: Callable[[Producer], Awaitable[None]], batch_size: int) -> None:
+    async with Producer(
+        target.url,
+        prefix=target.prefix,
+        timeout=target.timeout,
+        confirm_timeout=target.timeout,
+        max_points_per_message=batch_size,
+        name="memq command",
+        on_connection=_tell,
+    ) as producer:
+        await action(producer)
+
+
+def _tell(change: ConnectionChange) -> None:
+    if change.connected:
+        notice("memq: reconnected to RabbitMQ")
+    else:
+        notice(f"memq: no connection to RabbitMQ ({change.reason}), connecting again")

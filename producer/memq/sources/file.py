@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from memq.sources.arrow import ipc, parquet
+from memq.sources.columns import BadFile
+from memq.sources.jsonl import JsonLines
+from memq.sources.npy import NumpyMatrix
+from memq.sources.stdin import StandardInput
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from memq.sources.columns import ColumnNames, Row
+
+
+class Source(Protocol):
+    name: str
+
+    @property
+    def place(self) -> str:
+        """Where the row that was last given out stands, for people."""
+        ...
+
+    @property
+    def total(self) -> int | None:
+        """How many points there are, as far as known by now."""
+        ...
+
+    def rows(self) -> Iterator[Row] | AsyncIterator[Row]:
+        """Raises BadFile."""
+        ...
+
+
+JSON_LINES = (".jsonl", ".ndjson")
+PARQUET = (".parquet", ".pq")
+ARROW = (".arrow", ".feather", ".ipc", ".arrows")
+KINDS = f"{', '.join((*JSON_LINES, *PARQUET, *ARROW, '.npy'))}, or - for JSON Lines from standard input"
+
+
+def open_source(name: str, columns: ColumnNames, payloads: Path | None = None) -> Source:
+    """The file by its ending. Raises BadFile."""
+    if name == "-":
+        return StandardInput(columns)
+    path = Path(name)
+    if not path.is_file():
+        raise BadFile(f"{path}: {'is a directory' if path.is_dir() else 'no such file'}")
+    ending = path.suffix.lower()
+    if payloads is not None and ending != ".npy":
+        raise BadFile(f"{path}: --payloads belongs to .npy files; here the payload is in the file itself")
+    try:
+        return _by_ending(path, ending, columns, payloads)
+    except OSError as error:
+        raise BadFile(f"{error.filename or path}: {error.strerror or error}") from None
+
+
+def _by_ending(path: Path, ending: str, columns: ColumnNames, payloads: Path | None) -> Source:
+    if ending in JSON_LINES:
+        return _json_lines(path, columns)
+    if ending in PARQUET:
+        return parquet(path).naming(columns)
+    if ending in ARROW:
+        return ipc(path).naming(columns)
+    if ending == ".npy":
+        return NumpyMatrix(path, None if payloads is None else _json_lines(payloads, columns), columns)
+    raise BadFile(f"{path}: cannot tell what this is by its ending; known are {KINDS}")
+
+
+def _json_lines(path: Path, columns: ColumnNames) -> JsonLines:
+    return JsonLines(str(path), path.open("rb"), path.stat().st_size, columns)
