@@ -4,7 +4,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential, wait_random
 
 from memq_worker.errors import Outage
 from memq_worker.pipeline.observer import Observer
@@ -29,7 +29,7 @@ class Hold:
         self._stopping = asyncio.Event()
         self._since: float | None = None
         self._error: Outage | None = None
-        self._backoff = wait_exponential_jitter(initial=first_seconds, max=most_seconds, jitter=first_seconds)
+        self._backoff = wait_exponential(multiplier=first_seconds, max=most_seconds) + wait_random(0, first_seconds)
         self.most_seconds = most_seconds
 
     @property

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memq_schemas import Delete, Filter, SetPayload
+from memq_worker.pipeline.batch import Batch, BatchLimits, WriteQueue, merge_ids, merge_points
+from memq_worker.pipeline.command import ChangePayload, DeletePoints, UpsertPoints, Write
+from memq_worker.pipeline.store import PointsBatch
+from tests.unit.worker.fakes import FakeLink, delivery
+
+LINK = FakeLink()
+EVERYTHING = Filter.model_validate({"must": [{"key": "a", "match": {"value": 1}}]})
+
+
+def points(ids: list[int], versions: list[int | None] | None = None, mark: int = 0) -> PointsBatch:
+    return PointsBatch(list(ids), {"": [bytes([mark])] * len(ids)}, [{"mark": mark}] * len(ids), versions)
+
+
+def command(kind: str, ids: list[int], number: int, alone: bool = False) -> Write:
+    came = delivery(LINK, number, b"x" * 10)
+    came.alone = alone
+    if kind == "upsert":
+        return UpsertPoints(came, "docs", points(ids, mark=number % 250))
+    if kind == "versioned":
+        return UpsertPoints(came, "docs", points(ids, versions=[number] * len(ids), mark=number % 250))
+    if kind == "delete":
+        return DeletePoints(came, "docs", Delete(ids=list(ids)))
+    if kind == "payload":
+        return ChangePayload(came, "docs", SetPayload(ids=list(ids), set={"a": number}))
+    return DeletePoints(came, "docs", Delete(filter=EVERYTHING))
+
+
+step = st.one_of(
+    st.tuples(
+        st.sampled_from(["upsert", "upsert", "versioned", "delete", "payload", "filter"]),
+        st.lists(st.integers(0, 6), min_size=1, max_size=4, unique=True),
+        st.booleans(),
+    ),
+    st.sampled_from(["take", "finish first", "finish last"]),
+)
+
+
+def overlaps(first: Write, second: Write) -> bool:
+    return first.ids is None or second.ids is None or not set(first.ids).isdisjoint(second.ids)
+
+
+@given(steps=st.lists(step, max_size=60), most=st.integers(1, 8))
+def test_writes_of_an_id_keep_their_order_and_never_overlap(steps: list[Any], most: int) -> None:
+    queue = WriteQueue(BatchLimits(max_points=most, max_bytes=1000))
+    added: list[Write] = []
+    begun: dict[Write, int] = {}
+    flying: list[Batch] = []
+
+    def take() -> None:
+        batch = queue.take()
+        if batch is None:
+            return
+        for one in batch.commands:
+            for other in flying:
+                assert not any(overlaps(one, c) for c in other.commands), "two writes of one id in flight"
+            begun[one] = len(begun)
+        assert len({c.kind for c in batch.commands}) == 1
+        assert len(batch.commands) == 1 or sum(len(c.ids or ()) for c in batch.commands) <= most
+        assert len(batch.commands) == 1 or not any(c.delivery.alone for c in batch.commands)
+        flying.append(batch)
+
+    for number, each in enumerate(steps):
+        if isinstance(each, tuple):
+            kind, ids, alone = each
+            added.append(command(kind, ids, number, alone))
+            queue.add(added[-1])
+        elif each == "take":
+            take()
+        elif flying:
+            queue.finished(flying.pop(0 if each == "finish first" else -1))
+    while flying or len(queue):
+        before = len(begun)
+        take()
+        if len(begun) == before:
+            assert flying, "something waits and nothing may be written: stuck"
+            queue.finished(flying.pop(0))
+    assert set(begun) == set(added), "every command is written once"
+    assert queue.idle
+    for index, earlier in enumerate(added):
+        for later in added[index + 1 :]:
+            if overlaps(earlier, later):
+                assert begun[earlier] < begun[later], "a later write of the same id went first"
+
+
+@given(parts=st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=6), min_size=1, max_size=6))
+def test_merging_keeps_the_last_of_each_id(parts: list[list[int]]) -> None:
+    commands = [UpsertPoints(delivery(LINK, n, b""), "docs", points(ids, mark=n)) for n, ids in enumerate(parts)]
+    merged = merge_points(commands)
+    last = {point: number for number, ids in enumerate(parts) for point in ids}
+    assert len(merged.ids) == len(set(merged.ids))
+    assert {i: p["mark"] for i, p in zip(merged.ids, merged.payloads, strict=True) if p} == last
+    assert merged.columns[""] == [bytes([last[int(i)]]) for i in merged.ids]
+
+
+@given(
+    parts=st.lists(
+        st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=5), min_size=1, max_size=5
+    )
+)
+def test_merging_versions_keeps_the_highest_and_of_equals_the_last(parts: list[list[tuple[int, int]]]) -> None:
+    commands = [
+        UpsertPoints(
+            delivery(LINK, n, b""), "docs", points([i for i, _ in part], versions=[v for _, v in part], mark=n)
+        )
+        for n, part in enumerate(parts)
+    ]
+    merged = merge_points(commands)
+    best: dict[int, tuple[int, int]] = {}
+    for number, part in enumerate(parts):
+        for point, version in part:
+            if point not in best or version >= best[point][0]:
+                best[point] = (version, number)
+    assert merged.versions is not None
+    assert {
+        i: (v, p["mark"]) for i, v, p in zip(merged.ids, merged.versions, merged.payloads, strict=True) if p
+    } == best
+
+
+def test_columns_of_messages_with_different_vector_names_line_up() -> None:
+    first = PointsBatch([1], {"a": [b"1a"]}, [None])
+    second = PointsBatch([2, 3], {"a": [None, b"3a"], "b": [b"2b", None]}, [None, None])
+    merged = merge_points([UpsertPoints(delivery(LINK, n, b""), "docs", p) for n, p in enumerate((first, second))])
+    assert merged.ids == [1, 2, 3]
+    assert merged.columns == {"a": [b"1a", None, b"3a"], "b": [None, b"2b", None]}
+
+
+def test_ids_to_delete_are_asked_for_once() -> None:
+    commands = [DeletePoints(delivery(LINK, n, b""), "docs", Delete(ids=ids)) for n, ids in enumerate(([1, 2], [2, 3]))]
+    assert merge_ids(commands) == [1, 2, 3]
+
+
+def test_a_message_larger_than_a_batch_is_a_batch_of_its_own() -> None:
+    queue = WriteQueue(BatchLimits(max_points=2, max_bytes=1000))
+    large, small = command("upsert", [1, 2, 3, 4], 1), command("upsert", [9], 2)
+    queue.add(large)
+    queue.add(small)
+    batch = queue.take()
+    assert batch is not None
+    assert batch.commands == [large]
+
+
+def test_removing_what_waits_leaves_the_order_of_the_rest() -> None:
+    queue = WriteQueue(BatchLimits(max_points=10, max_bytes=1000))
+    commands = [command("upsert", [n], n) for n in range(5)]
+    for one in commands:
+        queue.add(one)
+    assert queue.remove(lambda c: c.delivery.tag % 2 == 1) == [commands[1], commands[3]]
+    batch = queue.take()
+    assert batch is not None
+    assert batch.commands == [commands[0], commands[2], commands[4]]
