@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import numpy as np
+import orjson
 
 from memq_schemas.vectors import MAX_DIMENSIONS, FloatArray, float32_bytes
 
@@ -31,17 +32,18 @@ class VectorJson:
         return self._dense(value, "")
 
     def expect(self, dimensions: int, name: str = "") -> None:
+        """Raises ValueError for another length than the first one's, or an impossible one."""
+        if not 0 < dimensions <= MAX_DIMENSIONS:
+            raise ValueError("empty" if not dimensions else f"{dimensions} dimensions, the most are {MAX_DIMENSIONS}")
         known = self._dimensions.setdefault(name, dimensions)
         if known != dimensions:
             raise ValueError(f"{dimensions} dimensions, the vectors before it have {known}")
-        if not 0 < dimensions <= MAX_DIMENSIONS:
-            raise ValueError("empty" if not dimensions else f"{dimensions} dimensions, the most are {MAX_DIMENSIONS}")
 
     def _named(self, name: object, vector: object) -> bytes:
         if not isinstance(name, str) or not name:
             raise ValueError("names of vectors are non-empty strings")
         try:
-            return _json_string(name) + b":" + self._dense(vector, name)
+            return orjson.dumps(name) + b":" + self._dense(vector, name)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
 
@@ -57,11 +59,11 @@ def quoted_base64(vector: FloatArray) -> bytes:
 
 
 def require_finite(vector: FloatArray) -> None:
-    # np.dot is half the price of isfinite, and finite only if all numbers are; it may overflow, so "no" is looked into.
-    if not np.isfinite(np.dot(vector, vector)):
-        bad = np.flatnonzero(~np.isfinite(vector))
-        if bad.size:
-            raise ValueError(f"number {int(bad[0])} is {_name(vector[bad[0]])}")
+    finite = np.isfinite(vector)
+    # A third of the price of finite.all().
+    if b"\0" in finite.tobytes():
+        bad = int(np.argmin(finite))
+        raise ValueError(f"number {bad} is {_name(vector[bad])}")
 
 
 def flat_array(value: object) -> FloatArray:
@@ -113,9 +115,3 @@ def _described(vector: np.ndarray[Any, Any], value: object) -> str:
 
 def _name(number: Any) -> str:
     return "NaN" if np.isnan(number) else "infinite or too large for float32"
-
-
-def _json_string(text: str) -> bytes:
-    import orjson
-
-    return orjson.dumps(text)

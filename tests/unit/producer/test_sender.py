@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from memq import BrokerUnavailable, ReplyTimeout, Unconfirmed, Unroutable
+from memq.publisher import Lost, Refused
+from memq.replies import Pending
+from memq.sender import Outgoing, Sender
+from memq_schemas import Operation, headers
+
+if TYPE_CHECKING:
+    from aio_pika import Message
+
+UPSERT = Outgoing(Operation.UPSERT, "docs", b"{}")
+QUERY = Outgoing(Operation.QUERY, "docs", b"{}")
+CREATE = Outgoing(Operation.CREATE, "docs", b"{}")
+ANSWER = b'{"status":200,"result":[],"elapsed_ms":1.0}'
+
+
+class Broker:
+    """Stands for link, session and publisher: plays what it is told, one step a publish; then confirms all."""
+
+    reply_to = "memq.reply.1"
+    reason = "it is dark"
+
+    def __init__(self, *steps: Any) -> None:
+        self.steps = list(steps)
+        self.messages: list[Message] = []
+        self.pending = Pending()
+        self.connected = True
+        self.drops = 0
+        self.publisher = self
+
+    async def session(self) -> Any:
+        return self
+
+    def drop(self, _session: Any, _reason: str) -> None:
+        self.drops += 1
+        self.pending.lost()
+
+    async def publish(self, message: Message, _routing_key: str) -> None:
+        self.messages.append(message)
+        step = self.steps.pop(0) if self.steps else None
+        if isinstance(step, Exception):
+            raise step
+        if step is not None:
+            await step(self, message)
+
+    def sender(self) -> Sender:
+        return Sender(self, self.pending)  # pyright: ignore[reportArgumentType]
+
+
+async def answers(broker: Broker, message: Message) -> None:
+    broker.pending.arrived(message.correlation_id, ANSWER)
+
+
+async def hangs(_broker: Broker, _message: Message) -> None:
+    await asyncio.Event().wait()
+
+
+async def dies_confirmed(broker: Broker, _message: Message) -> None:
+    asyncio.get_running_loop().call_soon(broker.pending.lost)
+
+
+async def test_a_message_is_sent_again_until_confirmed_each_time_as_another() -> None:
+    broker = Broker(Lost("gone"), Refused("full"), Lost("gone again"))
+    await broker.sender().send(UPSERT, 5)
+    assert len({message.message_id for message in broker.messages}) == 4
+    assert broker.drops == 2
+
+
+@pytest.mark.parametrize(
+    ("steps", "told"),
+    [([hangs], "alarm"), ([Refused("queue full")] * 1000, "queue full"), ([Lost("gone"), hangs], "gone")],
+)
+async def test_what_cannot_be_confirmed_in_time_says_why(steps: list[Any], told: str) -> None:
+    with pytest.raises(Unconfirmed, match=rf"upsert\.docs: no confirm within 0\.2 s: .*{told}"):
+        await Broker(*steps).sender().send(UPSERT, 0.2)
+
+
+async def test_without_a_connection_it_says_that() -> None:
+    broker = Broker(hangs)
+    broker.connected = False
+    with pytest.raises(Unconfirmed, match=r"no connection to RabbitMQ \(it is dark\)"):
+        await broker.sender().send(UPSERT, 0.05)
+
+
+async def test_unroutable_is_not_tried_again() -> None:
+    broker = Broker(Unroutable("no queue"))
+    with pytest.raises(Unroutable):
+        await broker.sender().send(UPSERT, 5)
+    assert len(broker.messages) == 1
+
+
+@pytest.mark.parametrize("outgoing", [QUERY, UPSERT])
+@pytest.mark.parametrize("loss", [Lost("gone"), dies_confirmed])
+async def test_a_question_whose_connection_died_is_asked_again(outgoing: Outgoing, loss: Any) -> None:
+    broker = Broker(loss, answers)
+    assert (await broker.sender().ask(outgoing, 5)).result == []
+    first, second = broker.messages
+    assert first.correlation_id == second.correlation_id
+    assert first.message_id != second.message_id
+    assert len(broker.pending) == 0
+
+
+@pytest.mark.parametrize("loss", [Lost("gone"), dies_confirmed])
+async def test_creating_is_not_asked_twice_when_it_may_have_been_done(loss: Any) -> None:
+    broker = Broker(loss, answers)
+    with pytest.raises(BrokerUnavailable, match="may or may not"):
+        await broker.sender().ask(CREATE, 5)
+    assert len(broker.messages) == 1
+
+
+async def test_creating_is_asked_again_when_the_broker_refused_it() -> None:
+    assert (await Broker(Refused("full"), answers).sender().ask(CREATE, 5)).status == 200
+
+
+async def test_an_answer_before_the_lost_confirm_is_an_answer() -> None:
+    async def answered_then_lost(broker: Broker, message: Message) -> None:
+        await answers(broker, message)
+        raise Lost("gone")
+
+    broker = Broker(answered_then_lost)
+    assert (await broker.sender().ask(CREATE, 5)).status == 200
+
+
+async def test_silence_is_a_timeout_and_leaves_nobody_waiting() -> None:
+    broker = Broker()
+    with pytest.raises(ReplyTimeout, match="no worker has answered"):
+        await broker.sender().ask(QUERY, 0.05)
+    assert len(broker.pending) == 0
+
+
+async def test_cancelling_a_call_cancels_it_and_leaves_nobody_waiting() -> None:
+    broker = Broker()
+    task = asyncio.create_task(broker.sender().ask(QUERY, 5))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert len(broker.pending) == 0
+
+
+async def test_a_write_is_persistent_and_a_question_expires() -> None:
+    broker = Broker(None, answers)
+    sender = broker.sender()
+    await sender.send(UPSERT, 5)
+    await sender.ask(QUERY, 5)
+    write, question = broker.messages
+    assert (write.delivery_mode, write.expiration, write.reply_to, write.correlation_id) == (2, None, None, None)
+    assert question.delivery_mode == 1
+    assert question.reply_to == "memq.reply.1"
+    assert isinstance(question.expiration, float)
+    assert 4 < question.expiration <= 5
+    assert headers.DEADLINE in question.headers
+    for message in (write, question):
+        assert message.priority == headers.PRIORITY
+        assert message.app_id == headers.APP_ID
+        assert message.content_type == headers.JSON
+        assert message.timestamp is not None
+
+
+async def test_a_waited_write_never_expires() -> None:
+    broker = Broker(answers)
+    await broker.sender().ask(UPSERT, 5)
+    assert broker.messages[0].expiration is None
+    assert broker.messages[0].headers == {}
