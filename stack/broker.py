@@ -41,7 +41,10 @@ class Broker:
 
 
 class Server(Protocol):
-    """A broker of our own, for tests that break it. The user and password of `amqp_url` also open `management_url`."""
+    """A broker of our own, for tests that break it. The user and password of `amqp_url` also open `management_url`.
+
+    Before `kill()` give new queues four seconds: RabbitMQ 3.10 comes back without a queue younger than that.
+    """
 
     @property
     def pid(self) -> int: ...

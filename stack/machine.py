@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 # Where Debian keeps the real script. The one on PATH is a wrapper that changes to the rabbitmq user and its files.
 SERVERS = (Path("/usr/lib/rabbitmq/bin/rabbitmq-server"),)
+# Where programs for root are kept, which a normal user's PATH leaves out.
+DAEMONS = ("/usr/local/sbin", "/usr/sbin")
 
 
 def say(text: str) -> None:
@@ -25,12 +27,11 @@ def say(text: str) -> None:
 class Machine:
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     servers: Sequence[Path] = SERVERS
+    daemons: Sequence[str] = DAEMONS
     root: bool = field(default_factory=lambda: os.geteuid() == 0)
 
     def which(self, program: str) -> Path | None:
-        # Also where daemons are kept, which a normal user's PATH leaves out.
-        path = os.pathsep.join((self.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin"))
-        found = shutil.which(program, path=path)
+        found = shutil.which(program, path=os.pathsep.join((self.environ.get("PATH", ""), *self.daemons)))
         return Path(found) if found else None
 
     def run(self, *args: str | Path, within: float, **environ: str) -> subprocess.CompletedProcess[str]:

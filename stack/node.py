@@ -160,7 +160,7 @@ class Node:
         return Process(
             [str(epmd_program()), "-d", "-port", str(self.ports.epmd), "-address", HOST],
             log=log,
-            environ={"PATH": os.defpath},
+            environ={"PATH": os.defpath, "HOME": str(self.directory / "home")},
         )
 
     def _environ(self) -> dict[str, str]:

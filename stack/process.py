@@ -7,15 +7,15 @@ import signal
 import subprocess
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
 # The guard reads a pipe that only we hold. Our orderly stop writes a word; if the pipe ends without one we were killed,
 # and the group is killed too. A parent-death signal would be shorter, but it fires when the starting *thread* ends.
-GUARD = 'read -r word && exit 0; kill -KILL -- "-$1"'
+GUARD = 'read -r word && exit 0; kill -KILL "-$1"'
 
 
 class Process:
@@ -85,4 +85,15 @@ class Process:
             os.killpg(self.pid, 0)
         except ProcessLookupError:
             return False
-        return True
+        return not _all_ended(self.pid)
+
+
+def _all_ended(group: int) -> bool:
+    """True when only zombies are left: those of dead parents wait for process 1, which in a container may never reap."""
+    states: list[bytes] = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, _, pgrp = stat.read_bytes().rpartition(b")")[2].split()[:3]
+            if int(pgrp) == group:
+                states.append(state)
+    return bool(states) and set(states) <= {b"Z", b"X"}

@@ -66,5 +66,5 @@ async def _drain(address: Address, queue: str) -> AsyncIterator[AbstractIncoming
     async with await aio_pika.connect(address.url) as connection:
         channel = await connection.channel()
         source = await channel.get_queue(queue, ensure=False)
-        while message := await source.get(no_ack=True, fail=False):
+        while message := await source.get(no_ack=True, fail=False, timeout=30):
             yield message

@@ -1,0 +1,135 @@
+"""`scripts/demo`: memories through RabbitMQ into Qdrant's engine, and answers back."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import tempfile
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from memq import MemqError, Producer
+from stack import directions, report
+from stack.asking import all_answers, latency, recall
+from stack.broker import NoBroker
+from stack.interrupt import run
+from stack.memories import COLLECTION, DATA, BadData, Memories, Question, memories, questions
+from stack.running import Stack, running
+from stack.screen import Screen
+from stack.serve import kept
+from stack.workers import WorkersEnded
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from stack.interrupt import Interrupt
+
+APPLIED_SECONDS = 30.0
+CALL_SECONDS = 10.0
+
+ABOUT = """\
+Starts RabbitMQ, two worker processes and the embedded engine on free ports of this
+machine, publishes 512 memories with real embeddings, asks 32 questions whose answers
+are known, and checks that exact search finds what it has to. Everything is stopped and
+removed at the end, also after Ctrl-C.
+"""
+ENVIRONMENT = """\
+environment:
+  MEMQ_AMQP_URL   use this broker instead of starting one; the demo's exchanges and queues
+                  get a prefix of their own there and are deleted at the end
+  NO_COLOR        no colours
+
+exit codes:
+  0 all as promised   1 failed, or wrong answers   2 wrong usage   130, 143 interrupted
+
+scripts/serve runs the same stack empty, and keeps what you put into it.
+"""
+
+
+class NotApplied(RuntimeError):
+    pass
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    screen = Screen("demo")
+    try:
+        return run(lambda interrupt: _demo(options, screen, interrupt), screen.warn)
+    except (NoBroker, WorkersEnded, NotApplied, BadData, MemqError) as error:
+        screen.failed(error)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "scripts/demo", description=ABOUT, epilog=ENVIRONMENT, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--keep", action="store_true", help="afterwards leave all of it running, with the data, until Ctrl-C"
+    )
+    parser.add_argument(
+        "--questions",
+        type=Path,
+        default=DATA / "questions.parquet",
+        metavar="FILE",
+        help="ask these instead: columns as in data/questions.parquet, held to the same recall",
+    )
+    return parser
+
+
+async def _demo(options: argparse.Namespace, screen: Screen, interrupt: Interrupt) -> int:
+    told, asked = memories(), questions(options.questions)
+    screen.title(f"memq: {len(told.ids)} memories through RabbitMQ into Qdrant's engine, {len(asked)} questions back")
+    async with AsyncExitStack() as opened:
+        home = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="memq-demo-", ignore_cleanup_errors=True)))
+        stack = await opened.enter_async_context(running(home, screen, throwaway=True))
+        right = await _shown(stack, screen, told, asked)
+        if options.keep and right:
+            await kept(stack, screen, interrupt, directions.with_data(stack, told.ids[0]))
+        elif right:
+            report.next_steps(screen)
+    return 0 if right else 1
+
+
+async def _shown(stack: Stack, screen: Screen, told: Memories, asked: list[Question]) -> bool:
+    """True when recall is what the data set promises."""
+    async with Producer(stack.broker.amqp_url, prefix=stack.prefix, timeout=CALL_SECONDS, name="memq demo") as producer:
+        with screen.step("creating the collection") as step:
+            await producer.collections.create(COLLECTION, told.vectors.shape[1])
+            step.done(f"collection {COLLECTION}", f"{told.vectors.shape[1]} dimensions, cosine")
+        with screen.step("publishing") as step:
+            loading = await _load(producer, told)
+            step.done(f"{loading.points} points in {loading.messages} messages", "confirmed, applied and searchable")
+        with screen.step("asking") as step:
+            began = time.perf_counter()
+            answered = await all_answers(producer, asked)
+            per_second = len(asked) / (time.perf_counter() - began)
+            alone = await latency(producer, asked)
+            step.done(f"{len(asked) + alone.count} questions", "answered over an RPC reply queue")
+    found = recall(answered)
+    report.answers(screen, answered)
+    report.figures(screen, loading, alone, per_second, found)
+    if not found.as_promised:
+        screen.warn(report.broken(found))
+    return found.as_promised
+
+
+async def _load(producer: Producer, told: Memories) -> report.Loading:
+    began = time.perf_counter()
+    receipt = await producer.upsert(COLLECTION, ids=told.ids, vectors=told.vectors, payloads=told.payloads)
+    confirmed = time.perf_counter() - began
+    counted = 0
+    while counted < len(told.ids):
+        counted = (await producer.count(COLLECTION)).count
+        searchable = time.perf_counter() - began
+        if searchable > APPLIED_SECONDS:
+            raise NotApplied(f"{counted} of {len(told.ids)} points were applied within {APPLIED_SECONDS:.0f} s")
+        await asyncio.sleep(0.002)
+    return report.Loading(len(told.ids), receipt.messages, confirmed, searchable)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+"""Where a running stack is and what to try on it."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from memq_schemas.topology import DEFAULT_PREFIX
+from stack.memories import COLLECTION, DATA
+from stack.workers import installed
+
+if TYPE_CHECKING:
+    from stack.running import Stack
+
+VARIABLE = "MEMQ_AMQP_URL"
+USER_FILTER = '{"must": [{"key": "user", "match": {"value": "u03"}}]}'
+
+
+def addresses(stack: Stack) -> list[tuple[str, str]]:
+    """What a person or a program needs to reach each part."""
+    broker = stack.broker
+    parts = urlsplit(broker.amqp_url)
+    rows = [("AMQP", broker.amqp_url if stack.ours else f"{broker.how}, names {stack.prefix}.*")]
+    if broker.management_url:
+        rows.append(("RabbitMQ management", broker.management_url))
+        if stack.ours:
+            rows.append(("  user, password", f"{unquote(parts.username or '')}, {unquote(parts.password or '')}"))
+    if broker.prometheus_url:
+        rows.append(("Prometheus, broker", f"{broker.prometheus_url}/metrics"))
+    rows += [(f"Prometheus, worker {number}", url) for number, url in enumerate(stack.workers.metrics_urls)]
+    rows.append(("Qdrant gRPC", stack.workers.qdrant_url.removeprefix("http://")))
+    return rows
+
+
+def setting(stack: Stack) -> str | None:
+    """The line that a shell needs before the commands; none where MEMQ_AMQP_URL has already been set by its user."""
+    return f"export {VARIABLE}={shlex.quote(stack.broker.amqp_url)}" if stack.ours else None
+
+
+def with_data(stack: Stack, like: str) -> list[str]:
+    """Three commands for a stack that has the memories; `like` is the id of one."""
+    return [
+        _command(stack, f"count -c {COLLECTION} --filter '{USER_FILTER}'"),
+        _command(stack, f"query -c {COLLECTION} --like {like} --limit 3 --fields user,text"),
+        _command(stack, f"upsert {_data()} -c again --create --wait"),
+    ]
+
+
+def without_data(stack: Stack, like: str) -> list[str]:
+    """Three commands for an empty stack, the first of which loads the memories."""
+    return [
+        _command(stack, f"upsert {_data()} -c {COLLECTION} --create --wait"),
+        _command(stack, f"count -c {COLLECTION} --filter '{USER_FILTER}'"),
+        _command(stack, f"query -c {COLLECTION} --like {like} --limit 3 --fields user,text"),
+    ]
+
+
+def _command(stack: Stack, arguments: str) -> str:
+    prefix = "" if stack.prefix == DEFAULT_PREFIX else f" --prefix {stack.prefix}"
+    return f"{shlex.quote(shown(installed('memq')))} {arguments}{prefix}"
+
+
+def _data() -> str:
+    return shlex.quote(shown(DATA / "memories.parquet"))
+
+
+def shown(path: Path) -> str:
+    """Relative to where the commands will be typed, if it is below that."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)

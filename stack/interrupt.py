@@ -1,0 +1,65 @@
+"""Ctrl-C, SIGTERM and a closed terminal end a run in order: what it started is stopped before it exits."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interrupt:
+    """The first signal cancels the work, or ends `expected()`. Later ones change nothing: the stop is under way."""
+
+    def __init__(self, work: asyncio.Task[int], told: Callable[[str], None]) -> None:
+        self.received: int | None = None
+        self._work = work
+        self._told = told
+        self._expected: asyncio.Event | None = None
+
+    def __call__(self, number: int) -> None:
+        if self.received is not None:
+            self._told("still stopping …")
+            return
+        self.received = number
+        self._told(f"{signal.Signals(number).name}: stopping …")
+        if self._expected is not None:
+            self._expected.set()
+        else:
+            self._work.cancel()
+
+    async def expected(self) -> None:
+        """Returns at the first signal, which from here on is the regular end of the run."""
+        self._expected = asyncio.Event()
+        await self._expected.wait()
+
+
+def run(work: Callable[[Interrupt], Coroutine[object, object, int]], told: Callable[[str], None]) -> int:
+    """The exit code of `work`, or 128 + n when signal n has cut it short."""
+    return asyncio.run(_run(work, told))
+
+
+async def _run(work: Callable[[Interrupt], Coroutine[object, object, int]], told: Callable[[str], None]) -> int:
+    loop = asyncio.get_running_loop()
+    begun: asyncio.Future[Interrupt] = loop.create_future()
+
+    async def worked() -> int:
+        return await work(await begun)
+
+    task = asyncio.create_task(worked())
+    interrupt = Interrupt(task, told)
+    begun.set_result(interrupt)
+    for number in SIGNALS:
+        loop.add_signal_handler(number, interrupt, number)
+    try:
+        await asyncio.wait({task})
+    finally:
+        for number in SIGNALS:
+            loop.remove_signal_handler(number)
+    if task.cancelled() and interrupt.received is not None:
+        return 128 + interrupt.received
+    return task.result()

@@ -1,0 +1,103 @@
+"""`scripts/serve`: RabbitMQ, workers and the engine in the foreground, with a directory that outlives them."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stack import directions
+from stack.broker import NoBroker
+from stack.interrupt import run
+from stack.memories import memories
+from stack.running import Stack, running
+from stack.screen import Screen
+from stack.workers import WorkersEnded
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from stack.interrupt import Interrupt
+
+ABOUT = """\
+Starts RabbitMQ, two worker processes and the embedded engine on free ports of this
+machine, prints where they are and commands to try, and runs until Ctrl-C. Collections
+and queues are kept in --data-dir, so that the next start finds them again; ports differ
+from start to start, and DIR/env always has the current address: `. .memq/env`.
+"""
+ENVIRONMENT = """\
+environment:
+  MEMQ_AMQP_URL     use this broker instead of starting one; nothing is deleted from it
+  MEMQ_QDRANT_URL   use this Qdrant instead of the embedded engine
+  MEMQ_...          every other setting of `memq-worker run --help` that is not a place
+  NO_COLOR          no colours
+
+With RabbitMQ in Docker, which is used where no rabbitmq-server is installed, queues last
+only as long as the container; collections are kept all the same.
+
+exit codes:
+  0 stopped by Ctrl-C or SIGTERM   1 failed   2 wrong usage
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    screen = Screen("serve")
+    try:
+        return run(lambda interrupt: _serve(options.data_dir.absolute(), screen, interrupt), screen.warn)
+    except (NoBroker, WorkersEnded, OSError) as error:
+        screen.failed(error)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "scripts/serve", description=ABOUT, epilog=ENVIRONMENT, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--data-dir", type=Path, default=Path(".memq"), metavar="DIR", help="where everything is kept [.memq]"
+    )
+    return parser
+
+
+async def _serve(home: Path, screen: Screen, interrupt: Interrupt) -> int:
+    home.mkdir(parents=True, exist_ok=True)
+    screen.title(f"memq: RabbitMQ, workers and Qdrant's engine, kept in {directions.shown(home)}")
+    async with running(home, screen, throwaway=False) as stack:
+        _write_environment(stack, home / "env")
+        await kept(stack, screen, interrupt, directions.without_data(stack, memories().ids[0]))
+    return 0
+
+
+async def kept(stack: Stack, screen: Screen, interrupt: Interrupt, commands: Sequence[str]) -> None:
+    """Shows where everything is, then waits for a signal, which is the regular end. Raises WorkersEnded."""
+    screen.heading("Running")
+    screen.rows(directions.addresses(stack))
+    screen.heading("Try")
+    for line in (directions.setting(stack), *commands):
+        if line:
+            screen.verbatim(line)
+    screen.say("\nCtrl-C stops everything.")
+    signal, death = asyncio.create_task(interrupt.expected()), asyncio.create_task(stack.workers.ended())
+    try:
+        await asyncio.wait({signal, death}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        signal.cancel()
+        death.cancel()
+    if death.done() and not death.cancelled():
+        death.result()
+
+
+def _write_environment(stack: Stack, path: Path) -> None:
+    line = directions.setting(stack)
+    path.unlink(missing_ok=True)
+    if line:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+            out.write(f"{line}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

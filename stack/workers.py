@@ -1,0 +1,126 @@
+"""A pool of worker processes with the embedded engine: the installed `memq-worker run`, as its users start it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+import time
+import urllib.request
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stack.ports import free_ports, ports_in_a_row
+from stack.process import Process
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+HOST = "127.0.0.1"
+READY_SECONDS = 60.0
+STOP_SECONDS = 20.0
+TRIES = 4
+# A parallel run may take one of our ports between the choice and the bind.
+TAKEN = re.compile(r"cannot listen|address already in use", re.IGNORECASE)
+
+# No proxy: a developer's http_proxy has no business with loopback.
+_http = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class WorkersEnded(RuntimeError):
+    """The pool ended by itself, or never got ready; the message ends with its last log lines."""
+
+
+class Workers:
+    """`environ` decides what a worker can be told by variable; data, ports and the number of processes come from here.
+
+    Unless `environ` has MEMQ_QDRANT_URL, the pool also runs the engine, with its collections in `data`.
+    """
+
+    def __init__(self, processes: int, data: Path, log: Path, environ: Mapping[str, str]) -> None:
+        self.log = log
+        engine = f"{HOST}:{free_ports(1)[0]}"
+        metrics = ports_in_a_row(processes)
+        self.qdrant_url = environ.get("MEMQ_QDRANT_URL") or f"http://{engine}"
+        self.metrics_urls = [f"http://{HOST}:{metrics + number}/metrics" for number in range(processes)]
+        self._process = Process(
+            [
+                str(installed("memq-worker")),
+                "run",
+                *("--processes", str(processes)),
+                *("--data-dir", str(data)),
+                *("--embedded-listen", engine),
+                *("--metrics-port", str(metrics)),
+            ],
+            log=log,
+            environ={**environ, "MEMQ_LOG_FORMAT": "text"},
+        )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    async def ready(self) -> None:
+        """Returns when every process consumes. Raises WorkersEnded."""
+        deadline = time.monotonic() + READY_SECONDS
+        while not all(await asyncio.gather(*(asyncio.to_thread(_consumes, url) for url in self.metrics_urls))):
+            self._check()
+            if time.monotonic() > deadline:
+                raise WorkersEnded(f"the workers were not ready after {READY_SECONDS:.0f} s:\n{self._process.tail()}")
+            await asyncio.sleep(0.05)
+
+    async def ended(self) -> None:
+        """Raises WorkersEnded when the pool ends by itself; does not return."""
+        while True:
+            self._check()
+            await asyncio.sleep(0.5)
+
+    def stop(self) -> None:
+        self._process.stop(STOP_SECONDS)
+
+    def _check(self) -> None:
+        if not self._process.running:
+            raise WorkersEnded(f"the workers ended:\n{self._process.tail()}")
+
+
+@asynccontextmanager
+async def workers(processes: int, home: Path, environ: Mapping[str, str]) -> AsyncIterator[Workers]:
+    """A pool that is ready, with its vectors and its log in `home`. Raises WorkersEnded."""
+    pool = await _started(processes, home, environ)
+    try:
+        yield pool
+    finally:
+        await asyncio.to_thread(pool.stop)
+
+
+async def _started(processes: int, home: Path, environ: Mapping[str, str]) -> Workers:
+    for attempt in range(1, TRIES + 1):
+        log = home / "workers.log"
+        log.unlink(missing_ok=True)
+        pool = Workers(processes, home / "vectors", log, environ)
+        try:
+            await pool.ready()
+        except WorkersEnded as error:
+            await asyncio.to_thread(pool.stop)
+            if attempt == TRIES or not TAKEN.search(str(error)):
+                raise
+        except BaseException:
+            await asyncio.to_thread(pool.stop)
+            raise
+        else:
+            return pool
+    raise AssertionError("unreachable")
+
+
+def installed(command: str) -> Path:
+    """A command of the distribution, beside the Python that runs this."""
+    return Path(sys.executable).with_name(command)
+
+
+def _consumes(metrics_url: str) -> bool:
+    try:
+        with _http.open(metrics_url, timeout=2) as response:
+            return b"\nmemq_ready 1.0\n" in response.read()
+    except OSError:
+        return False
