@@ -16,6 +16,7 @@ def main() -> int:
     parser.add_argument("--min-free-bytes", type=int, default=EngineOptions.min_free_bytes)
     parser.add_argument("--flush-seconds", type=float, default=EngineOptions.flush_seconds)
     parser.add_argument("--optimize-idle-seconds", type=float, default=EngineOptions.optimize_idle_seconds)
+    parser.add_argument("--optimize-min-points", type=int, default=EngineOptions.optimize_min_points)
     parser.add_argument("--search-threads", type=int, default=EngineOptions.search_threads)
     parser.add_argument("--parent-pid", type=int)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")

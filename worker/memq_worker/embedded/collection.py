@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,12 @@ def _translated() -> Generator[None]:
         raise from_engine(error) from error
 
 
+def _load(path: Path, request: Any, search_threads: int) -> edge.EdgeShard:
+    # What an interrupted optimization had built; the engine neither uses it again nor removes it.
+    shutil.rmtree(path / "temp_segments", ignore_errors=True)
+    return edge.EdgeShard.load(str(path), config.edge_config(request, search_threads))
+
+
 class UnreadableShardError(Exception):
     pass
 
@@ -26,11 +33,13 @@ class UnreadableShardError(Exception):
 class Collection:
     """One open shard. Single-threaded: the engine holds the GIL through every call anyway."""
 
-    def __init__(self, path: Path, created_with: Any, shard: edge.EdgeShard) -> None:
+    def __init__(self, path: Path, created_with: Any, search_threads: int, shard: edge.EdgeShard) -> None:
+        self.name: str = created_with.collection_name
         self.path = path
         self.created_with = created_with
         self.vectors = config.vector_contract(created_with)
-        self.dirty = False
+        self._dirty = False
+        self._search_threads = search_threads
         self._shard = shard
 
     @classmethod
@@ -38,18 +47,18 @@ class Collection:
         with _translated():
             shard = edge.EdgeShard.create(str(path), config.edge_config(request, search_threads))
             shard.flush()
-        return cls(path, request, shard)
+        return cls(path, request, search_threads, shard)
 
     @classmethod
     def load(cls, path: Path, request: Any, search_threads: int) -> "Collection":
         try:
-            shard = edge.EdgeShard.load(str(path), edge.EdgeConfig(max_search_threads=search_threads))
+            shard = _load(path, request, search_threads)
         except Exception as error:
             raise UnreadableShardError(f"collection {request.collection_name} in {path}: {error}") from error
-        return cls(path, request, shard)
+        return cls(path, request, search_threads, shard)
 
     def update(self, operation: edge.UpdateOperation) -> None:
-        self.dirty = True
+        self._dirty = True
         with _translated():
             self._shard.update(operation)
 
@@ -97,9 +106,18 @@ class Collection:
             return self._shard.info()
 
     def flush(self) -> None:
-        if self.dirty:
+        if self._dirty:
             self._shard.flush()
-            self.dirty = False
+            self._dirty = False
 
     def close(self) -> None:
+        self.flush()
         self._shard.close()
+
+    def reopen(self) -> None:
+        self._shard = _load(self.path, self.created_with, self._search_threads)
+
+    def unindexed(self) -> int:
+        """Vectors that a query compares one by one."""
+        info = self.info()
+        return info.points_count * len(self.vectors.sizes) - info.indexed_vectors_count

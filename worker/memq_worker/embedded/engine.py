@@ -4,6 +4,7 @@ from typing import Any
 
 from .collection import Collection
 from .convert import config
+from .optimizer import Optimizer
 from .options import EngineOptions
 from .refusal import Refused, StatusCode, not_found
 from .registry import Registry, sync_directory
@@ -28,6 +29,7 @@ class Engine:
         self._registry = Registry.open(options.data_dir / "collections.json", self._shards)
         self._shards.mkdir(exist_ok=True)
         self._collections: dict[str, Collection] = {}
+        self._optimizer = Optimizer(options)
 
     def load(self) -> None:
         if self._free_bytes() < min(self._options.min_free_bytes, _LOAD_BYTES):
@@ -63,6 +65,7 @@ class Engine:
         if found is None:
             config.check_name(name)
             raise not_found(f"Collection `{name}` doesn't exist!")
+        self._optimizer.make_way(found)
         return found
 
     def create(self, request: Any) -> None:
@@ -91,6 +94,7 @@ class Engine:
         collection = self._collections.get(name)
         if collection is None:
             return False
+        self._optimizer.make_way(collection)
         self._registry.remove(name)
         del self._collections[name]
         collection.close()
@@ -106,8 +110,14 @@ class Engine:
                 # The collection stays dirty and the next tick tries again; its writes are in the WAL meanwhile.
                 log.exception("flush failed", extra={"collection": name})
 
+    def optimize_when_idle(self) -> None:
+        self._optimizer.tick(self._collections.values())
+
     def close(self) -> None:
-        self.flush()
-        for collection in self._collections.values():
-            collection.close()
+        self._optimizer.stop()
+        for name, collection in self._collections.items():
+            try:
+                collection.close()
+            except Exception:
+                log.exception("close failed", extra={"collection": name})
         self._collections.clear()

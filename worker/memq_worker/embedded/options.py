@@ -14,6 +14,8 @@ class EngineOptions:
     """Longest time a write stays outside the reach of fsync. A killed process loses nothing either way."""
     optimize_idle_seconds: float = 30.0
     """Quiet time after which a large unindexed collection is indexed; 0 never indexes."""
+    optimize_min_points: int = 50_000
+    """Below this many unindexed vectors a query that looks at each is quick enough."""
     search_threads: int = min(2, os.cpu_count() or 1)
     """Per collection. The engine's own default is eight, and fifty collections then cost four hundred threads."""
     parent_pid: int | None = None

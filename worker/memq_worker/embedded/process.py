@@ -13,7 +13,7 @@ from .engine import DiskFullError, Engine
 from .options import EngineOptions
 from .ownership import DirectoryInUseError, Ownership, own
 from .registry import RegistryError
-from .server import AddressError, build_server
+from .server import AddressError, Server
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +21,7 @@ EXIT_OK = 0
 EXIT_REFUSED = 2
 _REFUSALS = (DirectoryInUseError, RegistryError, UnreadableShardError, DiskFullError, AddressError, OSError)
 _PARENT_CHECK_SECONDS = 1.0
+_OPTIMIZE_CHECK_SECONDS = 0.5
 
 
 async def run(options: EngineOptions) -> int:
@@ -39,15 +40,18 @@ async def _serve(options: EngineOptions, ownership: Ownership) -> None:
     engine = Engine(options)
     try:
         engine.load()
-        server, address = build_server(engine, options.listen)
+        server = Server(engine, options.listen)
         with _stop_event() as stop:
             await server.start()
-            ownership.announce(address)
-            sys.stdout.write(f"listening on {address}\n")
+            ownership.announce(server.address)
+            log.info("engine ready", extra={"address": server.address, "data_dir": str(options.data_dir)})
+            sys.stdout.write(f"listening on {server.address}\n")
             sys.stdout.flush()
-            log.info("engine ready", extra={"address": address, "data_dir": str(options.data_dir)})
             async with asyncio.TaskGroup() as tasks:
-                chores = [tasks.create_task(_flush(engine, options)), tasks.create_task(_watch_parent(options, stop))]
+                chores = [
+                    tasks.create_task(chore)
+                    for chore in (_flush(engine, options), _optimize(engine), _watch_parent(options, stop))
+                ]
                 await stop.wait()
                 await server.stop(options.stop_grace_seconds)
                 for chore in chores:
@@ -75,6 +79,12 @@ async def _flush(engine: Engine, options: EngineOptions) -> None:
     while True:
         await asyncio.sleep(options.flush_seconds)
         engine.flush()
+
+
+async def _optimize(engine: Engine) -> None:
+    while True:
+        await asyncio.sleep(_OPTIMIZE_CHECK_SECONDS)
+        engine.optimize_when_idle()
 
 
 async def _watch_parent(options: EngineOptions, stop: asyncio.Event) -> None:

@@ -3,6 +3,7 @@
 The engine holds the GIL through every call, so threads would add switching and no work done side by side.
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -86,6 +87,7 @@ class _Surface(grpc.GenericRpcHandler):
     """Looks methods up by path, and hands their bodies over as bytes."""
 
     def __init__(self, engine: Engine) -> None:
+        self.stopping = False
         self._engine = engine
         self._served: dict[str, Any] = {path: _unary(self._serve(path)) for path in _METHODS}
         self._served["/grpc.health.v1.Health/Check"] = _unary(_serving)
@@ -99,6 +101,8 @@ class _Surface(grpc.GenericRpcHandler):
     def _serve(self, path: str) -> Callable[[bytes, Any], Awaitable[bytes]]:
         async def serve(body: bytes, context: Any) -> bytes:
             try:
+                if self.stopping:
+                    raise Refused(StatusCode.UNAVAILABLE, "memq's embedded engine is stopping")
                 return _answer(self._engine, path, body)
             except Refused as refused:
                 await context.abort(refused.code, refused.details)
@@ -124,6 +128,7 @@ def _unserved(path: str) -> Callable[[Any, Any], Awaitable[None]]:
     return refuse
 
 
+_LAST_CALLS_SECONDS = 0.1
 _OPTIONS = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
@@ -140,11 +145,24 @@ class AddressError(Exception):
     pass
 
 
-def build_server(engine: Engine, listen: str) -> tuple[Any, str]:
-    """The server, not yet started, and the address it has bound."""
-    server: Any = grpc.aio.server(handlers=(_Surface(engine),), options=_OPTIONS)  # pyright: ignore
-    try:
-        port: int = server.add_insecure_port(listen)
-    except RuntimeError as error:
-        raise AddressError(f"cannot listen on {listen}: {error}") from error
-    return server, f"{listen.rpartition(':')[0]}:{port}"
+class Server:
+    """Bound when it exists, answering once started. Raises AddressError."""
+
+    def __init__(self, engine: Engine, listen: str) -> None:
+        self._surface = _Surface(engine)
+        self._server: Any = grpc.aio.server(handlers=(self._surface,), options=_OPTIONS)  # pyright: ignore
+        try:
+            port: int = self._server.add_insecure_port(listen)
+        except RuntimeError as error:
+            raise AddressError(f"cannot listen on {listen}: {error}") from error
+        self.address = f"{listen.rpartition(':')[0]}:{port}"
+
+    async def start(self) -> None:
+        await self._server.start()
+
+    async def stop(self, grace_seconds: float) -> None:
+        self._surface.stopping = True
+        # gRPC cancels what it has read but not yet handed over, and CANCELLED tells a client nothing. Those requests
+        # are handed over, and refused with UNAVAILABLE, in this time.
+        await asyncio.sleep(_LAST_CALLS_SECONDS)
+        await self._server.stop(grace_seconds)

@@ -1,6 +1,6 @@
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from ..refusal import invalid
 
@@ -34,7 +34,7 @@ def write_payload(fields: Any, payload: Mapping[str, Any] | None) -> None:
 
 
 def write_value(value: Any, item: Any) -> None:
-    kind = type(item)
+    kind = cast("Any", type(item))
     if kind is str:
         value.string_value = item
     elif kind is int and item in _INT64:

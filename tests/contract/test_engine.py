@@ -1,0 +1,294 @@
+"""Promises of the embedded engine as a process: it keeps what it answered for, alone, and stops when it should."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import select
+import signal
+import sys
+from typing import TYPE_CHECKING, Any, cast
+
+import grpc
+import pytest
+from qdrant_client import grpc as q
+from qdrant_client.conversions.conversion import grpc_to_payload, payload_to_grpc
+
+from tests.contract.conftest import Store, connect
+from tests.contract.messages import ALL_PAYLOAD, dense, match, must, near, point, point_id, single_vector, these
+from tests.support.engine import EmbeddedEngine, EngineRefusedError, embedded_engine
+from tests.support.until import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[EmbeddedEngine]:
+    with embedded_engine(tmp_path / "data") as running:
+        yield running
+
+
+class Visit:
+    """A connection that lives as long as one `async with`, since an engine does not outlive its kill."""
+
+    def __init__(self, engine: EmbeddedEngine) -> None:
+        self._engine = engine
+
+    async def __aenter__(self) -> Store:
+        self._store = connect("embedded", self._engine.address)
+        return self._store
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._store.channel.close()
+
+
+async def create(store: Store, name: str, size: int = 4) -> None:
+    wanted = q.CreateCollection(collection_name=name, vectors_config=single_vector(size))
+    await store.collections.Create(wanted)
+
+
+async def upsert(store: Store, name: str, *points: Any) -> None:
+    await store.points.Upsert(q.UpsertPoints(collection_name=name, wait=True, points=points))
+
+
+async def count(store: Store, name: str, found: Any = None) -> int:
+    return (await store.points.Count(q.CountPoints(collection_name=name, filter=found))).result.count
+
+
+async def names(store: Store) -> list[str]:
+    return [each.name for each in (await store.collections.List(q.ListCollectionsRequest())).collections]
+
+
+async def fill(store: Store) -> None:
+    await create(store, "kept")
+    for batch in range(0, 2000, 100):
+        await upsert(
+            store, "kept", *[point(n, dense(1, n, 0, 0), n=n, tag="ab"[n % 2]) for n in range(batch, batch + 100)]
+        )
+    index = q.CreateFieldIndexCollection(
+        collection_name="kept", wait=True, field_name="tag", field_type=q.FieldType.FieldTypeKeyword
+    )
+    await store.points.CreateFieldIndex(index)
+    payload = payload_to_grpc({"changed": True})
+    await store.points.SetPayload(
+        q.SetPayloadPoints(collection_name="kept", wait=True, payload=payload, points_selector=these(7))
+    )
+    await store.points.Delete(q.DeletePoints(collection_name="kept", wait=True, points=these(8, 9)))
+
+
+async def check_kept(store: Store) -> None:
+    assert await names(store) == ["kept"]
+    info = (await store.collections.Get(q.GetCollectionInfoRequest(collection_name="kept"))).result
+    assert info.config.params.vectors_config.params.size == 4
+    assert set(info.payload_schema) == {"tag"}
+    assert await count(store, "kept") == 1998
+    assert await count(store, "kept", must(match("tag", keyword="a"))) == 999
+    request = q.GetPoints(collection_name="kept", ids=[point_id(7)], with_payload=ALL_PAYLOAD)
+    (seven,) = (await store.points.Get(request)).result
+    assert grpc_to_payload(seven.payload) == {"n": 7, "tag": "b", "changed": True}
+
+
+@pytest.mark.parametrize("flush_seconds", [0.05, 3600], ids=["flushed on the way", "never flushed"])
+async def test_everything_answered_for_survives_kill_9(tmp_path: Path, flush_seconds: float) -> None:
+    with embedded_engine(tmp_path / "data", flush_seconds=flush_seconds) as engine:
+        async with Visit(engine) as store:
+            await fill(store)
+        assert engine.kill() == -signal.SIGKILL
+        engine.start()
+        async with Visit(engine) as store:
+            await check_kept(store)
+
+
+async def test_a_stop_by_signal_is_clean_and_keeps_everything(engine: EmbeddedEngine) -> None:
+    async with Visit(engine) as store:
+        await fill(store)
+    assert engine.stop() == 0
+    engine.start()
+    async with Visit(engine) as store:
+        await check_kept(store)
+
+
+async def test_a_stop_flushes_so_that_the_next_start_replays_nothing(tmp_path: Path) -> None:
+    with embedded_engine(tmp_path / "data", flush_seconds=3600) as engine:
+        async with Visit(engine) as store:
+            await create(store, "c")
+            await upsert(store, "c", point(1, dense(1, 0, 0, 0)))
+        (shard,) = (engine.data_dir / "shards").iterdir()
+        (segment,) = (shard / "segments").iterdir()
+        versions = segment / "mutable_id_tracker.versions"
+        before = versions.stat().st_size if versions.exists() else 0
+        engine.stop()
+        assert versions.stat().st_size > before
+
+
+async def test_writes_reach_the_disk_within_the_flush_interval(tmp_path: Path) -> None:
+    with embedded_engine(tmp_path / "data", flush_seconds=0.05) as engine:
+        async with Visit(engine) as store:
+            await create(store, "c")
+            await upsert(store, "c", point(1, dense(1, 0, 0, 0)))
+            (shard,) = (engine.data_dir / "shards").iterdir()
+            (segment,) = (shard / "segments").iterdir()
+            versions = segment / "mutable_id_tracker.versions"
+            await until(lambda: versions.exists() and versions.stat().st_size > 0)
+
+
+async def test_names_that_are_no_directory_names_work_and_survive(engine: EmbeddedEngine) -> None:
+    odd = [".", "..", "a.b", "日本語 コレクション", "x" * 255, "я" * 255, "CON", "a b\tc", "%2e%2e"]
+    async with Visit(engine) as store:
+        for n, name in enumerate(odd):
+            await create(store, name)
+            await upsert(store, name, point(n, dense(1, 0, 0, 0)))
+    engine.kill()
+    engine.start()
+    async with Visit(engine) as store:
+        assert await names(store) == sorted(odd)
+        for name in odd:
+            assert await count(store, name) == 1
+            assert (await store.collections.Delete(q.DeleteCollection(collection_name=name))).result
+        assert await names(store) == []
+    assert list((engine.data_dir / "shards").iterdir()) == []
+    assert {path.name for path in engine.data_dir.parent.iterdir()} == {"data", "data.log"}
+
+
+async def test_an_unfinished_creation_or_deletion_leaves_nothing(engine: EmbeddedEngine) -> None:
+    """Both leave a shard that the registry does not know: put one there, as a crash between the two steps would."""
+    async with Visit(engine) as store:
+        await create(store, "kept")
+        await create(store, "half")
+        await upsert(store, "half", point(1, dense(1, 0, 0, 0)))
+    engine.kill()
+    registry = engine.data_dir / "collections.json"
+    content = json.loads(registry.read_bytes())
+    del content["collections"]["half"]
+    registry.write_text(json.dumps(content))
+    (engine.data_dir / "collections.new").write_text('{"cut off": ')
+    (engine.data_dir / "shards" / "0000").mkdir()
+    engine.start()
+    async with Visit(engine) as store:
+        assert await names(store) == ["kept"]
+        await create(store, "half")
+        assert await count(store, "half") == 0
+    assert len(list((engine.data_dir / "shards").iterdir())) == 2
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut off", "from the future"])
+async def test_data_without_a_readable_registry_is_left_alone(engine: EmbeddedEngine, damage: str) -> None:
+    async with Visit(engine) as store:
+        await create(store, "c")
+    engine.stop()
+    registry = engine.data_dir / "collections.json"
+    whole = registry.read_bytes()
+    match damage:
+        case "missing":
+            registry.unlink()
+        case "cut off":
+            registry.write_bytes(whole[: len(whole) // 2])
+        case _:
+            registry.write_text('{"format": 99, "collections": {}}')
+    with pytest.raises(EngineRefusedError, match=r"collections\.json"):
+        engine.start()
+    registry.write_bytes(whole)
+    engine.start()
+    async with Visit(engine) as store:
+        assert await names(store) == ["c"]
+
+
+def test_a_second_owner_is_refused_and_told_what_to_do(engine: EmbeddedEngine) -> None:
+    with pytest.raises(EngineRefusedError) as refused, embedded_engine(engine.data_dir):
+        pass
+    assert refused.value.code == 2
+    (line,) = refused.value.stderr.splitlines()
+    assert f"process {engine.pid};" in line
+    assert f"MEMQ_QDRANT_URL={engine.url}" in line
+    # and the first one never noticed
+    assert engine.stop() == 0
+
+
+def test_a_killed_owner_holds_nothing(engine: EmbeddedEngine) -> None:
+    engine.kill()
+    engine.start()
+    assert engine.stop() == 0
+
+
+def test_an_address_in_use_is_refused_in_one_line(engine: EmbeddedEngine, tmp_path: Path) -> None:
+    with pytest.raises(EngineRefusedError) as refused, embedded_engine(tmp_path / "other", listen=engine.address):
+        pass
+    assert refused.value.code == 2
+    assert f"cannot listen on {engine.address}" in refused.value.stderr
+
+
+async def test_low_disk_refuses_writes_in_the_servers_words_and_goes_on_reading(engine: EmbeddedEngine) -> None:
+    async with Visit(engine) as store:
+        await create(store, "c")
+        await upsert(store, "c", point(1, dense(1, 0, 0, 0), n=1))
+    engine.stop()
+    engine.start(min_free_bytes=2**62)
+    full = "Service internal error: No space left on device: WAL buffer size exceeds available disk space"
+    async with Visit(engine) as store:
+        writes = [
+            upsert(store, "c", point(2, dense(1, 0, 0, 0))),
+            create(store, "d"),
+            store.points.Delete(q.DeletePoints(collection_name="c", wait=True, points=these(1))),
+        ]
+        for write in writes:
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await write
+            assert caught.value.code() is grpc.StatusCode.INTERNAL
+            assert caught.value.details() == full
+        assert await count(store, "c") == 1
+        query = q.QueryPoints(collection_name="c", query=near(1, 0, 0, 0))
+        assert len((await store.points.Query(query)).result) == 1
+        # what frees space stays possible
+        assert (await store.collections.Delete(q.DeleteCollection(collection_name="c"))).result
+    assert engine.stop() == 0
+
+
+async def test_a_request_that_has_arrived_is_answered_before_the_end(engine: EmbeddedEngine) -> None:
+    async with Visit(engine) as store:
+        await create(store, "c")
+        points = [point(n, dense(1, n, 0, 0), n=n) for n in range(5000)]
+        batches = [q.UpsertPoints(collection_name="c", wait=True, points=points[n::5]) for n in range(5)]
+        calls = [asyncio.ensure_future(store.points.Upsert(batch)) for batch in batches]
+        # The first answer says that the others, sent on the same connection, are there or on their way.
+        await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+        engine.process.terminate()
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+    assert await asyncio.to_thread(engine.ended) == 0
+    refused = [answer for answer in answers if isinstance(answer, Exception)]
+    assert all(cast("grpc.aio.AioRpcError", each).code() is grpc.StatusCode.UNAVAILABLE for each in refused)
+    engine.start()
+    async with Visit(engine) as store:
+        assert await count(store, "c") >= 1000 * (5 - len(refused))
+
+
+PARENT = """
+import os, subprocess, sys
+child = subprocess.Popen(
+    [sys.executable, "-m", "memq_worker.embedded", "--data-dir", sys.argv[1], "--listen", "127.0.0.1:0",
+     "--parent-pid", str(os.getpid())], stdout=subprocess.PIPE)
+print(child.pid, child.stdout.readline().decode().strip(), flush=True)
+sys.stdin.read()
+"""
+
+
+async def test_the_engine_stops_by_itself_when_its_parent_dies(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", PARENT, str(tmp_path / "data")]
+    parent = await asyncio.create_subprocess_exec(
+        *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    assert parent.stdout is not None
+    pid, ready = (await parent.stdout.readline()).decode().split(" ", 1)
+    assert ready.startswith("listening on ")
+    engine = os.pidfd_open(int(pid))
+    try:
+        parent.kill()
+        await parent.wait()
+        # A process descriptor is readable once the process is over.
+        await until(lambda: select.select([engine], [], [], 0)[0])
+    finally:
+        os.close(engine)
+    with embedded_engine(tmp_path / "data") as successor:
+        assert successor.stop() == 0
