@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("memq")
 
 # Seconds. The jitter keeps a restarted broker from being met by every client at once.
-BACKOFF = wait_exponential_jitter(multiplier=0.2, max=10, jitter=0.5)
+BACKOFF = wait_exponential_jitter(multiplier=0.2, max=5, jitter=0.5)
 
 
 @dataclass(frozen=True, slots=True)
