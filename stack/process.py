@@ -89,7 +89,7 @@ class Process:
 
 
 def _all_ended(group: int) -> bool:
-    """True when only zombies are left: those of dead parents wait for process 1, which in a container may never reap."""
+    """True when only zombies are left, which process 1 has yet to reap, and in a container may never."""
     states: list[bytes] = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):

@@ -298,12 +298,13 @@ def test_a_failed_install_says_what_apt_said(
 
 
 async def test_a_stopped_process_takes_its_children_with_it(tmp_path: Path) -> None:
-    process = Process(["/bin/sh", "-c", "trap '' TERM; sleep 300 & sleep 300"], log=tmp_path / "log")
-    assert process.running
+    stubborn = ["/bin/sh", "-c", "trap '' TERM; sleep 300 & echo up; sleep 300"]
+    process = Process(stubborn, log=tmp_path / "log", environ={"PATH": os.defpath, "HOME": str(tmp_path)})
+    await until(lambda: process.tail() == "up")
+    assert {name for _, name in family(tmp_path)} == {"sh", "sleep"}
     process.stop(grace=0.2)
     assert not process.running
-    with pytest.raises(ProcessLookupError):
-        os.killpg(process.pid, 0)
+    assert not family(tmp_path)
     process.stop()
 
 
