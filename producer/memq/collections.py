@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
@@ -40,17 +40,20 @@ class Collections:
         size: int | None = None,
         distance: Distance | str = Distance.COSINE,
         *,
-        vectors: Mapping[str, VectorParams] | None = None,
+        vectors: Mapping[str, VectorParams | Mapping[str, Any]] | None = None,
         exist_ok: bool = False,
         timeout: float | None = None,
     ) -> CreateAnswer:
-        """`size` dimensions for one unnamed vector a point, or `vectors` for named ones.
+        """`size` dimensions for one unnamed vector a point, or `vectors` for named ones: `{"text": {"size": 384}}`.
 
         distance: cosine, dot, euclid or manhattan.
         exist_ok: a collection that is there with the same vectors is fine; with others, or without this, RemoteError
         with code collection_exists.
         """
-        named = vectors and {key: params.model_dump(mode="json") for key, params in vectors.items()}
+        named = vectors and {
+            key: params.model_dump(mode="json") if isinstance(params, VectorParams) else dict(params)
+            for key, params in vectors.items()
+        }
         fields: dict[str, object] = {"size": size, "vectors": named, "exist_ok": exist_ok}
         if vectors is None:
             fields["distance"] = str(distance)

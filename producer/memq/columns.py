@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 
 from memq.errors import InvalidPoint, InvalidRequest
-from memq.points import PointJson
+from memq.points import PointJson, point_json
 from memq.vectors import quoted_base64, require_finite
 
 if TYPE_CHECKING:
@@ -40,20 +41,24 @@ class Columns:
     def points(self) -> Iterator[bytes]:
         """Each point as JSON. Raises InvalidPoint."""
         encode = PointJson()
+        # Python's integers come out of an array at once far cheaper than numpy's one by one.
+        ids = cast("Sequence[Any]", self.ids.tolist()) if isinstance(self.ids, np.ndarray) else self.ids
+        payloads = itertools.repeat(None) if self.payloads is None else self.payloads
+        versions = itertools.repeat(None) if self.versions is None else self.versions
+        rest = enumerate(zip(ids, payloads, versions, strict=False))
         if isinstance(self.vectors, np.ndarray):
-            yield from self._matrix(encode, self.vectors)
+            for vector, (index, (id_, payload, version)) in zip(self._texts(encode, self.vectors), rest, strict=True):
+                yield point_json(index, id_, vector, payload, version)
             return
-        for index, (id_, vector) in enumerate(zip(self._ids(), self.vectors, strict=True)):
-            yield encode.row(index, (id_, vector, self._payload(index), self._version(index)))
+        for vector, (index, (id_, payload, version)) in zip(self.vectors, rest, strict=True):
+            yield encode.row(index, (id_, vector, payload, version))
 
-    def _matrix(self, encode: PointJson, matrix: Matrix) -> Iterator[bytes]:
-        ids = self._ids()
+    def _texts(self, encode: PointJson, matrix: Matrix) -> Iterator[bytes]:
         for start in range(0, len(matrix), CHUNK):
             with np.errstate(over="ignore"):
                 rows = np.ascontiguousarray(matrix[start : start + CHUNK], dtype="<f4")
             self._check(encode, rows, start)
-            for index, row in enumerate(rows, start):
-                yield encode.point(index, ids[index], quoted_base64(row), self._payload(index), self._version(index))
+            yield from map(quoted_base64, rows)
 
     def _check(self, encode: PointJson, rows: Matrix, start: int) -> None:
         bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
@@ -63,13 +68,3 @@ class Columns:
             require_finite(rows[at])
         except ValueError as error:
             raise InvalidPoint(start + at, "vector", str(error)) from None
-
-    def _ids(self) -> Sequence[Any]:
-        # Python's integers come out of an array at once far cheaper than numpy's one by one.
-        return cast("Sequence[Any]", self.ids.tolist()) if isinstance(self.ids, np.ndarray) else self.ids
-
-    def _payload(self, index: int) -> Any:
-        return None if self.payloads is None else self.payloads[index]
-
-    def _version(self, index: int) -> Any:
-        return None if self.versions is None else self.versions[index]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 from uuid import UUID
 
 import numpy as np
@@ -15,9 +15,6 @@ from memq.vectors import VectorJson
 from memq_schemas import Point
 from memq_schemas.ids import MAX_ID, canonical_uuid
 from memq_schemas.points import MAX_VERSION, VERSION_KEY
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 INTEGERS: tuple[type[int], type[Any]] = (int, np.integer)
 FIELDS = ("id", "vector", "payload", "version")
@@ -38,26 +35,26 @@ class PointJson:
     def row(self, index: int, row: object) -> bytes:
         """One point: a dict, a Point or a tuple (id, vector[, payload[, version]]). Raises InvalidPoint."""
         id_, vector, payload, version = _fields(index, row)
-        return self.point(index, id_, self._vector(index, vector), payload, version)
-
-    def point(self, index: int, id_: object, vector: bytes, payload: object, version: object) -> bytes:
-        """One point from its fields, the vector as JSON already. Raises InvalidPoint."""
-        parts = b'{"id":%b,"vector":%b' % (_checked(index, "id", id_json, id_), vector)
-        if payload is not None:
-            parts += b',"payload":' + _checked(index, "payload", payload_json, payload)
-        if version is not None:
-            parts += b',"version":' + _checked(index, "version", _version_json, version)
-        return parts + b"}"
-
-    def _vector(self, index: int, vector: object) -> bytes:
-        return _checked(index, "vector", self.vectors, vector)
+        try:
+            vector = self.vectors(vector)
+        except ValueError as error:
+            raise InvalidPoint(index, "vector", str(error)) from None
+        return point_json(index, id_, vector, payload, version)
 
 
-def _checked(index: int, field: str, encode: Callable[[Any], bytes], value: object) -> bytes:
+def point_json(index: int, id_: object, vector: bytes, payload: object, version: object) -> bytes:
+    """One point from its fields, the vector as JSON already. Raises InvalidPoint."""
+    field = "id"
     try:
-        return encode(value)
+        id_text = id_json(id_)
+        field = "payload"
+        tail = b"" if payload is None else b',"payload":' + payload_json(payload)
+        field = "version"
+        if version is not None:
+            tail += b',"version":' + _version_json(version)
     except ValueError as error:
-        raise InvalidPoint(index, field, str(error).removeprefix(f"{field}: ")) from None
+        raise InvalidPoint(index, field, str(error).removeprefix("id: ")) from None
+    return b'{"id":%b,"vector":%b%b}' % (id_text, vector, tail)
 
 
 def _fields(index: int, row: object) -> tuple[Any, Any, Any, Any]:
