@@ -305,6 +305,28 @@ async def test_a_version_per_point_decides_for_each_point(store: Store, collecti
     }
 
 
+async def test_a_mixed_batch_is_applied_in_order(store: Store, collection: str) -> None:
+    operation = q.PointsUpdateOperation
+    at = dense(1, 0, 0, 0)
+    old = q.Filter(should=[between("n", lt=1)])
+    steps = [
+        operation(upsert=operation.PointStructList(points=[point(1, at, n=1), point(2, at, n=2), point(3, at)])),
+        operation(set_payload=operation.SetPayload(payload=payload_to_grpc({"s": 1}), points_selector=these(1, 2))),
+        operation(delete_payload=operation.DeletePayload(keys=["n"], points_selector=these(2))),
+        operation(
+            overwrite_payload=operation.OverwritePayload(payload=payload_to_grpc({"o": 1}), points_selector=these(3))
+        ),
+        operation(upsert=operation.PointStructList(points=[point(1, at, lost=True)], update_filter=old)),
+        operation(upsert=operation.PointStructList(points=[point(4, at)])),
+        operation(delete_points=operation.DeletePoints(points=these(4))),
+    ]
+    request = q.UpdateBatchPoints(collection_name=collection, wait=True, operations=steps)
+    answer = await store.points.UpdateBatch(request)
+    assert [each.status for each in answer.result] == [COMPLETED] * len(steps)
+    stored = {each.id.num: grpc_to_payload(each.payload) for each in await get(store, collection, 1, 2, 3, 4)}
+    assert stored == {1: {"n": 1, "s": 1}, 2: {"s": 1}, 3: {"o": 1}}
+
+
 async def test_a_large_batch_is_one_upsert(store: Store, collection: str) -> None:
     await upsert(store, collection, *[point(n, dense(1, n, 0, 0), n=n) for n in range(1000)])
     assert await count(store, collection) == 1000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -9,7 +10,7 @@ import pytest
 from qdrant_client import grpc as q
 from qdrant_client.grpc import collections_service_pb2, points_service_pb2, qdrant_pb2, snapshots_service_pb2
 
-from tests.contract.messages import dense, near, single_vector
+from tests.contract.messages import between, dense, must, near, single_vector
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +21,7 @@ SERVED = {
     "Collections": {"Create", "List", "Get", "Delete", "CollectionExists"},
     "Points": {
         "Upsert", "Delete", "Get", "SetPayload", "OverwritePayload", "DeletePayload", "ClearPayload",
-        "CreateFieldIndex", "DeleteFieldIndex", "Scroll", "Count", "Query", "QueryBatch",
+        "CreateFieldIndex", "DeleteFieldIndex", "Scroll", "Count", "Query", "QueryBatch", "UpdateBatch",
     },
     "Qdrant": {"HealthCheck"},
 }  # fmt: skip
@@ -132,3 +133,21 @@ async def test_bytes_that_are_no_message_are_refused(embedded: Store) -> None:
     assert "Protobuf" in details
     # and the engine goes on
     await embedded.collections.List(q.ListCollectionsRequest())
+
+
+async def test_a_panic_in_the_engine_is_one_refused_request(embedded: Store, collection: str) -> None:
+    """A NaN bound on a float index is one way to cause one."""
+    index = q.CreateFieldIndexCollection(
+        collection_name=collection, wait=True, field_name="f", field_type=q.FieldType.FieldTypeFloat
+    )
+    await embedded.points.CreateFieldIndex(index)
+    values = [
+        q.PointStruct(id=q.PointId(num=n), vectors=dense(1, 0, 0, 0), payload={"f": q.Value(double_value=n)})
+        for n in range(5)
+    ]
+    await embedded.points.Upsert(q.UpsertPoints(collection_name=collection, wait=True, points=values))
+    asked = q.CountPoints(collection_name=collection, filter=must(between("f", gt=math.nan)))
+    code, details = await refusal(embedded.points.Count(asked, timeout=20))
+    assert code is grpc.StatusCode.INTERNAL
+    assert "panicked" in details
+    assert (await embedded.points.Count(q.CountPoints(collection_name=collection))).result.count == 5

@@ -7,7 +7,7 @@ from typing import Any
 import qdrant_edge as edge
 
 from .convert import config
-from .refusal import Refused, from_engine, invalid, not_found
+from .refusal import Refused, StatusCode, from_engine, invalid, not_found
 
 
 @contextmanager
@@ -18,6 +18,11 @@ def _translated() -> Generator[None]:
         raise
     except Exception as error:
         raise from_engine(error) from error
+    except BaseException as error:
+        # A Rust panic is a BaseException of a class that cannot be imported; gRPC would leave its caller waiting.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise Refused(StatusCode.INTERNAL, "Service internal error: the engine panicked") from error
 
 
 def _load(path: Path, request: Any, search_threads: int) -> edge.EdgeShard:

@@ -76,7 +76,11 @@ class Engine:
         self.check_disk()
         shard = self._registry.new_shard_name()
         path = self._shards / shard
-        collection = Collection.create(path, request, self._options.search_threads)
+        try:
+            collection = Collection.create(path, request, self._options.search_threads)
+        except Refused:
+            shutil.rmtree(path, ignore_errors=True)
+            raise
         # The shard is whole on disk before the registry names it, so a crash leaves nothing or a collection.
         sync_directory(path)
         sync_directory(self._shards)

@@ -43,6 +43,7 @@ _METHODS: dict[str, _Method] = {
     "/qdrant.Collections/Get": _Method(messages.GetCollectionInfoRequest, collections.describe),
     "/qdrant.Collections/List": _Method(messages.ListCollectionsRequest, collections.names),
     "/qdrant.Collections/CollectionExists": _Method(messages.CollectionExistsRequest, collections.exists),
+    "/qdrant.Points/UpdateBatch": _Method(messages.UpdateBatchPoints, writes.update_batch, writes=True),
     "/qdrant.Points/Query": _Method(messages.QueryPoints, reads.query),
     "/qdrant.Points/QueryBatch": _Method(messages.QueryBatchPoints, reads.query_batch),
     "/qdrant.Points/Get": _Method(messages.GetPoints, reads.get),

@@ -12,7 +12,7 @@ from .convert.indexes import read_schema
 from .convert.points import UPDATE_MODES, read_points
 from .convert.values import read_payload
 from .engine import Engine
-from .proto import messages
+from .proto import UpsertView, messages
 from .refusal import Refused, StatusCode, from_engine, invalid, unserved
 
 _Operation = edge.UpdateOperation
@@ -145,3 +145,38 @@ def single(write: Write) -> Callable[[Engine, Any], Any]:
         return messages.PointsOperationResponse(result=result)
 
     return answer
+
+
+def _batched_upsert(collection: Collection, points: Any, wait: bool) -> Any:
+    """The same points under other field numbers."""
+    request = messages.UpsertPoints(points=points.points)
+    for field in ("shard_key_selector", "update_filter"):
+        if points.HasField(field):
+            getattr(request, field).CopyFrom(getattr(points, field))
+    request.update_mode = points.update_mode
+    return upsert(collection, UpsertView.FromString(request.SerializeToString()), wait)
+
+
+_BATCHED: dict[str, Write] = {
+    "upsert": _batched_upsert,
+    "delete_points": delete,
+    "set_payload": set_payload,
+    "overwrite_payload": overwrite_payload,
+    "delete_payload": delete_payload,
+    "clear_payload": clear_payload,
+}
+
+
+def update_batch(engine: Engine, request: Any) -> Any:
+    """One after the other; what came before a refused operation stays applied, as on a server."""
+    collection = engine.collection(request.collection_name)
+    reply = messages.UpdateBatchResponse()
+    for operation in request.operations:
+        kind = operation.WhichOneof("operation")
+        if kind is None:
+            raise invalid("Operation is missing")
+        write = _BATCHED.get(kind)
+        if write is None:
+            raise unserved(f"The batched operation {kind}")
+        reply.result.append(write(collection, getattr(operation, kind), request.wait))
+    return reply
