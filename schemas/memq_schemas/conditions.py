@@ -8,7 +8,7 @@ from pydantic import AfterValidator, ConfigDict, Discriminator, Field, Tag, mode
 from pydantic.config import JsonDict
 
 from memq_schemas.ids import MAX_ID
-from memq_schemas.model import Model, given
+from memq_schemas.model import Model, by_type, given
 
 Key = Annotated[str, Field(min_length=1, description="payload key; a.b reaches into objects, a[] into arrays")]
 Integer = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
@@ -33,8 +33,19 @@ def _check_datetime(value: str) -> str:
 DateTime = Annotated[str, AfterValidator(_check_datetime), Field(json_schema_extra={"pattern": DATETIME_PATTERN})]
 
 
+Value = Annotated[
+    Annotated[bool, Tag("(boolean)")] | Annotated[Integer, Tag("(integer)")] | Annotated[str, Tag("(text)")],
+    by_type("text, a boolean or an integer", {bool: "(boolean)", int: "(integer)", str: "(text)"}),
+]
+_BOUND_KINDS: dict[type, str] = {bool: "(none)", int: "(number)", float: "(number)", str: "(date-time)"}
+Bound = Annotated[
+    Annotated[float, Tag("(number)")] | Annotated[DateTime, Tag("(date-time)")],
+    by_type("a number or an RFC 3339 date-time", _BOUND_KINDS),
+]
+
+
 class MatchValue(Model):
-    value: bool | Integer | str
+    value: Value
 
 
 class MatchText(Model):
@@ -83,10 +94,10 @@ class Range(Model):
 
     model_config = ConfigDict(json_schema_extra=_range_schema)
 
-    lt: float | DateTime | None = None
-    gt: float | DateTime | None = None
-    gte: float | DateTime | None = None
-    lte: float | DateTime | None = None
+    lt: Bound | None = None
+    gt: Bound | None = None
+    gte: Bound | None = None
+    lte: Bound | None = None
 
     @model_validator(mode="after")
     def _one_kind(self) -> "Range":

@@ -2,7 +2,9 @@ import re
 import uuid
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, Tag
+
+from memq_schemas.model import by_type
 
 MAX_ID = 2**64 - 1
 
@@ -27,14 +29,19 @@ def canonical_uuid(value: str) -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
-PointId = (
-    Annotated[int, Field(ge=0, le=MAX_ID, description="unsigned 64-bit integer")]
+# A boolean is an integer to Python, and no arm of this union.
+_KINDS: dict[type, str] = {bool: "(none)", int: "(integer)", str: "(uuid)"}
+
+PointId = Annotated[
+    Annotated[int, Field(ge=0, le=MAX_ID, description="unsigned 64-bit integer"), Tag("(integer)")]
     | Annotated[
         str,
         AfterValidator(canonical_uuid),
         Field(description="UUID, with dashes or as 32 hexadecimal digits", json_schema_extra={"pattern": UUID_PATTERN}),
-    ]
-)
+        Tag("(uuid)"),
+    ],
+    by_type("an unsigned 64-bit integer or a UUID", _KINDS),
+]
 
 
 def point_id(*key: Any) -> str:

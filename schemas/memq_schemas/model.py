@@ -1,7 +1,7 @@
 from collections.abc import Callable
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Discriminator
 from pydantic.config import JsonDict
 
 
@@ -26,3 +26,12 @@ def given(which: Literal["oneOf", "anyOf"], *names: str) -> Callable[[JsonDict],
         schema[which] = arms
 
     return extend
+
+
+def by_type(expected: str, tags: dict[type, str]) -> Discriminator:
+    """Picks the arm of a union by the value's type, so that a mistake is one error and not one for each arm."""
+
+    def tag(value: object) -> str | None:
+        return next((name for kind, name in tags.items() if isinstance(value, kind)), None)
+
+    return Discriminator(tag, custom_error_type="type", custom_error_message=f"expected {expected}")

@@ -96,6 +96,25 @@ def test_one_mistake_deep_inside_is_one_error_at_its_place():
     assert place == ["must", 0] * MAX_FILTER_DEPTH + ["mach"]
 
 
+ONE_ERROR = {
+    "match of a number": (match(value=1.5), "value", "expected text, a boolean or an integer"),
+    "range of text": (bounds(lt="tomorrow"), "lt", "expected a number or an RFC 3339 date-time"),
+    "range of a boolean": (bounds(gte=True), "gte", "expected a number or an RFC 3339 date-time"),
+    "id of text": ({"must": [{"has_id": [1, "x"]}]}, 1, "a string id has to be a UUID"),
+    "id of a boolean": ({"must": [{"has_id": [True]}]}, 0, "expected an unsigned 64-bit integer or a UUID"),
+}
+
+
+@pytest.mark.parametrize(("body", "place", "reason"), ONE_ERROR.values(), ids=ONE_ERROR)
+def test_a_value_of_the_wrong_type_is_one_error_that_says_what_was_expected(
+    body: dict[str, Any], place: str | int, reason: str
+):
+    with pytest.raises(ValidationError, match=reason) as caught:
+        Filter.model_validate(body)
+    (error,) = caught.value.errors(include_input=False)
+    assert [step for step in error["loc"] if not str(step).startswith("(")][-1] == place
+
+
 def test_the_deepest_filter_converts_and_a_deeper_one_is_refused():
     body: dict[str, Any] = {"must": [{"key": "a", "match": {"value": 1}}]}
     for _ in range(MAX_FILTER_DEPTH - 1):
