@@ -30,17 +30,17 @@ class Splitter:
         self._size = FRAME_BYTES
 
     def add(self, point: bytes) -> Batch | None:
-        """The batch before, if the point does not fit into it. Raises InvalidPoint if no message can hold the point."""
-        room = self._max_bytes - self._size - len(point)
-        full = None
-        if self._points and (room < 0 or len(self._points) == self._max_points):
-            if FRAME_BYTES + len(point) > self._max_bytes:
-                raise self._too_large(point)
-            full = self._take()
-        elif room < 0:
-            raise self._too_large(point)
+        """A batch that is full now. Raises InvalidPoint if no message can hold the point."""
+        if FRAME_BYTES + len(point) > self._max_bytes:
+            position = self._first + len(self._points)
+            limit = self._max_bytes - FRAME_BYTES
+            raise InvalidPoint(position, None, f"{len(point)} bytes as JSON, max_message_bytes leaves {limit}")
+        full = self._take() if self._size + len(point) > self._max_bytes else None
         self._points.append(point)
         self._size += len(point) + 1
+        if len(self._points) == self._max_points:
+            # Never both: where the limit is one point, nothing was waiting for this one.
+            return full or self._take()
         return full
 
     def rest(self) -> Batch | None:
@@ -53,8 +53,3 @@ class Splitter:
         self._points = []
         self._size = FRAME_BYTES
         return batch
-
-    def _too_large(self, point: bytes) -> InvalidPoint:
-        position = self._first + len(self._points)
-        limit = self._max_bytes - FRAME_BYTES
-        return InvalidPoint(position, None, f"{len(point)} bytes as JSON, max_message_bytes leaves {limit}")

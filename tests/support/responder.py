@@ -107,14 +107,14 @@ def result(value: Any, elapsed_ms: float = 1.5) -> bytes:
 
 
 @asynccontextmanager
-async def responder(url: str, prefix: str) -> AsyncIterator[Responder]:
+async def responder(url: str, prefix: str, *, consuming: bool = True) -> AsyncIterator[Responder]:
     connection = await aio_pika.connect(url)
     async with connection:
         channel = await connection.channel()
         await declare(channel, prefix)
         names = Names(prefix)
         standin = Responder(channel)
-        for name in (names.write, names.query):
+        for name in (names.write, names.query) if consuming else ():
             queue = await channel.get_queue(name, ensure=False)
             await queue.consume(standin.handle)
         yield standin
