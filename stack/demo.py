@@ -120,7 +120,7 @@ async def _shown(stack: Stack, screen: Screen, told: Memories, asked: list[Quest
 async def _load(producer: Producer, told: Memories) -> report.Loading:
     began = time.perf_counter()
     receipt = await producer.upsert(COLLECTION, ids=told.ids, vectors=told.vectors, payloads=told.payloads)
-    confirmed = time.perf_counter() - began
+    confirmed = searchable = time.perf_counter() - began
     counted = 0
     while counted < len(told.ids):
         counted = (await producer.count(COLLECTION)).count

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -39,8 +41,13 @@ class Interrupt:
 
 
 def run(work: Callable[[Interrupt], Coroutine[object, object, int]], told: Callable[[str], None]) -> int:
-    """The exit code of `work`, or 128 + n when signal n has cut it short."""
-    return asyncio.run(_run(work, told))
+    """The exit code of `work`, or 128 + n when signal n, or a closed pipe as if by SIGPIPE, has cut it short."""
+    try:
+        return asyncio.run(_run(work, told))
+    except BrokenPipeError:
+        # What is still buffered has no reader either, and would be an error again when Python exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
 
 
 async def _run(work: Callable[[Interrupt], Coroutine[object, object, int]], told: Callable[[str], None]) -> int:

@@ -43,8 +43,9 @@ def answers(screen: Screen, answered: Sequence[Answered]) -> None:
         asked = Text(question.text, "bold")
         if wanted := " ".join(filter(None, (question.user, question.kind))):
             asked.append(f"  [{wanted}]", "not bold dim")
-        best = Text(f"{answer.score:.3f}  {answer.best.get('text', 'no answer')}", no_wrap=True, overflow="ellipsis")
-        screen.rows([(Text(f"{place:>4}", style), Text("\n").join((asked, best)))])
+        score = f"{answer.score:.3f}"
+        screen.rows([(Text(f"{place:>4}", style), asked)])
+        screen.rows([("    ", score, answer.best.get("text", "no answer"))])
 
 
 def figures(screen: Screen, loading: Loading, alone: Latency, per_second: float, found: Recall) -> None:

@@ -8,13 +8,18 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
 WIDEST = 100
+
+
+class _Output(Console):
+    def on_broken_pipe(self) -> None:
+        # Rich would raise SystemExit, which asyncio lets through in the middle of everything.
+        raise BrokenPipeError
 
 
 class Step:
@@ -29,8 +34,8 @@ class Step:
 class Screen:
     def __init__(self, name: str) -> None:
         self._name = name
-        self._console = Console(highlight=False)
-        self._errors = Console(highlight=False, stderr=True, soft_wrap=True)
+        self._console = _Output(highlight=False)
+        self._errors = _Output(highlight=False, stderr=True, soft_wrap=True)
         # Rich takes 80 columns where there is no terminal; a log has room for more.
         self.width = min(self._console.width, WIDEST) if self._console.is_terminal else WIDEST
         self._console.width = self.width
@@ -61,12 +66,18 @@ class Screen:
         self._console.print()
         self._console.print(Text.assemble((text, "bold cyan"), (f"  {explained}" if explained else "", "dim")))
 
-    def rows(self, rows: Iterable[Sequence[str | Text]]) -> None:
+    def rows(self, rows: Sequence[Sequence[str | Text]]) -> None:
         """Aligned; the last column wraps."""
-        grid = Table.grid(padding=(0, 2))
-        for cells in rows:
-            grid.add_row("", *(cell if isinstance(cell, Text) else Text(cell) for cell in cells))
-        self._console.print(grid)
+        cells = [[cell if isinstance(cell, Text) else Text(cell) for cell in row] for row in rows]
+        widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]) - 1)]
+        for row in cells:
+            start = Text("  ")
+            for cell, width in zip(row, widths, strict=False):
+                start.append_text(cell).append(" " * (width - len(cell) + 2))
+            for line in row[-1].wrap(self._console, self.width - len(start)):
+                line.rstrip()
+                self._console.print(start + line)
+                start = Text(" " * len(start))
 
     def verbatim(self, line: str) -> None:
         """One line whatever its length, to be copied."""

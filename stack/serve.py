@@ -46,8 +46,10 @@ exit codes:
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     screen = Screen("serve")
+    home = options.data_dir.absolute()
     try:
-        return run(lambda interrupt: _serve(options.data_dir.absolute(), screen, interrupt), screen.warn)
+        home.mkdir(parents=True, exist_ok=True)
+        return run(lambda interrupt: _serve(home, screen, interrupt), screen.warn)
     except (NoBroker, WorkersEnded, OSError) as error:
         screen.failed(error)
         return 1
@@ -64,7 +66,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 async def _serve(home: Path, screen: Screen, interrupt: Interrupt) -> int:
-    home.mkdir(parents=True, exist_ok=True)
     screen.title(f"memq: RabbitMQ, workers and Qdrant's engine, kept in {directions.shown(home)}")
     async with running(home, screen, throwaway=False) as stack:
         _write_environment(stack, home / "env")

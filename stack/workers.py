@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import secrets
+import signal
 import sys
 import time
 import urllib.request
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 READY_SECONDS = 60.0
 STOP_SECONDS = 20.0
+ORPHANED_SECONDS = 10.0
+MARK = "MEMQ_STACK"
 TRIES = 4
 # A parallel run may take one of our ports between the choice and the bind.
 TAKEN = re.compile(r"cannot listen|address already in use", re.IGNORECASE)
@@ -29,7 +34,7 @@ _http = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class WorkersEnded(RuntimeError):
-    """The pool ended by itself, or never got ready; the message ends with its last log lines."""
+    """The pool ended by itself, or never got ready; its log says why."""
 
 
 class Workers:
@@ -44,6 +49,7 @@ class Workers:
         metrics = ports_in_a_row(processes)
         self.qdrant_url = environ.get("MEMQ_QDRANT_URL") or f"http://{engine}"
         self.metrics_urls = [f"http://{HOST}:{metrics + number}/metrics" for number in range(processes)]
+        self._mark = secrets.token_hex(8)
         self._process = Process(
             [
                 str(installed("memq-worker")),
@@ -54,7 +60,7 @@ class Workers:
                 *("--metrics-port", str(metrics)),
             ],
             log=log,
-            environ={**environ, "MEMQ_LOG_FORMAT": "text"},
+            environ={**environ, "MEMQ_LOG_FORMAT": "text", MARK: self._mark},
         )
 
     @property
@@ -67,7 +73,7 @@ class Workers:
         while not all(await asyncio.gather(*(asyncio.to_thread(_consumes, url) for url in self.metrics_urls))):
             self._check()
             if time.monotonic() > deadline:
-                raise WorkersEnded(f"the workers were not ready after {READY_SECONDS:.0f} s:\n{self._process.tail()}")
+                raise WorkersEnded(f"the workers were not ready after {READY_SECONDS:.0f} s")
             await asyncio.sleep(0.05)
 
     async def ended(self) -> None:
@@ -78,10 +84,18 @@ class Workers:
 
     def stop(self) -> None:
         self._process.stop(STOP_SECONDS)
+        # A pool that was killed leaves children, which notice it after a second and still write until then.
+        deadline = time.monotonic() + ORPHANED_SECONDS
+        while orphans := _with_environment(f"{MARK}={self._mark}"):
+            if time.monotonic() > deadline:
+                for pid in orphans:
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+            time.sleep(0.05)
 
     def _check(self) -> None:
         if not self._process.running:
-            raise WorkersEnded(f"the workers ended:\n{self._process.tail()}")
+            raise WorkersEnded("the workers ended by themselves")
 
 
 @asynccontextmanager
@@ -101,9 +115,9 @@ async def _started(processes: int, home: Path, environ: Mapping[str, str]) -> Wo
         pool = Workers(processes, home / "vectors", log, environ)
         try:
             await pool.ready()
-        except WorkersEnded as error:
+        except WorkersEnded:
             await asyncio.to_thread(pool.stop)
-            if attempt == TRIES or not TAKEN.search(str(error)):
+            if attempt == TRIES or not TAKEN.search(log.read_text(errors="replace")):
                 raise
         except BaseException:
             await asyncio.to_thread(pool.stop)
@@ -124,3 +138,13 @@ def _consumes(metrics_url: str) -> bool:
             return b"\nmemq_ready 1.0\n" in response.read()
     except OSError:
         return False
+
+
+def _with_environment(entry: str) -> list[int]:
+    found: list[int] = []
+    for place in Path("/proc").glob("[0-9]*/environ"):
+        # Other people's processes do not show theirs, and any may end while it is looked at.
+        with suppress(OSError):
+            if entry.encode() in place.read_bytes().split(b"\0"):
+                found.append(int(place.parent.name))
+    return found
