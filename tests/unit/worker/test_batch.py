@@ -25,7 +25,7 @@ def command(kind: str, ids: list[int], number: int, alone: bool = False) -> Writ
     if kind == "upsert":
         return UpsertPoints(came, "docs", points(ids, mark=number % 250))
     if kind == "versioned":
-        return UpsertPoints(came, "docs", points(ids, versions=[number] * len(ids), mark=number % 250))
+        return UpsertPoints(came, "docs", points(ids, versions=[number for _ in ids], mark=number % 250))
     if kind == "delete":
         return DeletePoints(came, "docs", Delete(ids=list(ids)))
     if kind == "payload":
@@ -133,7 +133,9 @@ def test_columns_of_messages_with_different_vector_names_line_up() -> None:
 
 
 def test_ids_to_delete_are_asked_for_once() -> None:
-    commands = [DeletePoints(delivery(LINK, n, b""), "docs", Delete(ids=ids)) for n, ids in enumerate(([1, 2], [2, 3]))]
+    commands = [
+        DeletePoints(delivery(LINK, n, b""), "docs", Delete(ids=[*ids])) for n, ids in enumerate(([1, 2], [2, 3]))
+    ]
     assert merge_ids(commands) == [1, 2, 3]
 
 

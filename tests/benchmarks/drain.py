@@ -1,0 +1,100 @@
+"""How fast, and at what cost, a worker empties a full queue."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import aio_pika
+
+from memq import Producer
+from memq_schemas import Names
+from tests.benchmarks.load import DIMENSIONS, Form, bodies, publish
+from tests.support.engine import EmbeddedEngine, embedded_engine
+from tests.support.worker import WorkerProcess, running_worker
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.broker import Address
+
+_TICKS = 100  # clock ticks a second in /proc, on every Linux
+_DRAIN_SECONDS = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """Figures of one run. CPU is user and system time of the process, in microseconds a point."""
+
+    form: Form
+    points_per_message: int
+    points: int
+    points_per_second: float
+    worker_cpu: float
+    store_cpu: float
+    worker_rss_mib: float
+
+
+def cpu_seconds(pid: int) -> float:
+    with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
+        fields = stat.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def rss_mib(pid: int) -> float:
+    with open(f"/proc/{pid}/status", encoding="ascii") as status:
+        return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))
+
+
+async def drain(address: Address, directory: Path, form: Form, messages: int, points: int) -> Drained:
+    """Fills the write queue while nobody consumes, then starts one worker process on an embedded engine.
+
+    The worker's start-up is taken off its CPU: a worker on an empty queue is measured first.
+    """
+    names = Names(address.prefix)
+    with embedded_engine(directory / f"{form}-{points}") as engine:
+        start_up = await _prepare(address, engine)
+        await publish(address.url, names.commands, "upsert.bench", bodies(messages, points, form))
+        store_before = cpu_seconds(engine.pid)
+        with running_worker(address, qdrant_url=engine.url) as worker:
+            began = time.perf_counter()
+            await _emptied(address, names.write, worker)
+            seconds = time.perf_counter() - began
+            spent = cpu_seconds(worker.process.pid) - start_up
+            memory = rss_mib(worker.process.pid)
+            await _check(address, messages * points)
+            store = cpu_seconds(engine.pid) - store_before
+            worker.terminate()
+    total = messages * points
+    return Drained(form, points, total, total / seconds, spent / total * 1e6, store / total * 1e6, memory)
+
+
+async def _prepare(address: Address, engine: EmbeddedEngine) -> float:
+    with running_worker(address, qdrant_url=engine.url) as worker:
+        idle = cpu_seconds(worker.process.pid)
+        async with Producer(address.url, prefix=address.prefix) as producer:
+            await producer.collections.create("bench", DIMENSIONS)
+        worker.terminate()
+    return idle
+
+
+async def _emptied(address: Address, queue: str, worker: WorkerProcess) -> None:
+    """Until nothing is ready and nothing unsettled: a second consumer-free look at the queue's own counters."""
+    async with asyncio.timeout(_DRAIN_SECONDS), await aio_pika.connect(address.url) as connection:
+        channel = await connection.channel()
+        while True:
+            if worker.process.poll() is not None:
+                raise RuntimeError(f"the worker ended:\n{worker.text}")
+            found = await channel.declare_queue(queue, passive=True)
+            if not found.declaration_result.message_count:
+                return
+            await asyncio.sleep(0.01)  # the broker has no event for an empty queue
+
+
+async def _check(address: Address, expected: int) -> None:
+    """Every point is there: what was left unsettled when the queue looked empty is waited for."""
+    async with asyncio.timeout(60), Producer(address.url, prefix=address.prefix) as producer:
+        while (await producer.count("bench")).count != expected:  # noqa: ASYNC110  (nor has the store an event)
+            await asyncio.sleep(0.02)

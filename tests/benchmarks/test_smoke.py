@@ -1,0 +1,36 @@
+"""The benchmark itself, made small: it measures what it says, and cannot rot."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import orjson
+import pytest
+
+from memq_schemas import Upsert
+from tests.benchmarks.drain import drain
+from tests.benchmarks.load import DIMENSIONS, Form, bodies
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.broker import Address
+
+pytestmark = [pytest.mark.benchmark, pytest.mark.integration]
+
+
+@pytest.mark.parametrize("form", ["base64", "lists"])
+def test_the_load_is_what_the_contract_takes(form: Form) -> None:
+    first, second = bodies(2, 3, form)
+    points = Upsert.model_validate_json(first).points + Upsert.model_validate_json(second).points
+    assert len({point.id for point in points}) == 6
+    if form == "lists":
+        assert all(len(point.vector) == DIMENSIONS for point in points)
+    assert 200 <= len(orjson.dumps(points[0].payload)) <= 320
+
+
+async def test_a_small_drain_gives_figures(amqp: Address, tmp_path: Path) -> None:
+    figures = await drain(amqp, tmp_path, "base64", messages=30, points=20)
+    assert figures.points == 600
+    assert figures.points_per_second > 0
+    assert figures.store_cpu > 0
