@@ -129,7 +129,7 @@ def _unserved(path: str) -> Callable[[Any, Any], Awaitable[None]]:
     return refuse
 
 
-_LAST_CALLS_SECONDS = 0.1
+_LAST_CALLS_SECONDS = 0.25
 _OPTIONS = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
