@@ -28,11 +28,11 @@ class Interrupt:
             self._told("still stopping …")
             return
         self.received = number
-        self._told(f"{signal.Signals(number).name}: stopping …")
         if self._expected is not None:
             self._expected.set()
         else:
             self._work.cancel()
+        self._told(f"{signal.Signals(number).name}: stopping …")
 
     async def expected(self) -> None:
         """Returns at the first signal, which from here on is the regular end of the run."""
@@ -60,12 +60,14 @@ async def _run(work: Callable[[Interrupt], Coroutine[object, object, int]], told
     task = asyncio.create_task(worked())
     interrupt = Interrupt(task, told)
     begun.set_result(interrupt)
-    for number in SIGNALS:
+    # An ignored one stays ignored: that is what `nohup` is for.
+    heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    for number in heard:
         loop.add_signal_handler(number, interrupt, number)
     try:
         await asyncio.wait({task})
     finally:
-        for number in SIGNALS:
+        for number in heard:
             loop.remove_signal_handler(number)
     if task.cancelled() and interrupt.received is not None:
         return 128 + interrupt.received
