@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
@@ -56,6 +56,7 @@ async def bodies(source: Any, points: int = 5, size: int = 1 << 20) -> list[byte
     return [batch.body() async for batch in batches]
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(tables())
 async def test_every_form_of_the_same_points_is_the_same_bytes_and_a_valid_body(table: Any) -> None:
     ids, matrix, payloads, versions = table

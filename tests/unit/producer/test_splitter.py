@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from memq import InvalidPoint
@@ -10,6 +10,7 @@ from memq.splitter import FRAME_BYTES, Splitter
 POINTS = st.lists(st.integers(1, 30).map(lambda size: b"7" * size), max_size=60)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(POINTS, st.integers(1, 9), st.integers(30 + FRAME_BYTES, 120))
 def test_every_point_travels_once_in_order_and_within_both_limits(points: list[bytes], count: int, size: int) -> None:
     splitter = Splitter(count, size)
@@ -22,6 +23,7 @@ def test_every_point_travels_once_in_order_and_within_both_limits(points: list[b
     assert splitter.rest() is None
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(POINTS, st.integers(1, 9), st.integers(30 + FRAME_BYTES, 120))
 def test_no_message_could_have_taken_the_next_point(points: list[bytes], count: int, size: int) -> None:
     splitter = Splitter(count, size)
