@@ -46,6 +46,9 @@ class Record(Model):
     id: PointId
     payload: Payload | None = None
     vector: list[float] | dict[str, list[float]] | None = None
+    version: Annotated[
+        int | None, Field(description="as it was upserted; absent where there is none or the payload was not asked for")
+    ] = None
 
 
 class ScoredPoint(Record):

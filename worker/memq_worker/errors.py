@@ -4,14 +4,16 @@ from memq_schemas import ErrorCode
 class WorkerError(Exception):
     """Never raised itself: a subclass says who is at fault, and so what happens to the message.
 
-    `message` goes into replies and dead-letter headers, so it names fields and limits and never quotes values.
+    `message` goes into logs and dead-letter headers, so it names fields and limits and never quotes values.
+    `answer` goes to the sender alone, who may see his own values again; it is the message unless given.
     """
 
-    def __init__(self, code: ErrorCode, message: str, *, stage: str = "write") -> None:
+    def __init__(self, code: ErrorCode, message: str, *, stage: str = "write", answer: str | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.stage = stage
+        self.answer = message if answer is None else answer
 
 
 class ConfigurationError(Exception):

@@ -105,7 +105,7 @@ def test_merging_keeps_the_last_of_each_id(parts: list[list[int]]) -> None:
         st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=5), min_size=1, max_size=5
     )
 )
-def test_merging_versions_keeps_the_highest_and_of_equals_the_last(parts: list[list[tuple[int, int]]]) -> None:
+def test_merging_versions_keeps_the_highest_and_of_equals_the_first(parts: list[list[tuple[int, int]]]) -> None:
     commands = [
         UpsertPoints(
             delivery(LINK, n, b""), "docs", points([i for i, _ in part], versions=[v for _, v in part], mark=n)
@@ -116,7 +116,7 @@ def test_merging_versions_keeps_the_highest_and_of_equals_the_last(parts: list[l
     best: dict[int, tuple[int, int]] = {}
     for number, part in enumerate(parts):
         for point, version in part:
-            if point not in best or version >= best[point][0]:
+            if point not in best or version > best[point][0]:
                 best[point] = (version, number)
     assert merged.versions is not None
     assert {

@@ -105,7 +105,7 @@ def _may_join(first: Write, command: Write) -> bool:
 
 
 def merge_points(commands: list[UpsertPoints]) -> PointsBatch:
-    """All points in one batch; of those with one id the newest stays: the highest version, else the last to arrive."""
+    """All points in one batch; of those with one id stays what would be left of writing them one by one."""
     ids = [point for command in commands for point in command.ids]
     if len(set(ids)) == len(ids):
         return commands[0].points if len(commands) == 1 else _joined(ids, [command.points for command in commands])
@@ -130,9 +130,8 @@ def _newest(commands: list[UpsertPoints]) -> PointsBatch:
         points = command.points
         for index, point in enumerate(points.ids):
             earlier = places.get(point)
-            if earlier is not None and versioned and _version(*earlier) > _version(points, index):
-                continue
-            places[point] = (points, index)
+            if earlier is None or not _keeps(_version(*earlier), _version(points, index)):
+                places[point] = (points, index)
     names = {name for command in commands for name in command.points.columns}
     return PointsBatch(
         ids=list(places),
@@ -147,10 +146,13 @@ def _newest(commands: list[UpsertPoints]) -> PointsBatch:
     )
 
 
-def _version(points: PointsBatch, index: int) -> int:
-    version = points.versions[index] if points.versions else None
-    # A point without a version is written whatever is stored, so it never counts as older.
-    return 2**63 if version is None else version
+def _version(points: PointsBatch, index: int) -> int | None:
+    return points.versions[index] if points.versions else None
+
+
+def _keeps(earlier: int | None, later: int | None) -> bool:
+    """As the store decides between a stored point and a new one."""
+    return earlier is not None and later is not None and earlier >= later
 
 
 def merge_ids(commands: list[DeletePoints]) -> list[Id]:

@@ -137,7 +137,7 @@ class Settler:
 
     async def _reply_error(self, delivery: Delivery, error: WorkerError) -> None:
         retry_after = getattr(error, "retry_after_seconds", None)
-        reply = error_reply(error.code, error.message, delivery.elapsed_ms, retry_after)
+        reply = error_reply(error.code, error.answer, delivery.elapsed_ms, retry_after)
         await self._reply(delivery, reply.model_dump(exclude_none=True))
 
     async def _reply(self, delivery: Delivery, reply: dict[str, Any]) -> None:

@@ -53,7 +53,7 @@ ROWS: tuple[Row, ...] = (
     Row(_S.DATA_LOSS, DependencyError, ErrorCode.STORE_ERROR),
 )
 
-# Shown where Qdrant's own words could quote what the sender sent, or help nobody.
+# What a person needs to know where Qdrant's own words would help nobody.
 _SAID: dict[ErrorCode, str] = {
     ErrorCode.UNKNOWN_COLLECTION: "there is no such collection",
     ErrorCode.STORE_UNAVAILABLE: "Qdrant cannot be reached or takes no writes",
@@ -93,10 +93,13 @@ def _translate(error: grpc.aio.AioRpcError, stage: str) -> MessageError | Depend
     metadata = {str(key): str(value) for key, value in error.trailing_metadata() or ()}
     details = error.details() or ""
     row = find(error.code(), details, metadata)
-    text = _SAID.get(row.code, f"Qdrant: {details[:200]}")
+    said = _SAID.get(row.code)
     if row.raises is Outage:
-        return Outage(row.code, text, stage=stage, retry_after_seconds=_seconds(metadata.get("retry-after")))
-    return row.raises(row.code, text, stage=stage)
+        seconds = _seconds(metadata.get("retry-after"))
+        return Outage(row.code, said or f"Qdrant failed: {error.code().name}", stage=stage, retry_after_seconds=seconds)
+    # Qdrant quotes what it refuses, so its words go to the sender and nowhere else.
+    answer = said or f"Qdrant: {details[:500]}"
+    return row.raises(row.code, said or f"Qdrant refused: {error.code().name}", stage=stage, answer=answer)
 
 
 def _seconds(text: str | None) -> float | None:

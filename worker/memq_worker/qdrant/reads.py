@@ -3,6 +3,7 @@ from typing import Any
 from qdrant_client import grpc
 
 from memq_schemas import Get, Query
+from memq_schemas.points import VERSION_KEY
 from memq_schemas.vectors import to_array
 from memq_worker.pipeline.store import Id
 from memq_worker.qdrant.encode import point_id, where
@@ -44,7 +45,11 @@ def record(point: Any, with_payload: bool | list[str], with_vector: bool) -> dic
     """A stored point as the reply says it; what was not asked for is absent."""
     result: dict[str, Any] = {"id": _id(point.id)}
     if with_payload is not False:
-        result["payload"] = {key: _value(value) for key, value in point.payload.items()}
+        payload = {key: _value(value) for key, value in point.payload.items()}
+        version = payload.pop(VERSION_KEY, None)
+        if version is not None:
+            result["version"] = version
+        result["payload"] = payload
     if with_vector:
         result["vector"] = _vectors(point.vectors)
     return result
