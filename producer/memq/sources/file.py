@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -68,4 +69,4 @@ def _by_ending(path: Path, ending: str, columns: ColumnNames, payloads: Path | N
 
 
 def _json_lines(path: Path, columns: ColumnNames) -> JsonLines:
-    return JsonLines(str(path), path.open("rb"), path.stat().st_size, columns)
+    return JsonLines(str(path), partial(path.open, "rb"), path.stat().st_size, columns)

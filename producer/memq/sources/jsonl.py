@@ -7,7 +7,7 @@ import orjson
 from memq.sources.columns import BadFile
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from memq.sources.columns import ColumnNames, Row
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 class JsonLines:
     """One JSON object a line; blank lines are skipped."""
 
-    def __init__(self, name: str, stream: BinaryIO, size: int | None, columns: ColumnNames) -> None:
+    def __init__(self, name: str, opening: Callable[[], BinaryIO], size: int | None, columns: ColumnNames) -> None:
         self.name = name
-        self._stream = stream
+        self._opening = opening
         self._size = size
         self._columns = columns
         self._line = 0
@@ -37,11 +37,12 @@ class JsonLines:
 
     def objects(self) -> Iterator[dict[str, Any]]:
         """Raises BadFile."""
-        for line in self._stream:
-            value = self._object(line)
-            if value is not None:
-                yield value
-                self._index += 1
+        with self._opening() as stream:
+            for line in stream:
+                value = self._object(line)
+                if value is not None:
+                    yield value
+                    self._index += 1
 
     def rows(self) -> Iterator[Row]:
         """Raises BadFile."""

@@ -24,7 +24,7 @@ class StandardInput:
     total = None
 
     def __init__(self, columns: ColumnNames) -> None:
-        self._lines = JsonLines(self.name, io.BytesIO(), None, columns)
+        self._lines = JsonLines(self.name, io.BytesIO, None, columns)
 
     @property
     def place(self) -> str:
