@@ -45,6 +45,7 @@ class FakeLink:
     alive: bool = True
     acked: list[int] = field(default_factory=list)
     nacked: list[int] = field(default_factory=list)
+    rejected: list[int] = field(default_factory=list)
     published: list[Published] = field(default_factory=list)
     log: list[tuple[str, Any]] = field(default_factory=list)
     unroutable: set[str] = field(default_factory=set)
@@ -59,12 +60,18 @@ class FakeLink:
         self.nacked.append(tag)
         self._note("nack", tag)
 
+    def reject(self, tag: int) -> None:
+        self.rejected.append(tag)
+        self._note("reject", tag)
+
     async def publish(self, exchange: str, routing_key: str, body: bytes, properties: Properties) -> None:
         await asyncio.sleep(0)  # as a confirm would, this gives others a turn
         if not self.alive:
             raise BrokerUnavailable("gone")
         if (exchange or routing_key) in self.unroutable:
             raise Unroutable(exchange)
+        if any(isinstance(value, set) for value in properties.headers.values()):
+            raise TypeError("no AMQP type for a set")
         self.published.append(Published(exchange, routing_key, body, properties))
         self._note("publish", exchange or routing_key)
 

@@ -43,7 +43,7 @@ def test_the_broker_hears_of_each_settlement_once_and_of_nothing_else(steps: lis
 
     def flush() -> None:
         acks, back = ledger.take()
-        for tag in back:
+        for tag, _ in back:
             broker.nack(tag)
         for tag, multiple in acks:
             broker.ack(tag, multiple)
@@ -65,7 +65,7 @@ def test_the_broker_hears_of_each_settlement_once_and_of_nothing_else(steps: lis
                 ledger.ack(tag)
                 done.add(tag)
             else:
-                ledger.nack(tag)
+                ledger.nack(tag, requeue=True)
                 returned.add(tag)
     flush()
     assert len(ledger) == len(broker.unacked) or done, "what is open here is open there"

@@ -390,3 +390,29 @@ async def test_an_idle_writer_is_let_go(pipeline: Pipeline, link: FakeLink) -> N
     await link.settled(49)
     await asyncio.sleep(0)  # the writer's task ends in the turn after its acknowledgement
     assert pipeline._writers == {}
+
+
+async def test_a_hold_that_nobody_waits_in_any_more_is_over(
+    pipeline: Pipeline, link: FakeLink, store: FakeStore, watch: Watch
+) -> None:
+    store.failures = [AWAY] * 3
+    pipeline.accept(delivery(link, 1, upsert(1)))
+    await watch.holding.wait()
+    link.alive = False  # the connection to the broker is lost while the store is away
+    async with asyncio.timeout(5):
+        while pipeline.held:
+            watch.holding.clear()
+            await watch.holding.wait()
+    store.failures = []
+    again = FakeLink()
+    pipeline.accept(delivery(again, 1, {"vector": [1, 2]}, "query.docs", reply_to="caller"))
+    await again.settled(1)
+    assert again.replies()[0]["status"] == 200
+
+
+async def test_a_delivery_that_cannot_be_copied_is_left_to_the_brokers_dead_lettering(
+    pipeline: Pipeline, link: FakeLink
+) -> None:
+    pipeline.accept(delivery(link, 1, b"{", extra={"odd": {1, 2}}))
+    await link.until(lambda now: now.rejected == [1])
+    assert link.acked == []

@@ -8,7 +8,7 @@ class AckLedger:
     def __init__(self) -> None:
         self._open: dict[int, bool] = {}  # tag -> told the broker; in order of delivery
         self._done: list[int] = []
-        self._returned: list[int] = []
+        self._returned: list[tuple[int, bool]] = []
 
     def __len__(self) -> int:
         return len(self._open)
@@ -19,16 +19,16 @@ class AckLedger:
     def ack(self, tag: int) -> None:
         self._done.append(tag)
 
-    def nack(self, tag: int) -> None:
-        self._returned.append(tag)
+    def nack(self, tag: int, *, requeue: bool) -> None:
+        self._returned.append((tag, requeue))
 
-    def take(self) -> tuple[list[tuple[int, bool]], list[int]]:
-        """Acknowledgements as (tag, multiple), and tags to hand back, in the order to send them: returned ones first.
+    def take(self) -> tuple[list[tuple[int, bool]], list[tuple[int, bool]]]:
+        """Acknowledgements as (tag, multiple), and what goes back as (tag, requeue): to be sent before the others.
 
         A multiple acknowledgement covers every older tag, so what goes back has to be back before it.
         """
         returned, self._returned = self._returned, []
-        for tag in returned:
+        for tag, _ in returned:
             self._open.pop(tag, None)
         done = set(self._done)
         self._done = []

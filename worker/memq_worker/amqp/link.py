@@ -74,7 +74,11 @@ class ConsumerLink:
         self._wake.set()
 
     def nack(self, tag: int) -> None:
-        self._ledger.nack(tag)
+        self._ledger.nack(tag, requeue=True)
+        self._wake.set()
+
+    def reject(self, tag: int) -> None:
+        self._ledger.nack(tag, requeue=False)
         self._wake.set()
 
     async def publish(self, exchange: str, routing_key: str, body: bytes, properties: Properties) -> None:
@@ -90,8 +94,8 @@ class ConsumerLink:
     async def flush(self) -> None:
         """Sends every acknowledgement that is due."""
         acks, returned = self._ledger.take()
-        for tag in returned:
-            await self._channel.basic_nack(tag, requeue=True, wait=False)
+        for tag, requeue in returned:
+            await self._channel.basic_nack(tag, requeue=requeue, wait=False)
         for tag, multiple in acks:
             await self._channel.basic_ack(tag, multiple=multiple, wait=False)
 

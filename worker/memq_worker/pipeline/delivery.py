@@ -32,6 +32,10 @@ class Link(Protocol):
         """Hand the delivery back to its queue."""
         ...
 
+    def reject(self, tag: int) -> None:
+        """Give the delivery up: a queue with a dead-letter exchange keeps it there."""
+        ...
+
     async def publish(self, exchange: str, routing_key: str, body: bytes, properties: Properties) -> None:
         """Returns once the broker has confirmed.
 

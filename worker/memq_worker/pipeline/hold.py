@@ -28,6 +28,7 @@ class Hold:
         self._observer = observer
         self._stopping = asyncio.Event()
         self._since: float | None = None
+        self._waiting = 0
         self._error: Outage | None = None
         self._backoff = wait_exponential(multiplier=first_seconds, max=most_seconds) + wait_random(0, first_seconds)
         self.most_seconds = most_seconds
@@ -55,8 +56,15 @@ class Hold:
         async def attempt() -> None:
             results.append(await call())
 
-        await retrying(attempt)
-        self._released()
+        self._waiting += 1
+        try:
+            await retrying(attempt)
+            self._released()
+        finally:
+            self._waiting -= 1
+            if not self._waiting:
+                # Nobody asks the store any more, so nobody would notice that it is back.
+                self._released()
         return results[0]
 
     def _check(self, state: RetryCallState, wanted: Callable[[], bool]) -> None:

@@ -58,6 +58,11 @@ class Settler:
             # declared again and the broker delivers what is unsettled.
             delivery.link.abandon(str(error))
             return
+        except Exception:
+            # Headers that cannot be written again, say. Left unsettled it would fill the prefetch window for good, and
+            # handed back it would come again: the broker's own dead-lettering needs nothing from us.
+            logger.exception("a delivery could not be settled, giving it up", extra={"queue": delivery.queue})
+            delivery.link.reject(delivery.tag)
         self._count(delivery, outcome)
 
     def acknowledge(self, delivery: Delivery, done: Done) -> bool:
