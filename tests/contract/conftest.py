@@ -1,47 +1,16 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import grpc
 import pytest
-from qdrant_client import grpc as q
-from qdrant_client.grpc import collections_service_pb2_grpc, points_service_pb2_grpc, qdrant_pb2_grpc
 
-from tests.contract.messages import single_vector
+from tests.contract.store import Store, connected
 from tests.support.engine import embedded_engine
 from tests.support.qdrant import NoQdrantError, qdrant_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
-
-
-@dataclass(frozen=True)
-class Store:
-    """The API under test, whoever serves it."""
-
-    kind: str
-    channel: Any
-    points: Any
-    collections: Any
-    qdrant: Any
-
-    def method(self, name: str) -> Any:
-        service, method = name.split(".")
-        return getattr(getattr(self, service), method)
-
-
-def connect(kind: str, address: str) -> Store:
-    options = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
-    channel = grpc.aio.insecure_channel(address, options=options)
-    return Store(
-        kind,
-        channel,
-        points_service_pb2_grpc.PointsStub(channel),
-        collections_service_pb2_grpc.CollectionsStub(channel),
-        qdrant_pb2_grpc.QdrantStub(channel),
-    )
 
 
 @pytest.fixture(scope="session", params=["embedded", "qdrant"])
@@ -61,15 +30,14 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture
 async def store(served: tuple[str, str]) -> AsyncIterator[Store]:
-    connected = connect(*served)
-    yield connected
-    await connected.channel.close()
+    async with connected(*served) as store:
+        yield store
 
 
 @pytest.fixture
 async def collection(store: Store) -> AsyncIterator[str]:
     """A collection of this test's own: four dimensions, cosine."""
     name = f"memq-test-{secrets.token_hex(6)}"
-    await store.collections.Create(q.CreateCollection(collection_name=name, vectors_config=single_vector(4)))
+    await store.create(name)
     yield name
-    await store.collections.Delete(q.DeleteCollection(collection_name=name))
+    await store.delete(name)

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 from google.protobuf.json_format import MessageToDict
-from qdrant_client import grpc as q
 
 from tests.contract.questions import Question, Script
 
 if TYPE_CHECKING:
-    from tests.contract.conftest import Store
+    from tests.contract.store import Store
 
 RECORDED: dict[str, Any] = json.loads(Path(__file__).with_name("qdrant_answers.json").read_text())
 
@@ -49,8 +48,10 @@ def own_collections(answer: Any, prefix: str) -> None:
 
 
 async def ask(store: Store, question: Question, prefix: str) -> dict[str, Any]:
+    service, name = question.method.split(".")
+    method = getattr(getattr(store, service), name)
     try:
-        message = await store.method(question.method)(question.request, timeout=20)
+        message = await method(question.request, timeout=20)
     except grpc.aio.AioRpcError as error:
         details = tidy(error.details() or "", prefix)
         return {"call": question.method, "code": error.code().name, "details": details}
@@ -93,6 +94,6 @@ async def test_every_recorded_answer_is_given_again(store: Store) -> None:
                 different[question.name] = {"got": answer, "want": wanted}
     finally:
         for name in ("answers", "named", "zero", "big", "a.b", "ud", "novec"):
-            await store.collections.Delete(q.DeleteCollection(collection_name=prefix + name))
+            await store.delete(prefix + name)
     assert asked == set(RECORDED)
     assert not different, json.dumps(different, indent=1)

@@ -8,20 +8,21 @@ import os
 import select
 import signal
 import sys
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import grpc
 import pytest
 from qdrant_client import grpc as q
-from qdrant_client.conversions.conversion import grpc_to_payload, payload_to_grpc
+from qdrant_client.conversions.conversion import payload_to_grpc
 
-from tests.contract.conftest import Store, connect
-from tests.contract.messages import ALL_PAYLOAD, dense, match, must, near, point, point_id, single_vector, these
+from tests.contract.messages import dense, match, must, point, these
+from tests.contract.store import Store, connected, refusal
 from tests.support.engine import EmbeddedEngine, EngineRefusedError, embedded_engine
 from tests.support.until import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
 
@@ -31,42 +32,16 @@ def engine(tmp_path: Path) -> Iterator[EmbeddedEngine]:
         yield running
 
 
-class Visit:
-    """A connection that lives as long as one `async with`, since an engine does not outlive its kill."""
-
-    def __init__(self, engine: EmbeddedEngine) -> None:
-        self._engine = engine
-
-    async def __aenter__(self) -> Store:
-        self._store = connect("embedded", self._engine.address)
-        return self._store
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._store.channel.close()
-
-
-async def create(store: Store, name: str, size: int = 4) -> None:
-    wanted = q.CreateCollection(collection_name=name, vectors_config=single_vector(size))
-    await store.collections.Create(wanted)
-
-
-async def upsert(store: Store, name: str, *points: Any) -> None:
-    await store.points.Upsert(q.UpsertPoints(collection_name=name, wait=True, points=points))
-
-
-async def count(store: Store, name: str, found: Any = None) -> int:
-    return (await store.points.Count(q.CountPoints(collection_name=name, filter=found))).result.count
-
-
-async def names(store: Store) -> list[str]:
-    return [each.name for each in (await store.collections.List(q.ListCollectionsRequest())).collections]
+def visit(engine: EmbeddedEngine) -> AbstractAsyncContextManager[Store]:
+    """A connection for as long as an `async with`, since it does not outlive the engine's end."""
+    return connected("embedded", engine.address)
 
 
 async def fill(store: Store) -> None:
-    await create(store, "kept")
+    await store.create("kept")
     for batch in range(0, 2000, 100):
-        await upsert(
-            store, "kept", *[point(n, dense(1, n, 0, 0), n=n, tag="ab"[n % 2]) for n in range(batch, batch + 100)]
+        await store.upsert(
+            "kept", *[point(n, dense(1, n, 0, 0), n=n, tag="ab"[n % 2]) for n in range(batch, batch + 100)]
         )
     index = q.CreateFieldIndexCollection(
         collection_name="kept", wait=True, field_name="tag", field_type=q.FieldType.FieldTypeKeyword
@@ -80,42 +55,40 @@ async def fill(store: Store) -> None:
 
 
 async def check_kept(store: Store) -> None:
-    assert await names(store) == ["kept"]
-    info = (await store.collections.Get(q.GetCollectionInfoRequest(collection_name="kept"))).result
+    assert await store.names() == ["kept"]
+    info = await store.describe("kept")
     assert info.config.params.vectors_config.params.size == 4
     assert set(info.payload_schema) == {"tag"}
-    assert await count(store, "kept") == 1998
-    assert await count(store, "kept", must(match("tag", keyword="a"))) == 999
-    request = q.GetPoints(collection_name="kept", ids=[point_id(7)], with_payload=ALL_PAYLOAD)
-    (seven,) = (await store.points.Get(request)).result
-    assert grpc_to_payload(seven.payload) == {"n": 7, "tag": "b", "changed": True}
+    assert await store.count("kept") == 1998
+    assert await store.count("kept", must(match("tag", keyword="a"))) == 999
+    assert await store.payloads("kept", 7) == {7: {"n": 7, "tag": "b", "changed": True}}
 
 
 @pytest.mark.parametrize("flush_seconds", [0.05, 3600], ids=["flushed on the way", "never flushed"])
 async def test_everything_answered_for_survives_kill_9(tmp_path: Path, flush_seconds: float) -> None:
     with embedded_engine(tmp_path / "data", flush_seconds=flush_seconds) as engine:
-        async with Visit(engine) as store:
+        async with visit(engine) as store:
             await fill(store)
         assert engine.kill() == -signal.SIGKILL
         engine.start()
-        async with Visit(engine) as store:
+        async with visit(engine) as store:
             await check_kept(store)
 
 
 async def test_a_stop_by_signal_is_clean_and_keeps_everything(engine: EmbeddedEngine) -> None:
-    async with Visit(engine) as store:
+    async with visit(engine) as store:
         await fill(store)
     assert engine.stop() == 0
     engine.start()
-    async with Visit(engine) as store:
+    async with visit(engine) as store:
         await check_kept(store)
 
 
 async def test_a_stop_flushes_so_that_the_next_start_replays_nothing(tmp_path: Path) -> None:
     with embedded_engine(tmp_path / "data", flush_seconds=3600) as engine:
-        async with Visit(engine) as store:
-            await create(store, "c")
-            await upsert(store, "c", point(1, dense(1, 0, 0, 0)))
+        async with visit(engine) as store:
+            await store.create("c")
+            await store.upsert("c", point(1, dense(1, 0, 0, 0)))
         (shard,) = (engine.data_dir / "shards").iterdir()
         (segment,) = (shard / "segments").iterdir()
         versions = segment / "mutable_id_tracker.versions"
@@ -126,9 +99,9 @@ async def test_a_stop_flushes_so_that_the_next_start_replays_nothing(tmp_path: P
 
 async def test_writes_reach_the_disk_within_the_flush_interval(tmp_path: Path) -> None:
     with embedded_engine(tmp_path / "data", flush_seconds=0.05) as engine:
-        async with Visit(engine) as store:
-            await create(store, "c")
-            await upsert(store, "c", point(1, dense(1, 0, 0, 0)))
+        async with visit(engine) as store:
+            await store.create("c")
+            await store.upsert("c", point(1, dense(1, 0, 0, 0)))
             (shard,) = (engine.data_dir / "shards").iterdir()
             (segment,) = (shard / "segments").iterdir()
             versions = segment / "mutable_id_tracker.versions"
@@ -137,28 +110,28 @@ async def test_writes_reach_the_disk_within_the_flush_interval(tmp_path: Path) -
 
 async def test_names_that_are_no_directory_names_work_and_survive(engine: EmbeddedEngine) -> None:
     odd = [".", "..", "a.b", "日本語 コレクション", "x" * 255, "я" * 255, "CON", "a b\tc", "%2e%2e"]
-    async with Visit(engine) as store:
+    async with visit(engine) as store:
         for n, name in enumerate(odd):
-            await create(store, name)
-            await upsert(store, name, point(n, dense(1, 0, 0, 0)))
+            await store.create(name)
+            await store.upsert(name, point(n, dense(1, 0, 0, 0)))
     engine.kill()
     engine.start()
-    async with Visit(engine) as store:
-        assert await names(store) == sorted(odd)
+    async with visit(engine) as store:
+        assert await store.names() == sorted(odd)
         for name in odd:
-            assert await count(store, name) == 1
-            assert (await store.collections.Delete(q.DeleteCollection(collection_name=name))).result
-        assert await names(store) == []
+            assert await store.count(name) == 1
+            assert await store.delete(name)
+        assert await store.names() == []
     assert list((engine.data_dir / "shards").iterdir()) == []
     assert {path.name for path in engine.data_dir.parent.iterdir()} == {"data", "data.log"}
 
 
 async def test_an_unfinished_creation_or_deletion_leaves_nothing(engine: EmbeddedEngine) -> None:
     """Both leave a shard that the registry does not know: put one there, as a crash between the two steps would."""
-    async with Visit(engine) as store:
-        await create(store, "kept")
-        await create(store, "half")
-        await upsert(store, "half", point(1, dense(1, 0, 0, 0)))
+    async with visit(engine) as store:
+        await store.create("kept")
+        await store.create("half")
+        await store.upsert("half", point(1, dense(1, 0, 0, 0)))
     engine.kill()
     registry = engine.data_dir / "collections.json"
     content = json.loads(registry.read_bytes())
@@ -167,17 +140,17 @@ async def test_an_unfinished_creation_or_deletion_leaves_nothing(engine: Embedde
     (engine.data_dir / "collections.new").write_text('{"cut off": ')
     (engine.data_dir / "shards" / "0000").mkdir()
     engine.start()
-    async with Visit(engine) as store:
-        assert await names(store) == ["kept"]
-        await create(store, "half")
-        assert await count(store, "half") == 0
+    async with visit(engine) as store:
+        assert await store.names() == ["kept"]
+        await store.create("half")
+        assert await store.count("half") == 0
     assert len(list((engine.data_dir / "shards").iterdir())) == 2
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut off", "from the future"])
 async def test_data_without_a_readable_registry_is_left_alone(engine: EmbeddedEngine, damage: str) -> None:
-    async with Visit(engine) as store:
-        await create(store, "c")
+    async with visit(engine) as store:
+        await store.create("c")
     engine.stop()
     registry = engine.data_dir / "collections.json"
     whole = registry.read_bytes()
@@ -192,8 +165,8 @@ async def test_data_without_a_readable_registry_is_left_alone(engine: EmbeddedEn
         engine.start()
     registry.write_bytes(whole)
     engine.start()
-    async with Visit(engine) as store:
-        assert await names(store) == ["c"]
+    async with visit(engine) as store:
+        assert await store.names() == ["c"]
 
 
 def test_a_second_owner_is_refused_and_told_what_to_do(engine: EmbeddedEngine) -> None:
@@ -221,34 +194,30 @@ def test_an_address_in_use_is_refused_in_one_line(engine: EmbeddedEngine, tmp_pa
 
 
 async def test_low_disk_refuses_writes_in_the_servers_words_and_goes_on_reading(engine: EmbeddedEngine) -> None:
-    async with Visit(engine) as store:
-        await create(store, "c")
-        await upsert(store, "c", point(1, dense(1, 0, 0, 0), n=1))
+    async with visit(engine) as store:
+        await store.create("c")
+        await store.upsert("c", point(1, dense(1, 0, 0, 0), n=1))
     engine.stop()
     engine.start(min_free_bytes=2**62)
     full = "Service internal error: No space left on device: WAL buffer size exceeds available disk space"
-    async with Visit(engine) as store:
+    async with visit(engine) as store:
         writes = [
-            upsert(store, "c", point(2, dense(1, 0, 0, 0))),
-            create(store, "d"),
+            store.upsert("c", point(2, dense(1, 0, 0, 0))),
+            store.create("d"),
             store.points.Delete(q.DeletePoints(collection_name="c", wait=True, points=these(1))),
         ]
         for write in writes:
-            with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await write
-            assert caught.value.code() is grpc.StatusCode.INTERNAL
-            assert caught.value.details() == full
-        assert await count(store, "c") == 1
-        query = q.QueryPoints(collection_name="c", query=near(1, 0, 0, 0))
-        assert len((await store.points.Query(query)).result) == 1
+            assert await refusal(write) == (grpc.StatusCode.INTERNAL, full)
+        assert await store.count("c") == 1
+        assert await store.nearest("c", [1, 0, 0, 0]) == [1]
         # what frees space stays possible
-        assert (await store.collections.Delete(q.DeleteCollection(collection_name="c"))).result
+        assert await store.delete("c")
     assert engine.stop() == 0
 
 
 async def test_a_request_that_has_arrived_is_answered_before_the_end(engine: EmbeddedEngine) -> None:
-    async with Visit(engine) as store:
-        await create(store, "c")
+    async with visit(engine) as store:
+        await store.create("c")
         points = [point(n, dense(1, n, 0, 0), n=n) for n in range(1000)]
         # More work than is done between the signal and the end.
         batches = [q.UpsertPoints(collection_name="c", wait=True, points=points)] * 40
@@ -262,8 +231,8 @@ async def test_a_request_that_has_arrived_is_answered_before_the_end(engine: Emb
     assert refused
     assert all(cast("grpc.aio.AioRpcError", each).code() is grpc.StatusCode.UNAVAILABLE for each in refused)
     engine.start()
-    async with Visit(engine) as store:
-        assert await count(store, "c") == 1000
+    async with visit(engine) as store:
+        assert await store.count("c") == 1000
 
 
 PARENT = """

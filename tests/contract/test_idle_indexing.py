@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from qdrant_client import grpc as q
 
-from tests.contract.conftest import Store, connect
-from tests.contract.messages import dense, near, point, single_vector
+from tests.contract.messages import dense, point
+from tests.contract.store import Store, connected
 from tests.support.engine import EmbeddedEngine, embedded_engine
 from tests.support.until import until
 
@@ -27,13 +26,10 @@ def indexing(engine: EmbeddedEngine, what: str) -> int:
 
 
 async def fill(store: Store) -> None:
-    wanted = q.CreateCollection(collection_name="large", vectors_config=single_vector(SIZE))
-    await store.collections.Create(wanted)
+    await store.create("large", SIZE)
     for begin in range(0, POINTS, 500):
-        request = q.UpsertPoints(collection_name="large", wait=True)
-        for n in range(begin, begin + 500):
-            request.points.append(point(n, dense(*ROWS[n].tolist()), n=n))
-        await store.points.Upsert(request)
+        rows = ROWS[begin : begin + 500].tolist()
+        await store.upsert("large", *[point(begin + n, dense(*row), n=n) for n, row in enumerate(rows)])
 
 
 async def building(engine: EmbeddedEngine) -> Path:
@@ -44,8 +40,8 @@ async def building(engine: EmbeddedEngine) -> Path:
 
 
 async def nearest(store: Store, n: int) -> int:
-    query = q.QueryPoints(collection_name="large", query=near(*ROWS[n].tolist()), limit=1)
-    return (await store.points.Query(query)).result[0].id.num
+    (found,) = await store.nearest("large", ROWS[n].tolist(), limit=1)
+    return found
 
 
 @pytest.fixture
@@ -57,19 +53,14 @@ async def engine(tmp_path: Path) -> AsyncIterator[EmbeddedEngine]:
 
 @pytest.fixture
 async def store(engine: EmbeddedEngine) -> AsyncIterator[Store]:
-    connected = connect("embedded", engine.address)
-    yield connected
-    await connected.channel.close()
-
-
-async def info(store: Store) -> Any:
-    return (await store.collections.Get(q.GetCollectionInfoRequest(collection_name="large"))).result
+    async with connected("embedded", engine.address) as store:
+        yield store
 
 
 async def test_an_idle_engine_indexes_and_answers_as_before(engine: EmbeddedEngine, store: Store) -> None:
     await fill(store)
     await until(lambda: indexing(engine, "ended"), within=100)
-    described = await info(store)
+    described = await store.describe("large")
     assert described.points_count == POINTS
     assert described.indexed_vectors_count >= POINTS - 1000
     assert [await nearest(store, n) for n in (0, 777, 2999)] == [0, 777, 2999]
@@ -82,9 +73,8 @@ async def test_a_request_ends_the_indexing_instead_of_waiting_for_it(engine: Emb
     assert await nearest(store, 1234) == 1234
     assert indexing(engine, "given up") == 1
     assert not temporary.exists()
-    extra = q.UpsertPoints(collection_name="large", wait=True, points=[point(9999, dense(*ROWS[0].tolist()))])
-    await store.points.Upsert(extra)
-    assert (await info(store)).points_count == POINTS + 1
+    await store.upsert("large", point(9999, dense(*ROWS[0].tolist())))
+    assert (await store.describe("large")).points_count == POINTS + 1
     # and it is taken up again
     await until(lambda: indexing(engine, "ended"), within=100)
     assert await nearest(store, 1234) == 1234
@@ -92,11 +82,9 @@ async def test_a_request_ends_the_indexing_instead_of_waiting_for_it(engine: Emb
 
 async def test_other_collections_are_answered_during_indexing(engine: EmbeddedEngine, store: Store) -> None:
     await fill(store)
-    small = q.CreateCollection(collection_name="small", vectors_config=single_vector(4))
-    await store.collections.Create(small)
+    await store.create("small")
     await building(engine)
-    count = await store.points.Count(q.CountPoints(collection_name="small"))
-    assert count.result.count == 0
+    assert await store.count("small") == 0
     assert not indexing(engine, "given up")
 
 
@@ -105,7 +93,6 @@ async def test_a_killed_engine_takes_the_indexing_with_it(engine: EmbeddedEngine
     await building(engine)
     engine.kill()
     engine.start()
-    again = connect("embedded", engine.address)
-    assert await nearest(again, 42) == 42
-    assert (await info(again)).points_count == POINTS
-    await again.channel.close()
+    async with connected("embedded", engine.address) as again:
+        assert await nearest(again, 42) == 42
+        assert (await again.describe("large")).points_count == POINTS

@@ -11,11 +11,12 @@ from qdrant_client import grpc as q
 from qdrant_client.grpc import collections_service_pb2, points_service_pb2, qdrant_pb2, snapshots_service_pb2
 
 from tests.contract.messages import between, dense, must, near, single_vector
+from tests.contract.store import refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.contract.conftest import Store
+    from tests.contract.store import Store
 
 SERVED = {
     "Collections": {"Create", "List", "Get", "Delete", "CollectionExists"},
@@ -48,12 +49,6 @@ def embedded(store: Store) -> Store:
     if store.kind != "embedded":
         pytest.skip("a server serves these")
     return store
-
-
-async def refusal(call: Any) -> tuple[grpc.StatusCode, str]:
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    return caught.value.code(), caught.value.details() or ""
 
 
 def test_every_service_is_known_here() -> None:
@@ -124,7 +119,7 @@ async def test_sparse_vectors_are_refused_before_anything_is_written(embedded: S
     upsert = q.UpsertPoints(collection_name=collection, wait=True, points=points)
     code, _ = await refusal(embedded.points.Upsert(upsert))
     assert code is grpc.StatusCode.UNIMPLEMENTED
-    assert (await embedded.points.Count(q.CountPoints(collection_name=collection))).result.count == 0
+    assert await embedded.count(collection) == 0
 
 
 async def test_bytes_that_are_no_message_are_refused(embedded: Store) -> None:
@@ -150,4 +145,4 @@ async def test_a_panic_in_the_engine_is_one_refused_request(embedded: Store, col
     code, details = await refusal(embedded.points.Count(asked, timeout=20))
     assert code is grpc.StatusCode.INTERNAL
     assert "panicked" in details
-    assert (await embedded.points.Count(q.CountPoints(collection_name=collection))).result.count == 5
+    assert await embedded.count(collection) == 5

@@ -32,8 +32,9 @@ class Engine:
         self._optimizer = Optimizer(options)
 
     def load(self) -> None:
-        if self._free_bytes() < min(self._options.min_free_bytes, _LOAD_BYTES):
-            raise DiskFullError(f"not enough free space to open {self._options.data_dir}")
+        free, needed = self._free_bytes(), min(self._options.min_free_bytes, _LOAD_BYTES)
+        if free < needed:
+            raise DiskFullError(f"{self._options.data_dir} has {free} bytes free and {needed} are needed to open it")
         known = self._registry.items()
         self._sweep({shard for _, shard, _ in known})
         for name, shard, request in known:
