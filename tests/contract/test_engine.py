@@ -8,6 +8,7 @@ import os
 import select
 import signal
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 import grpc
@@ -260,6 +261,9 @@ async def test_the_engine_stops_by_itself_when_its_parent_dies(tmp_path: Path) -
         # A process descriptor is readable once the process is over.
         await until(lambda: select.select([engine], [], [], 0)[0])
     finally:
+        # For the case that the wait failed: nothing may outlive the tests.
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(engine, signal.SIGKILL)
         os.close(engine)
     with embedded_engine(tmp_path / "data") as successor:
         assert successor.stop() == 0
