@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import binascii
 import sys
 from array import array
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 import orjson
+import pybase64
 
 from memq_schemas.vectors import MAX_DIMENSIONS, FloatArray, float32_bytes
 
@@ -55,7 +55,7 @@ class VectorJson:
 
 
 def quoted_base64(vector: FloatArray) -> bytes:
-    return b'"%b"' % binascii.b2a_base64(vector.data, newline=False)
+    return b'"%b"' % pybase64.b64encode(vector.data)
 
 
 def require_finite(vector: FloatArray) -> None:

@@ -1,8 +1,7 @@
-import base64
-import binascii
 from typing import Annotated, Any
 
 import numpy as np
+import pybase64
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -36,13 +35,13 @@ FloatArray = NDArray[np.float32]
 
 def to_base64(vector: Any) -> str:
     """The wire form of one vector: anything numpy can read as a flat array of float32."""
-    return base64.b64encode(np.ascontiguousarray(vector, dtype="<f4").tobytes()).decode("ascii")
+    return pybase64.b64encode(np.ascontiguousarray(vector, dtype="<f4").tobytes()).decode("ascii")
 
 
 def float32_bytes(text: str) -> bytes:
     """Little-endian float32 bytes of a base64 vector. Raises ValueError, which never quotes the input."""
     try:
-        raw = binascii.a2b_base64(text, strict_mode=True)
+        raw = pybase64.b64decode(text, validate=True)
     except ValueError:  # binascii.Error is one; so is what non-ASCII text raises
         raise ValueError("not base64: expected padded base64 of little-endian float32") from None
     if not raw or len(raw) % 4:

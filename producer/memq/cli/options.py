@@ -21,7 +21,9 @@ Url: TypeAlias = Annotated[
         show_default=False,
     ),
 ]
-Prefix: TypeAlias = Annotated[str, typer.Option(help="What the names of memq's exchanges and queues begin with.")]
+Prefix: TypeAlias = Annotated[
+    str, typer.Option(envvar="MEMQ_PREFIX", help="What the names of memq's exchanges and queues begin with.")
+]
 Timeout: TypeAlias = Annotated[
     float, typer.Option(min=0.001, metavar="SECONDS", help="How long to wait for a connection, a confirm, an answer.")
 ]

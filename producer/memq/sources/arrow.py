@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from memq.sources.columns import BadFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import datetime
     from pathlib import Path
 
     from memq.sources.columns import ColumnNames, Row
@@ -134,15 +136,23 @@ def _vectors(column: Any) -> Any:
 def _values(name: str, column: Any) -> list[Any]:
     pa, types = arrow(), arrow(".types")
 
-    if types.is_timestamp(column.type) and column.type.unit == "ns":
-        # Python's datetimes stop at microseconds.
-        column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
-    elif types.is_decimal(column.type):
+    if types.is_timestamp(column.type):
+        return _moments(column)
+    if types.is_decimal(column.type):
         column = column.cast(pa.float64())
     values: list[Any] = column.to_pylist()
     if name == "payload" and (types.is_string(column.type) or types.is_large_string(column.type)):
         return [None if value is None else _json(value) for value in values]
     return values
+
+
+def _moments(column: Any) -> list[datetime | None]:
+    # Python's datetimes stop at microseconds. Arrow keeps instants in UTC; cast to no zone it needs no zone database,
+    # which small images do not have.
+    moments: list[datetime | None] = column.cast(arrow().timestamp("us"), safe=False).to_pylist()
+    if column.type.tz is None:
+        return moments
+    return [None if moment is None else moment.replace(tzinfo=UTC) for moment in moments]
 
 
 def _json(text: str) -> Any:
