@@ -7,8 +7,6 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import aio_pika
-
 from memq import Producer
 from memq_schemas import Names
 from tests.benchmarks.load import DIMENSIONS, Form, bodies, publish
@@ -60,11 +58,10 @@ async def drain(address: Address, directory: Path, form: Form, messages: int, po
         store_before = cpu_seconds(engine.pid)
         with running_worker(address, qdrant_url=engine.url) as worker:
             began = time.perf_counter()
-            await _emptied(address, names.write, worker)
+            await _applied(address, messages * points, worker)
             seconds = time.perf_counter() - began
             spent = cpu_seconds(worker.process.pid) - start_up
             memory = rss_mib(worker.process.pid)
-            await _check(address, messages * points)
             store = cpu_seconds(engine.pid) - store_before
             worker.terminate()
     total = messages * points
@@ -80,21 +77,10 @@ async def _prepare(address: Address, engine: EmbeddedEngine) -> float:
     return idle
 
 
-async def _emptied(address: Address, queue: str, worker: WorkerProcess) -> None:
-    """Until nothing is ready and nothing unsettled: a second consumer-free look at the queue's own counters."""
-    async with asyncio.timeout(_DRAIN_SECONDS), await aio_pika.connect(address.url) as connection:
-        channel = await connection.channel()
-        while True:
+async def _applied(address: Address, expected: int, worker: WorkerProcess) -> None:
+    """Until every point can be found. An empty queue would come sooner: a prefetch window is still unsettled then."""
+    async with asyncio.timeout(_DRAIN_SECONDS), Producer(address.url, prefix=address.prefix) as producer:
+        while (await producer.count("bench")).count != expected:
             if worker.process.poll() is not None:
                 raise RuntimeError(f"the worker ended:\n{worker.text}")
-            found = await channel.declare_queue(queue, passive=True)
-            if not found.declaration_result.message_count:
-                return
-            await asyncio.sleep(0.01)  # the broker has no event for an empty queue
-
-
-async def _check(address: Address, expected: int) -> None:
-    """Every point is there: what was left unsettled when the queue looked empty is waited for."""
-    async with asyncio.timeout(60), Producer(address.url, prefix=address.prefix) as producer:
-        while (await producer.count("bench")).count != expected:  # noqa: ASYNC110  (nor has the store an event)
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.05)  # the store has no event for it

@@ -28,7 +28,9 @@ def settings_table() -> str:
 
 
 def test_the_table_of_settings_is_the_settings() -> None:
-    written = re.search(r"<!-- settings -->\n(.*)<!-- /settings -->", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    written = re.search(
+        r"<!-- settings -->\n(.*)<!-- /settings -->", (ROOT / "README.md").read_text("utf-8"), re.DOTALL
+    )
     assert written is not None
     assert written[1].strip() == settings_table(), f"put this there:\n{settings_table()}"
 

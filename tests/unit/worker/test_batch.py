@@ -84,6 +84,7 @@ def test_writes_of_an_id_keep_their_order_and_never_overlap(steps: list[Any], mo
             queue.finished(flying.pop(0))
     assert set(begun) == set(added), "every command is written once"
     assert queue.idle
+    assert (queue._points, queue._bytes) == (0, 0)
     for index, earlier in enumerate(added):
         for later in added[index + 1 :]:
             if overlaps(earlier, later):

@@ -52,19 +52,32 @@ async def test_a_write_is_acknowledged_after_it_is_applied_and_not_before(
     assert watch.outcomes == [("upsert", "applied", "")]
 
 
-async def test_what_arrives_while_writes_are_in_flight_goes_into_the_next_write(
+async def test_what_arrives_while_a_write_is_in_flight_goes_into_the_next_one(
     pipeline: Pipeline, link: FakeLink, store: FakeStore
 ) -> None:
     store.gate = asyncio.Event()
-    for tag in (1, 2):
-        pipeline.accept(delivery(link, tag, upsert(tag)))
-        await asyncio.sleep(0)  # a turn of the loop each, so that each is a write of its own
-        await asyncio.sleep(0)
-    for tag in range(3, 20):
+    pipeline.accept(delivery(link, 1, upsert(1)))
+    await store.writing.wait()
+    for tag in range(2, 20):
         pipeline.accept(delivery(link, tag, upsert(tag)))
     store.gate.set()
     await link.settled(19)
-    assert store.writes == [[1], [2], list(range(3, 20))]
+    assert store.writes == [[1], list(range(2, 20))]
+
+
+async def test_a_full_batch_is_written_beside_the_one_in_flight(
+    pipeline: Pipeline, link: FakeLink, store: FakeStore
+) -> None:
+    store.gate = asyncio.Event()
+    pipeline.accept(delivery(link, 1, upsert(1)))
+    await store.writing.wait()
+    store.writing.clear()
+    for tag in range(2, 53):
+        pipeline.accept(delivery(link, tag, upsert(tag)))
+    await store.writing.wait()  # fails by timeout if the second write waits for the first
+    store.gate.set()
+    await link.settled(52)
+    assert [len(batch) for batch in store.writes] == [1, 50, 1]
 
 
 async def test_a_reply_is_sent_before_the_acknowledgement(pipeline: Pipeline, link: FakeLink) -> None:

@@ -35,6 +35,12 @@ class WriteQueue:
         self._waiting: deque[Write] = deque()
         self._in_flight: set[Id] = set()
         self._barrier = False
+        self._points = self._bytes = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether enough waits for a batch that reaches a limit."""
+        return self._points >= self._limits.max_points or self._bytes >= self._limits.max_bytes
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -45,6 +51,8 @@ class WriteQueue:
 
     def add(self, command: Write) -> None:
         self._waiting.append(command)
+        self._points += len(command.ids or ())
+        self._bytes += len(command.delivery.body)
 
     def take(self) -> Batch | None:
         """The next batch, whose ids are then in flight until `finished`; None when nothing may be written now."""
@@ -62,7 +70,7 @@ class WriteQueue:
                 if not chosen and not passed and not self._in_flight:
                     waiting.popleft()
                     self._barrier = True
-                    return Batch(command.kind, [command], set(), barrier=True)
+                    return self._taken(Batch(command.kind, [command], set(), barrier=True))
                 break
             free = self._in_flight.isdisjoint(command.ids) and passed_ids.isdisjoint(command.ids)
             if not free or (chosen and not _may_join(chosen[0], command)):
@@ -79,7 +87,15 @@ class WriteQueue:
         if not chosen:
             return None
         self._in_flight |= ids
-        return Batch(chosen[0].kind, chosen, ids)
+        return self._taken(Batch(chosen[0].kind, chosen, ids))
+
+    def _taken(self, batch: Batch) -> Batch:
+        self._forget(batch.commands)
+        return batch
+
+    def _forget(self, gone: list[Write]) -> None:
+        self._points -= sum(len(command.ids or ()) for command in gone)
+        self._bytes -= sum(len(command.delivery.body) for command in gone)
 
     def finished(self, batch: Batch) -> None:
         if batch.barrier:
@@ -92,6 +108,7 @@ class WriteQueue:
         if removed:
             gone = set(map(id, removed))
             self._waiting = deque(command for command in self._waiting if id(command) not in gone)
+            self._forget(removed)
         return removed
 
 

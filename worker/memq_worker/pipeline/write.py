@@ -45,22 +45,27 @@ class CollectionWriter:
         self._observer = observer
         self._policy = policy
         self._queue = WriteQueue(limits)
-        self._free = writes_in_flight
+        self._writes_in_flight = writes_in_flight
+        self._busy = 0
         self._idle = idle
         self._tasks: set[asyncio.Task[None]] = set()
         self._woken = False
 
     def add(self, command: Write) -> None:
         self._queue.add(command)
-        if self._free and not self._woken:
+        if self._busy < self._writes_in_flight and not self._woken:
             # After this turn of the loop, so that everything one read brought in gathers first.
             self._woken = True
             asyncio.get_running_loop().call_soon(self._start)
 
     def _start(self) -> None:
         self._woken = False
-        while self._free and (batch := self._queue.take()) is not None:
-            self._free -= 1
+        # A second write beside the first only where there is a full batch for it: smaller ones cost more than they
+        # save, and what waits goes out as soon as the first is done.
+        while (not self._busy or (self._busy < self._writes_in_flight and self._queue.full)) and (
+            batch := self._queue.take()
+        ) is not None:
+            self._busy += 1
             task = asyncio.create_task(self._run(batch))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -91,7 +96,7 @@ class CollectionWriter:
                 await self._settler.settle(command.delivery, decide(error, command.delivery.attempt, self._policy))
         finally:
             self._queue.finished(batch)
-            self._free += 1
+            self._busy -= 1
             self._start()
 
     async def _apply(self, commands: list[Write]) -> None:
