@@ -94,7 +94,7 @@ def _translate(error: grpc.aio.AioRpcError, stage: str) -> MessageError | Depend
     details = error.details() or ""
     row = find(error.code(), details, metadata)
     said = _SAID.get(row.code)
-    if row.raises is Outage:
+    if issubclass(row.raises, Outage):
         seconds = _seconds(metadata.get("retry-after"))
         return Outage(row.code, said or f"Qdrant failed: {error.code().name}", stage=stage, retry_after_seconds=seconds)
     # Qdrant quotes what it refuses, so its words go to the sender and nowhere else.
