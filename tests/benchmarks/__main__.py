@@ -19,6 +19,7 @@ from rich.table import Table
 
 from stack.broker import Broker, found
 from tests.benchmarks.drain import Drained, drain
+from tests.benchmarks.ingest import Ingested, ingest
 from tests.support.broker import own_address
 
 if TYPE_CHECKING:
@@ -42,15 +43,21 @@ def main(
     Rounds are interleaved, so that a slow minute of the machine hits every row. Takes about a minute a round.
     """
     with found() as broker, tempfile.TemporaryDirectory(prefix="memq-bench-") as directory:
-        runs = [run for number in range(rounds) for run in _round(broker, Path(directory) / str(number), scale)]
+        runs: list[Drained] = []
+        alone: list[Ingested] = []
+        for number in range(rounds):
+            place = Path(directory) / str(number)
+            place.mkdir()
+            alone.append(asyncio.run(ingest(place, max(1, round(600 * scale)))))
+            runs += _round(broker, place, scale)
         if as_json:
-            typer.echo(json.dumps({"environment": _environment(broker), "runs": [asdict(run) for run in runs]}))
+            figures = {"engine": [asdict(run) for run in alone], "drain": [asdict(run) for run in runs]}
+            typer.echo(json.dumps({"environment": _environment(broker), **figures}))
         else:
-            _show(broker, runs)
+            _show(broker, runs, alone)
 
 
 def _round(broker: Broker, directory: Path, scale: float) -> list[Drained]:
-    directory.mkdir()
     runs: list[Drained] = []
     for form, messages, points in WORK:
         with own_address(broker) as address:
@@ -58,7 +65,7 @@ def _round(broker: Broker, directory: Path, scale: float) -> list[Drained]:
     return runs
 
 
-def _show(broker: Broker, runs: list[Drained]) -> None:
+def _show(broker: Broker, runs: list[Drained], alone: list[Ingested]) -> None:
     table = Table(title="one worker process, embedded engine, wait=true, acknowledged after it is applied")
     for column in ("work", "points", "points/s", "worker CPU µs/point", "engine CPU µs/point", "worker RSS MiB"):
         table.add_column(column, justify="left" if column == "work" else "right")
@@ -72,6 +79,14 @@ def _show(broker: Broker, runs: list[Drained]) -> None:
             f"{statistics.median(run.store_cpu for run in mine):.1f}",
             f"{max(run.worker_rss_mib for run in mine):.0f}",
         )
+    table.add_row(
+        "engine alone, 100 a batch, 4 in flight",
+        f"{alone[0].points:,}",
+        f"{statistics.median(run.points_per_second for run in alone):,.0f}",
+        "",
+        f"{statistics.median(run.store_cpu for run in alone):.1f}",
+        "",
+    )
     console = Console()
     console.print(table)
     console.print(", ".join(f"{name} {value}" for name, value in _environment(broker).items()))

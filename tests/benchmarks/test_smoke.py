@@ -9,6 +9,7 @@ import pytest
 
 from memq_schemas import Upsert
 from tests.benchmarks.drain import drain
+from tests.benchmarks.ingest import ingest
 from tests.benchmarks.load import DIMENSIONS, Form, bodies
 
 if TYPE_CHECKING:
@@ -34,3 +35,9 @@ async def test_a_small_drain_gives_figures(amqp: Address, tmp_path: Path) -> Non
     assert figures.points == 600
     assert figures.points_per_second > 0
     assert figures.store_cpu > 0
+
+
+async def test_a_small_ingest_gives_figures(tmp_path: Path) -> None:
+    figures = await ingest(tmp_path, batches=3, points=10)
+    assert figures.points == 30
+    assert figures.points_per_second > 0

@@ -1,0 +1,218 @@
+"""What a worker makes of a store that fails, code by code: real broker and engine, a failing proxy between them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import numpy as np
+import pytest
+from qdrant_client import grpc as q
+
+from memq import Producer, RemoteError
+from memq_schemas import ErrorCode, Names, headers
+from memq_worker.errors import DependencyError, MessageError, Outage
+from memq_worker.qdrant.errors import ROWS, find
+from tests.support.broker import depth, take
+from tests.support.engine import EmbeddedEngine, embedded_engine
+from tests.support.faults import Fault, FaultyStore, faulty_store
+from tests.support.until import until
+from tests.support.worker import running_worker
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from tests.support.broker import Address
+    from tests.support.worker import WorkerProcess
+
+pytestmark = pytest.mark.integration
+
+S = grpc.StatusCode
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedEngine]:
+    with embedded_engine(tmp_path_factory.mktemp("engine") / "data") as engine:
+        yield engine
+
+
+@pytest.fixture
+async def store(engine: EmbeddedEngine) -> AsyncIterator[FaultyStore]:
+    async with faulty_store(engine.url) as store:
+        yield store
+
+
+@pytest.fixture
+async def worker(amqp: Address, store: FaultyStore) -> AsyncIterator[WorkerProcess]:
+    def enter() -> Any:
+        context = running_worker(amqp, qdrant_url=store.url, max_attempts=2, store_timeout_seconds=3, drain_seconds=8)
+        return context, context.__enter__()
+
+    # In a thread: the proxy the worker talks to lives on this loop.
+    context, worker = await asyncio.to_thread(enter)
+    try:
+        yield worker
+    finally:
+        await asyncio.to_thread(context.__exit__, None, None, None)
+
+
+@pytest.fixture
+async def producer(worker: WorkerProcess, amqp: Address, request: pytest.FixtureRequest) -> AsyncIterator[Producer]:
+    async with Producer(amqp.url, prefix=amqp.prefix, timeout=20) as producer:
+        await producer.collections.create("docs", 2, exist_ok=True)
+        yield producer
+        await producer.collections.delete("docs")
+
+
+async def write(producer: Producer, *ids: int) -> None:
+    await producer.upsert("docs", ids=ids, vectors=np.ones((len(ids), 2)), wait=True)
+
+
+async def test_a_failure_waits_a_tier_and_the_caller_gets_his_answer_from_the_second_attempt(
+    producer: Producer, store: FaultyStore, worker: WorkerProcess, amqp: Address
+) -> None:
+    store.fail("Upsert", Fault(S.INTERNAL, "Service internal error: odd"))
+    await write(producer, 1)
+    (line,) = worker.logged("delivery not applied")
+    assert (line["outcome"], line["code"], line["attempt"]) == ("retried", "store_error", 1)
+    assert (await producer.count("docs")).count == 1
+    assert await depth(amqp, Names(amqp.prefix).dead) == 0
+
+
+async def test_after_the_last_attempt_it_is_a_dead_letter_with_its_history(
+    producer: Producer, store: FaultyStore, amqp: Address
+) -> None:
+    store.fail_always("Upsert", Fault(S.INTERNAL, "Service internal error: secret-77"))
+    with pytest.raises(RemoteError) as caught:
+        await write(producer, 1)
+    assert (caught.value.code, caught.value.status, caught.value.retryable) == ("store_error", 500, True)
+    (dead,) = await take(amqp, Names(amqp.prefix).dead)
+    assert dead.headers[headers.RETRY_COUNT] == 1
+    assert dead.headers[headers.ERROR_CODE] == "store_error"
+    assert dead.headers[headers.ORIGINAL_QUEUE] == Names(amqp.prefix).write
+    assert str(dead.headers[headers.FIRST_FAILED_AT]) < str(dead.headers[headers.LAST_FAILED_AT])
+    assert "secret-77" not in str(dict(dead.headers)), "the store's words may quote the sender"
+    assert dead.routing_key == "upsert.docs"
+
+
+OUTAGES = {
+    "unavailable": Fault(S.UNAVAILABLE, "shard temporarily unavailable"),
+    "rate limit": Fault(S.RESOURCE_EXHAUSTED, "Rate limiting exceeded", (("retry-after", "1"),)),
+    "quota": Fault(S.RESOURCE_EXHAUSTED, "quota", (("qdrant-insufficient-storage", "1"),)),
+    "disk": Fault(S.INTERNAL, "Service internal error: No space left on device: WAL buffer size exceeds"),
+    "replica": Fault(S.INTERNAL, "Service internal error: The replica set has no active replica"),
+    "deadline": Fault(S.DEADLINE_EXCEEDED, "Timeout"),
+    "auth revoked": Fault(S.UNAUTHENTICATED, "Invalid API key"),
+    "read only": Fault(S.PERMISSION_DENIED, "Write access denied"),
+    "locked": Fault(S.FAILED_PRECONDITION, "locked"),
+    "wait timeout": Fault(
+        alter=lambda _: q.PointsOperationResponse(
+            result=q.UpdateResult(status=q.UpdateStatus.WaitTimeout)
+        ).SerializeToString()
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OUTAGES)
+async def test_an_outage_is_waited_out_and_spends_no_attempt(
+    name: str, producer: Producer, store: FaultyStore, worker: WorkerProcess, amqp: Address
+) -> None:
+    store.fail("Upsert", OUTAGES[name], OUTAGES[name], OUTAGES[name])  # more than there are attempts
+    await write(producer, 1)
+    assert store.calls.count("Upsert") == 4
+    assert worker.logged("store held")
+    assert worker.logged("store back")
+    assert not worker.logged("delivery not applied"), "no attempt was spent"
+    names = Names(amqp.prefix)
+    assert [await depth(amqp, queue) for queue in (names.dead, names.retry(1), names.retry(5))] == [0, 0, 0]
+
+
+REFUSALS = {
+    "bad input": (Fault(S.INVALID_ARGUMENT, "Wrong input: odd"), "rejected_by_store", 422),
+    "too large": (Fault(S.RESOURCE_EXHAUSTED, "please try to split your request"), "too_large", 413),
+    "not implemented": (Fault(S.UNIMPLEMENTED, "no"), "unsupported_by_store", 501),
+    "dropped meanwhile": (Fault(S.NOT_FOUND, "Not found: Collection `docs` doesn't exist!"), "unknown_collection", 404),
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+async def test_a_refusal_is_answered_and_dead_lettered_at_once(
+    name: str, producer: Producer, store: FaultyStore, amqp: Address
+) -> None:
+    fault, code, status = REFUSALS[name]
+    store.fail("Upsert", fault)
+    with pytest.raises(RemoteError) as caught:
+        await write(producer, 1)
+    assert (caught.value.code, caught.value.status) == (code, status)
+    assert store.calls.count("Upsert") == 1
+    (dead,) = await take(amqp, Names(amqp.prefix).dead)
+    assert dead.headers[headers.ERROR_CODE] == code
+
+
+async def test_a_refused_merge_costs_the_offender_alone(
+    producer: Producer, store: FaultyStore, worker: WorkerProcess, amqp: Address
+) -> None:
+    poison = 13
+    offends = Fault(
+        S.INVALID_ARGUMENT,
+        "Wrong input: odd",
+        only=lambda request: any(p.id.num == poison for p in q.UpsertPoints.FromString(request).points),
+    )
+    store.fail_always("Upsert", offends)
+    async with Producer(amqp.url, prefix=amqp.prefix, max_points_per_message=1) as single:
+        await single.upsert("docs", ids=range(1, 101), vectors=np.ones((100, 2)))
+    await until(lambda: count_is(producer, 99), within=20)
+    names = Names(amqp.prefix)
+    await until(lambda: depth_is(amqp, names.dead, 1))
+    (dead,) = await take(amqp, names.dead)
+    assert b'"id":13' in dead.body
+    assert await depth(amqp, names.retry(1)) == 0
+
+
+async def test_an_answer_lost_after_the_write_was_done_is_written_again_without_harm(
+    producer: Producer, store: FaultyStore
+) -> None:
+    store.fail("Upsert", Fault(S.UNAVAILABLE, "connection reset", after=True))
+    await write(producer, 1, 2, 3)
+    assert store.calls.count("Upsert") == 2
+    assert (await producer.count("docs")).count == 3
+
+
+@pytest.mark.parametrize("method", ["Query", "Get", "Count"])
+async def test_requests_are_answered_with_what_the_store_said(
+    method: str, producer: Producer, store: FaultyStore
+) -> None:
+    ask: dict[str, Any] = {
+        "Query": lambda: producer.query("docs", [1.0, 0.0]),
+        "Get": lambda: producer.get("docs", [1]),
+        "Count": lambda: producer.count("docs"),
+    }
+    for status, code, number in (
+        (S.UNAVAILABLE, "store_unavailable", 503),
+        (S.DEADLINE_EXCEEDED, "deadline_exceeded", 504),
+        (S.INVALID_ARGUMENT, "rejected_by_store", 422),
+        (S.INTERNAL, "store_error", 500),
+    ):
+        store.fail(method, Fault(status))
+        with pytest.raises(RemoteError) as caught:
+            await ask[method]()
+        assert (caught.value.code, caught.value.status) == (code, number)
+    await ask[method]()
+
+
+async def count_is(producer: Producer, count: int) -> bool:
+    return (await producer.count("docs")).count == count
+
+
+async def depth_is(amqp: Address, queue: str, count: int) -> bool:
+    return await depth(amqp, queue) == count
+
+
+def test_every_status_code_has_a_row_and_unknown_ones_cost_an_attempt() -> None:
+    listed = {row.status for row in ROWS}
+    assert listed == set(S) - {S.OK}
+    assert find(S.INTERNAL, "", {}).raises is DependencyError
+    assert find(S.RESOURCE_EXHAUSTED, "", {}).raises is MessageError
+    assert find(S.RESOURCE_EXHAUSTED, "", {"retry-after": "1"}).raises is Outage
+    assert find(S.NOT_FOUND, "Not found: No point with id 7 found", {}).code is ErrorCode.UNKNOWN_POINT
