@@ -43,6 +43,7 @@ def session_options(settings: Settings) -> SessionOptions:
         declare=settings.declare,
         prefetch=settings.prefetch,
         request_prefetch=settings.request_prefetch,
+        inline=settings.consumer == "inline",
         timeout_seconds=settings.amqp_timeout_seconds,
     )
 

@@ -1,15 +1,17 @@
 import asyncio
 import logging
-import time
 import uuid
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 from aiormq.abc import AbstractChannel, DeliveredMessage
+from pamqp.commands import Basic
+from pamqp.header import ContentHeader
 
 from memq_worker.amqp.acks import AckLedger
 from memq_worker.amqp.failure import lost
+from memq_worker.amqp.inline import InlineDeliveries, usable
 from memq_worker.amqp.publish import Publisher
 from memq_worker.errors import BrokerUnavailable
 from memq_worker.pipeline.delivery import Delivery, Properties
@@ -43,16 +45,22 @@ class ConsumerLink:
     def unsettled(self) -> int:
         return len(self._ledger)
 
-    async def consume(self, prefetch: int, accept: Accept, alone: bool, timeout: float) -> None:
+    async def consume(self, prefetch: int, accept: Accept, *, alone: bool, inline: bool, timeout: float) -> None:
         """Begins to take deliveries and hand them to `accept`, which must not raise."""
 
-        async def on_message(message: DeliveredMessage) -> None:
-            # aiormq runs this in a task that it cancels when the channel dies: hand over, and do nothing else.
+        def take(deliver: Basic.Deliver, header: ContentHeader, body: bytes) -> None:
             if self._alive:
-                delivery = _delivery(self, self._queue, message, alone)
+                delivery = _delivery(self, self._queue, deliver, header, body, alone)
                 self._ledger.delivered(delivery.tag)
                 accept(delivery)
 
+        async def on_message(message: DeliveredMessage) -> None:
+            # aiormq runs this in a task that it cancels when the channel dies: hand over, and do nothing else.
+            if isinstance(message.delivery, Basic.Deliver):
+                take(message.delivery, message.header, bytes(message.body))
+
+        if inline and usable(self._channel):
+            InlineDeliveries(self._channel, take)
         # The broker cancels a consumer when its queue goes away, and from 4.3 on when it holds a message too long.
         self._channel.on_consumer_cancel_callbacks.add(self._cancelled)
         await self._channel.basic_qos(prefetch_count=prefetch, timeout=timeout)
@@ -114,14 +122,16 @@ class ConsumerLink:
         self._flusher.cancel()
 
 
-def _delivery(link: ConsumerLink, queue: str, message: DeliveredMessage, alone: bool) -> Delivery:
-    properties = message.header.properties
+def _delivery(
+    link: ConsumerLink, queue: str, deliver: Basic.Deliver, header: ContentHeader, body: bytes, alone: bool
+) -> Delivery:
+    properties = header.properties
     return Delivery(
         link=link,
-        tag=message.delivery_tag or 0,
+        tag=deliver.delivery_tag or 0,
         queue=queue,
-        routing_key=message.routing_key or "",
-        body=bytes(message.body),
+        routing_key=deliver.routing_key or "",
+        body=body,
         properties=Properties(
             content_type=properties.content_type,
             content_encoding=properties.content_encoding,
@@ -131,8 +141,7 @@ def _delivery(link: ConsumerLink, queue: str, message: DeliveredMessage, alone: 
             timestamp=_epoch(properties.timestamp),
             headers=properties.headers or {},
         ),
-        redelivered=bool(message.redelivered),
-        received=time.perf_counter(),
+        redelivered=bool(deliver.redelivered),
         alone=alone,
     )
 

@@ -20,6 +20,7 @@ class SessionOptions:
     declare: DeclareMode
     prefetch: int
     request_prefetch: int
+    inline: bool
     timeout_seconds: float
 
 
@@ -81,7 +82,13 @@ async def open_session(brokers: Brokers, options: SessionOptions, accept: Accept
             ):
                 link = ConsumerLink(await _channel(consuming, session), queue, publisher, session.end)
                 links.append(link)
-                await link.consume(prefetch, accept, alone=queue == names.suspect, timeout=options.timeout_seconds)
+                await link.consume(
+                    prefetch,
+                    accept,
+                    alone=queue == names.suspect,
+                    inline=options.inline,
+                    timeout=options.timeout_seconds,
+                )
         yield session
 
 

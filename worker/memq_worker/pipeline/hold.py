@@ -44,6 +44,21 @@ class Hold:
 
     async def through(self, call: Callable[[], Awaitable[T]], wanted: Callable[[], bool]) -> T:
         """The result of `call`. Raises Abandoned once stopped or unwanted, and whatever else `call` raises."""
+        self._waiting += 1
+        try:
+            try:
+                result = await call()
+            except Outage as error:
+                result = await self._wait_out(error, call, wanted)
+            self._released()
+            return result
+        finally:
+            self._waiting -= 1
+            if not self._waiting:
+                # Nobody asks the store any more, so nobody would notice that it is back.
+                self._released()
+
+    async def _wait_out(self, error: Outage, call: Callable[[], Awaitable[T]], wanted: Callable[[], bool]) -> T:
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(Outage),
             wait=self._wait,
@@ -51,20 +66,16 @@ class Hold:
             before_sleep=lambda state: self._check(state, wanted),
             reraise=True,
         )
+        met = [error]
         results: list[T] = []
 
         async def attempt() -> None:
+            # The outage that brought us here counts as the first attempt.
+            if met:
+                raise met.pop()
             results.append(await call())
 
-        self._waiting += 1
-        try:
-            await retrying(attempt)
-            self._released()
-        finally:
-            self._waiting -= 1
-            if not self._waiting:
-                # Nobody asks the store any more, so nobody would notice that it is back.
-                self._released()
+        await retrying(attempt)
         return results[0]
 
     def _check(self, state: RetryCallState, wanted: Callable[[], bool]) -> None:
