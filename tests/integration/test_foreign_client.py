@@ -17,7 +17,8 @@ import pika.exceptions
 import pytest
 
 from tests.support.broker import Address, own_address
-from tests.support.wire import Caller, caller, running_worker
+from tests.support.wire import Caller, caller
+from tests.support.worker import running_worker
 
 if TYPE_CHECKING:
     from stack.broker import Broker
@@ -43,8 +44,9 @@ def address(broker: "Broker") -> Iterator[Address]:
 
 @pytest.fixture(scope="module")
 def worker(address: Address, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
-    with running_worker(address.url, address.prefix, tmp_path_factory.mktemp("data")):
+    with running_worker(address, data_dir=tmp_path_factory.mktemp("data")) as process:
         yield address
+        assert process.terminate() == 0, process.text
 
 
 @pytest.fixture

@@ -1,24 +1,16 @@
 """A client in the position of another language: pika, JSON and schemas/README.md, and nothing of memq's code."""
 
 import json
-import os
-import signal
-import socket
-import subprocess
-import sys
-import threading
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
 
-READY_SECONDS = 60.0
 ANSWER_SECONDS = 20
 
 
@@ -105,77 +97,3 @@ def caller(url: str, prefix: str) -> Iterator[Caller]:
         yield Caller(connection.channel(), prefix)
     finally:
         connection.close()
-
-
-@contextmanager
-def running_worker(url: str, prefix: str, data: Path) -> Iterator[None]:
-    """A real worker on the embedded engine, ready when the block begins. It has to stop cleanly at the end."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("MEMQ_")}
-    environ |= {
-        "MEMQ_AMQP_URL": url,
-        "MEMQ_PREFIX": prefix,
-        "MEMQ_DATA_DIR": str(data),
-        "MEMQ_EMBEDDED_LISTEN": f"127.0.0.1:{_free_port()}",
-        "MEMQ_METRICS_PORT": "0",
-        "MEMQ_PROCESSES": "1",
-    }
-    command = [str(Path(sys.executable).with_name("memq-worker")), "run"]
-    with subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True) as process:
-        log = _Log(process)
-        try:
-            log.wait_until_ready()
-            yield
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(30) == 0, log.text
-        finally:
-            if process.poll() is None:
-                process.kill()
-            log.finish()
-
-
-class _Log:
-    """Reads standard error to its end, so that the worker never blocks on a full pipe."""
-
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        self._process = process
-        self._lines: list[str] = []
-        self._changed = threading.Condition()
-        self._ready = self._ended = False
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
-
-    @property
-    def text(self) -> str:
-        return "".join(self._lines)
-
-    def wait_until_ready(self) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._ready or self._ended, READY_SECONDS)
-        assert self._ready, f"the worker did not become ready:\n{self.text}"
-
-    def finish(self) -> None:
-        self._reader.join()
-
-    def _read(self) -> None:
-        assert self._process.stderr is not None
-        for line in self._process.stderr:
-            with self._changed:
-                self._lines.append(line)
-                self._ready = self._ready or _message(line) == "worker ready"
-                self._changed.notify_all()
-        with self._changed:
-            self._ended = True
-            self._changed.notify_all()
-
-
-def _message(line: str) -> object:
-    try:
-        return json.loads(line).get("message")
-    except ValueError:
-        return None
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
