@@ -29,13 +29,23 @@ class DependencyError(WorkerError):
 
 
 class Outage(WorkerError):
-    """The store is away or asks to slow down: wait, spend nothing, take no more."""
+    """The store is away, takes no writes, or asks to slow down: wait, spend nothing, take no more.
+
+    `away` when it cannot be asked anything; otherwise it may still answer questions.
+    """
 
     def __init__(
-        self, code: ErrorCode, message: str, *, stage: str = "write", retry_after_seconds: float | None = None
+        self,
+        code: ErrorCode,
+        message: str,
+        *,
+        stage: str = "write",
+        retry_after_seconds: float | None = None,
+        away: bool = False,
     ) -> None:
         super().__init__(code, message, stage=stage)
         self.retry_after_seconds = retry_after_seconds
+        self.away = away
 
 
 class BrokerUnavailable(Exception):

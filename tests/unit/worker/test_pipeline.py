@@ -15,7 +15,8 @@ from tests.unit.worker.fakes import NAMES, FakeLink, FakeStore, Watch, delivery,
 if TYPE_CHECKING:
     from memq_worker.pipeline.store import PointsBatch
 
-AWAY = Outage(ErrorCode.STORE_UNAVAILABLE, "away")
+AWAY = Outage(ErrorCode.STORE_UNAVAILABLE, "away", away=True)
+FULL = Outage(ErrorCode.STORE_UNAVAILABLE, "no space left")
 
 
 @pytest.fixture
@@ -210,6 +211,18 @@ async def test_requests_are_answered_at_once_while_the_store_is_away(
     assert link.acked == [2]
     await pipeline.drain()
     assert link.nacked == [1], "a held write goes back to the queue when the worker stops"
+
+
+async def test_a_store_that_takes_no_writes_still_answers_questions(
+    pipeline: Pipeline, link: FakeLink, store: FakeStore, watch: Watch
+) -> None:
+    store.failures = [FULL]
+    pipeline.accept(delivery(link, 1, upsert(1)))
+    await watch.holding.wait()
+    pipeline.accept(delivery(link, 2, {"vector": [1, 2]}, "query.docs", reply_to="caller"))
+    await link.until(lambda now: now.acked[:1] == [2])
+    assert link.replies()[0]["status"] == 200
+    await link.settled(2)
 
 
 async def test_a_missing_collection_refuses_every_message_and_is_asked_for_again(

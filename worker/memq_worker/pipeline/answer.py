@@ -56,7 +56,7 @@ class Answerer:
         if left is not None and left <= 0:
             return Expire()
         held = self._hold.error
-        if held is not None:
+        if held is not None and held.away:
             # A writer keeps probing the store; asking it here as well would only make the caller wait for a timeout.
             return Refuse(_try_later(held, self._hold.most_seconds))
         timeout = self._timeout_seconds if left is None else min(left, self._timeout_seconds)

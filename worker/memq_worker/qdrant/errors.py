@@ -21,6 +21,7 @@ class Row:
     code: ErrorCode
     text: str = ""
     metadata: str = ""
+    away: bool = False
 
 
 # First match wins. Sources: Qdrant's src/tonic and error conversions as of 1.19, and answers of a running 1.18.3.
@@ -37,9 +38,9 @@ ROWS: tuple[Row, ...] = (
     Row(_S.RESOURCE_EXHAUSTED, Outage, ErrorCode.STORE_UNAVAILABLE, metadata="qdrant-insufficient-storage"),
     Row(_S.RESOURCE_EXHAUSTED, Outage, ErrorCode.OVERLOADED, metadata="retry-after"),
     Row(_S.RESOURCE_EXHAUSTED, MessageError, ErrorCode.TOO_LARGE),
-    Row(_S.UNAVAILABLE, Outage, ErrorCode.STORE_UNAVAILABLE),
-    Row(_S.UNAUTHENTICATED, Outage, ErrorCode.STORE_UNAVAILABLE),
-    Row(_S.PERMISSION_DENIED, Outage, ErrorCode.STORE_UNAVAILABLE),
+    Row(_S.UNAVAILABLE, Outage, ErrorCode.STORE_UNAVAILABLE, away=True),
+    Row(_S.UNAUTHENTICATED, Outage, ErrorCode.STORE_UNAVAILABLE, away=True),
+    Row(_S.PERMISSION_DENIED, Outage, ErrorCode.FORBIDDEN),
     Row(_S.FAILED_PRECONDITION, Outage, ErrorCode.STORE_UNAVAILABLE),
     # It may have been applied, and it may be the queue that is full: the same write again is harmless.
     Row(_S.DEADLINE_EXCEEDED, Outage, ErrorCode.OVERLOADED),
@@ -58,6 +59,7 @@ _SAID: dict[ErrorCode, str] = {
     ErrorCode.UNKNOWN_COLLECTION: "there is no such collection",
     ErrorCode.STORE_UNAVAILABLE: "Qdrant cannot be reached or takes no writes",
     ErrorCode.OVERLOADED: "Qdrant is overloaded or too slow",
+    ErrorCode.FORBIDDEN: "the worker's key may not do this in Qdrant",
     ErrorCode.COLLECTION_EXISTS: "the collection exists already",
 }
 
@@ -96,7 +98,8 @@ def _translate(error: grpc.aio.AioRpcError, stage: str) -> MessageError | Depend
     said = _SAID.get(row.code)
     if issubclass(row.raises, Outage):
         seconds = _seconds(metadata.get("retry-after"))
-        return Outage(row.code, said or f"Qdrant failed: {error.code().name}", stage=stage, retry_after_seconds=seconds)
+        text = said or f"Qdrant failed: {error.code().name}"
+        return Outage(row.code, text, stage=stage, retry_after_seconds=seconds, away=row.away)
     # Qdrant quotes what it refuses, so its words go to the sender and nowhere else.
     answer = said or f"Qdrant: {details[:500]}"
     return row.raises(row.code, said or f"Qdrant refused: {error.code().name}", stage=stage, answer=answer)
