@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 GUARD = 'read -r word && exit 0; kill -KILL "-$1"'
 
 
+KILLED_SECONDS = 90.0
+
+
 class Process:
     def __init__(self, args: Sequence[str], *, log: Path, environ: Mapping[str, str] | None = None) -> None:
         self.log = log
@@ -62,7 +65,8 @@ class Process:
             self._signal(signal.SIGTERM)
         if not (grace and self._wait(within=grace)):
             self._signal(signal.SIGKILL)
-            self._wait(within=10)
+            # A killed process ends when the disk has finished what it was asked: its ports stay open until then.
+            self._wait(within=KILLED_SECONDS)
         self._over = True
         if self._guard.poll() is None:
             self._guard.communicate(b"over\n")
