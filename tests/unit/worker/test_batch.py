@@ -159,3 +159,20 @@ def test_removing_what_waits_leaves_the_order_of_the_rest() -> None:
     batch = queue.take()
     assert batch is not None
     assert batch.commands == [commands[0], commands[2], commands[4]]
+
+
+def test_nothing_passes_a_write_of_the_same_id_that_waits_itself() -> None:
+    queue = WriteQueue(BatchLimits(max_points=10, max_bytes=1000))
+    first, blocked, behind, free = (command("upsert", ids, n) for n, ids in enumerate(([1], [1, 2], [2], [3])))
+    queue.add(first)
+    flying = queue.take()
+    assert flying is not None
+    for one in (blocked, behind, free):
+        queue.add(one)
+    beside = queue.take()
+    assert beside is not None
+    assert beside.commands == [free], "2 has to wait for the write of 1 and 2, which waits for that of 1"
+    queue.finished(flying)
+    rest = queue.take()
+    assert rest is not None
+    assert rest.commands == [blocked, behind]

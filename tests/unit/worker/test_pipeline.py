@@ -442,3 +442,18 @@ async def test_a_delivery_that_cannot_be_copied_is_left_to_the_brokers_dead_lett
     pipeline.accept(delivery(link, 1, b"{", extra={"odd": {1, 2}}))
     await link.until(lambda now: now.rejected == [1])
     assert link.acked == []
+
+
+@pytest.mark.parametrize("reply_to", [None, "caller"])
+async def test_a_write_that_ends_after_its_channel_settles_nothing_on_it(
+    pipeline: Pipeline, link: FakeLink, store: FakeStore, watch: Watch, reply_to: str | None
+) -> None:
+    store.gate = asyncio.Event()
+    pipeline.accept(delivery(link, 1, upsert(1), reply_to=reply_to))
+    pipeline.accept(delivery(link, 2, upsert(2, vector=[1]), reply_to=reply_to))
+    await store.writing.wait()
+    link.alive = False
+    store.gate.set()
+    await pipeline.drain()
+    assert link.log == []
+    assert watch.outcomes == [], "what was not settled is not counted"
