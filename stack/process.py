@@ -93,11 +93,15 @@ class Process:
 
 
 def _all_ended(group: int) -> bool:
-    """True when only zombies are left, which process 1 has yet to reap, and in a container may never."""
-    states: list[bytes] = []
+    """True when only zombies are left, which process 1 has yet to reap, and in a container may never.
+
+    A process whose first thread has ended is called a zombie while the others, and its open ports, are still there.
+    """
+    ended: list[bool] = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
-            state, _, pgrp = stat.read_bytes().rpartition(b")")[2].split()[:3]
-            if int(pgrp) == group:
-                states.append(state)
-    return bool(states) and set(states) <= {b"Z", b"X"}
+            fields = stat.read_bytes().rpartition(b")")[2].split()
+            state, pgrp, threads = fields[0], int(fields[2]), int(fields[17])
+            if pgrp == group:
+                ended.append(state in (b"Z", b"X") and threads <= 1)
+    return bool(ended) and all(ended)
