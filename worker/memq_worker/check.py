@@ -40,11 +40,8 @@ async def _finding(what: str, look: Callable[[], Awaitable[str]]) -> Finding:
     except (ConfigurationError, BrokerUnavailable) as error:
         return Finding(what, False, str(error))
     except WorkerError as error:
-        return Finding(what, False, f"{error.message} ({settings_hint(what)})")
-
-
-def settings_hint(what: str) -> str:
-    return "is MEMQ_QDRANT_URL the gRPC address, usually port 6334, and MEMQ_QDRANT_API_KEY right?" if what else ""
+        hint = "is MEMQ_QDRANT_URL the gRPC address, usually port 6334, and MEMQ_QDRANT_API_KEY right?"
+        return Finding(what, False, f"{error.message} ({hint})")
 
 
 async def _broker(settings: Settings) -> str:
