@@ -6,9 +6,12 @@ from memq_schemas.routing import REQUESTS, WRITES
 DEFAULT_PREFIX = "memq"
 RETRY_SECONDS = (1, 5, 30, 120, 600)
 
-# Explicit and high: unset means unlimited on RabbitMQ 3.10 but 20 on 4.x, and -1 means none at all on 3.10.
+# Each is explicit: unset means unlimited on RabbitMQ 3.10 but 20 on 4.x, and -1 means none at all on 3.10.
 WRITE_DELIVERY_LIMIT = 1000
 SUSPECT_DELIVERY_LIMIT = 3
+# Nobody's attempts count here: a person who looks into a queue takes a message and puts it back, and at 20 looks a
+# dead letter would be dropped for good, and a waiting retry sent on early.
+DEAD_DELIVERY_LIMIT = RETRY_DELIVERY_LIMIT = 1_000_000_000
 
 REQUEST_TTL_MS = 30_000
 
@@ -98,11 +101,11 @@ def topology(prefix: str = DEFAULT_PREFIX, request_queue: Literal["classic", "qu
         Queue(names.write, _quorum(names.dead, x_delivery_limit=WRITE_DELIVERY_LIMIT)),
         Queue(names.query, {"x-queue-type": request_queue, "x-message-ttl": REQUEST_TTL_MS}),
         *(
-            Queue(tier, _quorum(names.commands, x_message_ttl=seconds * 1000))
+            Queue(tier, _quorum(names.commands, x_message_ttl=seconds * 1000, x_delivery_limit=RETRY_DELIVERY_LIMIT))
             for tier, seconds in zip(tiers, RETRY_SECONDS, strict=True)
         ),
         Queue(names.suspect, _quorum(names.dead, x_delivery_limit=SUSPECT_DELIVERY_LIMIT)),
-        Queue(names.dead, _quorum()),
+        Queue(names.dead, _quorum(x_delivery_limit=DEAD_DELIVERY_LIMIT)),
     )
     words = {op.value.split(".")[0]: names.write for op in sorted(WRITES)}
     words |= {op.value.split(".")[0]: names.query for op in sorted(REQUESTS)}
