@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 import shutil
+import subprocess
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -65,6 +66,7 @@ class Node:
         self.directory = directory.resolve()
         self.ports = Ports(*free_ports(5))
         self.version: str | None = None
+        self.conf = ""  # more lines for rabbitmq.conf, read at each start
         self._node: Process | None = None
         self._epmd: Process | None = None
         for name in ("home", "data", "log"):
@@ -125,12 +127,21 @@ class Node:
         self.stop(grace)
         self._lock.close()
 
+    def control(self, *arguments: str) -> str:
+        """What `rabbitmqctl` prints, a few seconds later. Raises NodeError with what it complained about."""
+        program = self.server.with_name("rabbitmqctl")
+        command = [str(program), "--longnames", "--node", f"memq@{HOST}", *arguments]
+        done = subprocess.run(command, env=self._environ(), capture_output=True, text=True, timeout=60, check=False)
+        if done.returncode:
+            raise NodeError(f"rabbitmqctl {arguments[0]} ended with {done.returncode}:\n{done.stderr or done.stdout}")
+        return done.stdout
+
     def _boot(self) -> None:
         values = {"host": HOST, "user": USER, "password": self._password}
         ports = {"amqp": self.ports.amqp, "management": self.ports.management, "prometheus": self.ports.prometheus}
         conf = self.directory / "rabbitmq.conf"
         conf.touch(mode=0o600)
-        conf.write_text(CONF.format(**values, **ports))
+        conf.write_text(CONF.format(**values, **ports) + self.conf)
         (self.directory / "enabled_plugins").write_text("[rabbitmq_management,rabbitmq_prometheus].\n")
         (self.directory / "log" / "console.log").unlink(missing_ok=True)
         if self._epmd is None or not self._epmd.running:

@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 import pika
 import pytest
 
-import stack.node
 from memq_schemas import topology
 from stack.broker import choose
 from stack.machine import Machine
@@ -91,9 +90,7 @@ def users(url: str) -> dict[str, object]:
     return {"users": [user], "permissions": [rights]}
 
 
-def test_a_broker_boots_with_the_file_beside_one_with_its_users(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_broker_boots_with_the_file_beside_one_with_its_users(tmp_path: Path) -> None:
     make, how = choose(Machine())
     node = make(tmp_path / "node")
     if not isinstance(node, Node):
@@ -102,7 +99,7 @@ def test_a_broker_boots_with_the_file_beside_one_with_its_users(
     loaded.mkdir()
     (loaded / "memq.json").write_bytes(DEFINITIONS.read_bytes())
     (loaded / "users.json").write_text(json.dumps(users(node.amqp_url)))
-    monkeypatch.setattr(stack.node, "CONF", f"{stack.node.CONF}load_definitions = {loaded}\n")
+    node.conf = f"load_definitions = {loaded}\n"
     try:
         node.start()
         with closing(connected(node.amqp_url)) as connection:
