@@ -43,7 +43,6 @@ def session_options(settings: Settings) -> SessionOptions:
         declare=settings.declare,
         prefetch=settings.prefetch,
         request_prefetch=settings.request_prefetch,
-        inline=settings.consumer == "inline",
         timeout_seconds=settings.amqp_timeout_seconds,
     )
 
@@ -56,7 +55,12 @@ class Service:
         self._pipeline = pipeline
         self._metrics = metrics
         self._stop = stop
-        self._brokers = Brokers(settings.amqp_urls, settings.worker_name, settings.amqp_timeout_seconds)
+        self._brokers = Brokers(
+            settings.amqp_urls,
+            settings.worker_name,
+            settings.amqp_timeout_seconds,
+            fast=settings.transport == "fast",
+        )
         self._sessions = 0
 
     async def run(self) -> None:

@@ -49,10 +49,10 @@ class Settings(BaseSettings):
         256
     )
     request_prefetch: Annotated[int, Field(ge=1, le=10_000, description="requests being answered at a time")] = 32
-    consumer: Annotated[
-        Literal["inline", "stock"],
-        Field(description="put deliveries together in aiormq's reader, at a fraction of the CPU, or in its own tasks"),
-    ] = "inline"
+    transport: Annotated[
+        Literal["fast", "stock"],
+        Field(description="read and publish frames of aiormq's connections at a fraction of the CPU, or as it does"),
+    ] = "fast"
     max_body_bytes: Annotated[int, Field(ge=1024, le=128 * 2**20, description="largest message body that is read")] = (
         8 * 2**20
     )

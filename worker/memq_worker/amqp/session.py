@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 from aio_pika.abc import AbstractConnection
 from aiormq.abc import AbstractChannel
+from memq_transport import frames_of
 
 from memq_schemas import Topology
 from memq_worker.amqp.connection import Brokers
 from memq_worker.amqp.declare import DeclareMode, declare
 from memq_worker.amqp.failure import lost
 from memq_worker.amqp.link import Accept, ConsumerLink
-from memq_worker.amqp.publish import Publisher
+from memq_worker.amqp.publish import publisher
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,6 @@ class SessionOptions:
     declare: DeclareMode
     prefetch: int
     request_prefetch: int
-    inline: bool
     timeout_seconds: float
 
 
@@ -73,20 +73,20 @@ async def open_session(brokers: Brokers, options: SessionOptions, accept: Accept
             connection.close_callbacks.add(_ending(session, "connection closed"))
         with lost():
             channel = await _channel(publishing, session)
-            publisher = Publisher(channel, options.timeout_seconds)
+            confirmed = publisher(channel, frames_of(publishing), options.timeout_seconds)
             names = options.topology.names
             for queue, prefetch in (
                 (names.write, options.prefetch),
                 (names.query, options.request_prefetch),
                 (names.suspect, 1),
             ):
-                link = ConsumerLink(await _channel(consuming, session), queue, publisher, session.end)
+                link = ConsumerLink(await _channel(consuming, session), queue, confirmed, session.end)
                 links.append(link)
                 await link.consume(
                     prefetch,
                     accept,
                     alone=queue == names.suspect,
-                    inline=options.inline,
+                    frames=frames_of(consuming),
                     timeout=options.timeout_seconds,
                 )
         yield session

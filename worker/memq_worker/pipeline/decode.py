@@ -75,6 +75,8 @@ def decode(delivery: Delivery, limits: Limits) -> Write | Request:
 
 
 def _check_envelope(delivery: Delivery, limits: Limits) -> None:
+    if delivery.properties.unreadable:
+        raise MessageError(ErrorCode.MALFORMED, "headers: expected an AMQP table of known types", stage="decode")
     # Before any parsing: a parser's memory is many times the body's.
     if len(delivery.body) > limits.max_body_bytes:
         raise MessageError(

@@ -1,13 +1,12 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from memq_schemas import headers
 
 
-@dataclass(frozen=True, slots=True)
-class Properties:
+class Properties(NamedTuple):
     """The envelope of a message, as far as memq reads or writes it."""
 
     content_type: str | None = None
@@ -16,8 +15,9 @@ class Properties:
     reply_to: str | None = None
     message_id: str | None = None
     timestamp: float | None = None  # epoch seconds
-    headers: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    headers: Mapping[str, Any] = {}
     persistent: bool = True
+    unreadable: bool = False  # there are headers, and they are no AMQP table
 
 
 class Link(Protocol):
