@@ -164,10 +164,14 @@ class Producer:
         ids: Sequence[Id] | None = None,
         *,
         filter: FilterLike | None = None,
+        version: int | None = None,
         wait: bool = False,
     ) -> Receipt:
-        """Deletes by ids or by filter (Qdrant's REST grammar); an empty filter is refused. Raises as `upsert` does."""
-        return await self._selected(Operation.DELETE, Delete, collection, ids, filter, {}, wait)
+        """Deletes by ids or by filter (Qdrant's REST grammar); an empty filter is refused. Raises as `upsert` does.
+
+        version: deletes only those of the ids that are stored without a version or with a lower one.
+        """
+        return await self._selected(Operation.DELETE, Delete, collection, ids, filter, {"version": version}, wait)
 
     async def set_payload(
         self,

@@ -142,6 +142,10 @@ class FakeStore:
         for point in ids if ids is not None else list(self.points):
             self.points.pop(point, None)
 
+    async def delete_older(self, collection: str, versions: dict[Any, int]) -> None:
+        await self._fail()
+        self.writes.append(["delete older", versions])
+
     async def set_payload(self, collection: str, change: SetPayload) -> None:
         await self._fail()
         self.writes.append(["payload", *(change.ids or ["filter"])])

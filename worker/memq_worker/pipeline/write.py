@@ -2,10 +2,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 from memq_schemas import ErrorCode
 from memq_worker.errors import DependencyError, MessageError, WorkerError
-from memq_worker.pipeline.batch import Batch, BatchLimits, WriteQueue, merge_ids, merge_points
+from memq_worker.pipeline.batch import Batch, BatchLimits, WriteQueue, merge_ids, merge_points, merge_versions
 from memq_worker.pipeline.command import ChangePayload, DeletePoints, UpsertPoints, Write
 from memq_worker.pipeline.contracts import Contracts
 from memq_worker.pipeline.hold import Abandoned, Hold
@@ -16,6 +17,8 @@ from memq_worker.pipeline.settle import Settler
 from memq_worker.pipeline.store import Store
 
 logger = logging.getLogger(__name__)
+
+_NONE: frozenset[Write] = frozenset()
 
 
 class CollectionWriter:
@@ -122,8 +125,7 @@ class CollectionWriter:
         try:
             refused = await self._refusals(commands)
             accepted = [c for c in commands if c not in refused]
-            if accepted:
-                await self._store_write(accepted)
+            superseded = await self._store_write(accepted) if accepted else _NONE
         except WorkerError as error:
             if error.code is ErrorCode.UNKNOWN_COLLECTION:
                 self._contracts.forget(self._collection)
@@ -133,7 +135,9 @@ class CollectionWriter:
             logger.exception("unexpected error in a write", extra={"messages": len(commands)})
             raise DependencyError(ErrorCode.UNEXPECTED, f"unexpected {type(error).__name__} in the worker") from error
         return [
-            decide(refused[c], c.delivery.attempt, self._policy) if c in refused else Done("applied", c.result)
+            decide(refused[c], c.delivery.attempt, self._policy)
+            if c in refused
+            else Done("superseded" if c in superseded else "applied", c.result)
             for c in commands
         ]
 
@@ -141,19 +145,25 @@ class CollectionWriter:
         upserts = [c for c in commands if isinstance(c, UpsertPoints)]
         return await self._contracts.refusals(self._collection, upserts) if upserts else {}
 
-    async def _store_write(self, commands: list[Write]) -> None:
+    async def _store_write(self, commands: list[Write]) -> AbstractSet[Write]:
+        """Returns those of which nothing had to be written, since others among them have higher versions."""
         first = commands[0]
         match first:
             case UpsertPoints():
-                points = merge_points([c for c in commands if isinstance(c, UpsertPoints)])
+                points, superseded = merge_points([c for c in commands if isinstance(c, UpsertPoints)])
                 await self._store.upsert(self._collection, points)
+                return superseded
             case DeletePoints(body=body) if body.ids is None:
                 await self._store.delete(self._collection, None, body.filter)
-            case DeletePoints():
+            case DeletePoints(version=None):
                 ids = merge_ids([c for c in commands if isinstance(c, DeletePoints)])
                 await self._store.delete(self._collection, ids, None)
+            case DeletePoints():
+                versions = merge_versions([c for c in commands if isinstance(c, DeletePoints)])
+                await self._store.delete_older(self._collection, versions)
             case ChangePayload(body=body):
                 await self._store.set_payload(self._collection, body)
+        return _NONE
 
     async def _settle(self, commands: list[Write], outcomes: Sequence[Outcome]) -> None:
         slow = [

@@ -11,7 +11,7 @@ from yarl import URL
 from memq_schemas import CreateCollection, ErrorCode, Filter, Get, Query, SetPayload
 from memq_worker.errors import MessageError, Outage
 from memq_worker.pipeline.store import Contract, Id, PointsBatch
-from memq_worker.qdrant import collections, encode, reads
+from memq_worker.qdrant import collections, encode, overwrite, reads
 from memq_worker.qdrant.errors import translated
 
 logger = logging.getLogger(__name__)
@@ -56,18 +56,36 @@ class QdrantStore:
         request = q.DeletePoints(collection_name=collection, wait=True, points=encode.selector(ids, where))
         await self._update(self._points.Delete, request)
 
+    async def delete_older(self, collection: str, versions: dict[Id, int]) -> None:
+        chosen = q.PointsSelector(filter=encode.older_than(versions))
+        await self._update(self._points.Delete, q.DeletePoints(collection_name=collection, wait=True, points=chosen))
+
     async def set_payload(self, collection: str, change: SetPayload) -> None:
         chosen = encode.selector(change.ids, change.filter)
         place: dict[str, Any] = {"collection_name": collection, "wait": True, "points_selector": chosen}
         if change.overwrite is not None:
-            payload = payload_to_grpc(change.overwrite)
-            await self._update(self._points.OverwritePayload, q.SetPayloadPoints(payload=payload, **place))
+            await self._overwrite(collection, change, change.overwrite)
         if change.set is not None:
             await self._update(
                 self._points.SetPayload, q.SetPayloadPoints(payload=payload_to_grpc(change.set), **place)
             )
         if change.unset is not None:
             await self._update(self._points.DeletePayload, q.DeletePayloadPoints(keys=change.unset, **place))
+
+    async def _overwrite(self, collection: str, change: SetPayload, payload: dict[str, Any]) -> None:
+        found: list[Any] = []
+        offset = None
+        while True:
+            request = overwrite.versions_request(collection, change, offset)
+            with translated():
+                page = await self._points.Scroll(request, timeout=self._timeout_seconds, metadata=self._metadata)
+            found.extend(page.result)
+            if not page.HasField("next_page_offset"):
+                break
+            offset = page.next_page_offset
+        overwrite.check_all_found(change, found)
+        for request in overwrite.overwrite_requests(collection, payload, found):
+            await self._update(self._points.UpdateBatch, request)
 
     async def query(self, collection: str, query: Query, timeout: float) -> list[dict[str, Any]]:
         reply = await self._ask(self._points.Query, reads.query_request(collection, query), timeout)
@@ -116,11 +134,11 @@ class QdrantStore:
     async def _update(self, method: Any, request: Any) -> None:
         with translated():
             reply = await method(request, timeout=self._timeout_seconds, metadata=self._metadata)
-        status = reply.result.status
-        if status != q.UpdateStatus.Completed:
-            # WaitTimeout and Acknowledged come back as success, but the points cannot be found yet.
-            name = q.UpdateStatus.Name(status)
-            raise Outage(ErrorCode.OVERLOADED, f"Qdrant answered {name} instead of Completed")
+        for result in reply.result if isinstance(reply, q.UpdateBatchResponse) else [reply.result]:
+            if result.status != q.UpdateStatus.Completed:
+                # WaitTimeout and Acknowledged come back as success, but the points cannot be found yet.
+                name = q.UpdateStatus.Name(result.status)
+                raise Outage(ErrorCode.OVERLOADED, f"Qdrant answered {name} instead of Completed")
 
 
 @asynccontextmanager
