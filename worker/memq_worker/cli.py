@@ -71,6 +71,17 @@ def fail(message: str, code: int) -> NoReturn:
     raise typer.Exit(code)
 
 
+def _log(settings: Settings, worker: str) -> None:
+    logs.configure(
+        settings.log_level,
+        settings.log_format,
+        worker,
+        pooled=settings.parent_pid is not None,
+        repeats=settings.log_repeats,
+        repeats_level=settings.log_repeats_level,
+    )
+
+
 def run(settings: Settings, flags: dict[str, str]) -> int:
     """Take deliveries until SIGTERM or SIGINT; a second signal stops at once.
 
@@ -80,7 +91,7 @@ def run(settings: Settings, flags: dict[str, str]) -> int:
     from memq_worker.pool import supervise
     from memq_worker.service import serve
 
-    logs.configure(settings.log_level, settings.log_format, settings.worker_name)
+    _log(settings, settings.worker_name)
     if settings.qdrant_url and settings.processes == 1:
         asyncio.run(serve(settings))
         return 0
@@ -120,7 +131,7 @@ def embedded(settings: Settings, flags: dict[str, str]) -> int:
             f"the embedded engine is not installed ({error.name}): pip install 'memq[embedded]', "
             "or set MEMQ_QDRANT_URL to use a Qdrant server"
         ) from error
-    logs.configure(settings.log_level, settings.log_format, "embedded")
+    _log(settings, "embedded")
     options = EngineOptions(data_dir=settings.data_dir, listen=settings.embedded_listen, parent_pid=settings.parent_pid)
     return asyncio.run(run_engine(options))
 

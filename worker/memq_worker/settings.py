@@ -84,6 +84,13 @@ class Settings(BaseSettings):
     log_format: Annotated[
         Literal["auto", "json", "text"], Field(description="auto is text on a terminal and JSON elsewhere")
     ] = "auto"
+    log_repeats: Annotated[
+        int,
+        Field(ge=0, description="lines of one kind in ten seconds; the rest are counted and told in one; 0 is all"),
+    ] = 20
+    log_repeats_level: Annotated[
+        Literal["info", "warning", "error"], Field(description="least level of the lines that are limited so")
+    ] = "warning"
 
     parent_pid: Annotated[int | None, Field(description=INTERNAL)] = None
 

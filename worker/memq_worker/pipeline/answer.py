@@ -5,12 +5,13 @@ from typing import Any
 from memq_schemas import Count, CreateCollection, ErrorCode, Get, Operation, Query
 from memq_schemas.vectors import to_array
 from memq_worker.errors import DependencyError, MessageError, Outage, WorkerError
+from memq_worker.pipeline import lines
 from memq_worker.pipeline.command import Request
 from memq_worker.pipeline.contracts import Contracts
 from memq_worker.pipeline.hold import Hold
 from memq_worker.pipeline.observer import Observer
 from memq_worker.pipeline.outcome import Done, Expire, Outcome, Refuse
-from memq_worker.pipeline.settle import Settler, correlation_text
+from memq_worker.pipeline.settle import Settler
 from memq_worker.pipeline.store import Contract, Store
 
 logger = logging.getLogger(__name__)
@@ -37,19 +38,9 @@ class Answerer:
 
     async def answer(self, request: Request) -> None:
         outcome = await self._outcome(request)
-        delivery = request.delivery
         if isinstance(outcome, Done):
-            logger.info(
-                "request answered",
-                extra={
-                    "op": request.operation.value,
-                    "collection": request.collection,
-                    "outcome": "answered",
-                    "elapsed_ms": delivery.elapsed_ms,
-                    "correlation_id": correlation_text(delivery),
-                },
-            )
-        await self._settler.settle(delivery, outcome)
+            lines.request_answered(request)
+        await self._settler.settle(request.delivery, outcome)
 
     async def _outcome(self, request: Request) -> Outcome:
         left = request.delivery.seconds_left

@@ -5,9 +5,11 @@ from typing import Any, assert_never
 
 import orjson
 
-from memq_schemas import Names, Operation, error_reply, headers, parse_routing_key
+from memq_schemas import Names, error_reply, headers
 from memq_worker.errors import BrokerUnavailable, Unconfirmed, Unroutable, WorkerError
+from memq_worker.pipeline import lines
 from memq_worker.pipeline.delivery import Delivery, Properties
+from memq_worker.pipeline.lines import operation_label
 from memq_worker.pipeline.observer import Observer
 from memq_worker.pipeline.outcome import (
     DeadLetter,
@@ -23,17 +25,6 @@ from memq_worker.pipeline.outcome import (
 logger = logging.getLogger(__name__)
 
 _MESSAGE_LIMIT = 300  # characters of an error text in a header: all headers have to fit one frame
-
-
-def operation_label(delivery: Delivery) -> str:
-    """A bounded label: one of the operations, or "unknown"."""
-    try:
-        return parse_routing_key(delivery.routing_key)[0].value
-    except LookupError:
-        return "unknown"
-    except ValueError:
-        word = delivery.routing_key.partition(".")[0]
-        return word if word in Operation else "unknown"
 
 
 class Settler:
@@ -152,17 +143,13 @@ class Settler:
             if address:
                 self._observer.replied("refused")
             return
+        trace = lines.traceparent(delivery)
         properties = Properties(
-            content_type=headers.JSON, correlation_id=delivery.properties.correlation_id, persistent=False
+            content_type=headers.JSON,
+            correlation_id=delivery.properties.correlation_id,
+            persistent=False,
+            headers={} if trace is None else {headers.TRACEPARENT: trace},
         )
-        trace = delivery.properties.headers.get(headers.TRACEPARENT)
-        if isinstance(trace, str):
-            properties = Properties(
-                content_type=headers.JSON,
-                correlation_id=delivery.properties.correlation_id,
-                persistent=False,
-                headers={headers.TRACEPARENT: trace},
-            )
         try:
             await delivery.link.publish("", address, orjson.dumps(reply), properties)
         except (Unroutable, Unconfirmed):
@@ -175,26 +162,7 @@ class Settler:
         operation = operation_label(delivery)
         code = error.code.value if error is not None else ""
         self._observer.settled(operation, label, delivery.elapsed_ms / 1000, code)
-        if error is not None:
-            logger.warning(
-                "delivery not applied",
-                extra={
-                    "op": operation,
-                    "queue": delivery.queue,
-                    "attempt": delivery.attempt,
-                    "outcome": label,
-                    "code": code,
-                    "reason": error.message[:_MESSAGE_LIMIT],
-                    "correlation_id": correlation_text(delivery),
-                    "elapsed_ms": delivery.elapsed_ms,
-                },
-            )
-
-
-def correlation_text(delivery: Delivery) -> str | None:
-    """Fit for a log line: senders choose it, so it is cut and cleared of what a terminal would act on."""
-    value = delivery.properties.correlation_id
-    return None if value is None else "".join(c if c.isprintable() else "?" for c in str(value)[:100])
+        lines.delivery_settled(delivery, label, error, ordinary=isinstance(outcome, Done | Release))
 
 
 def _describe(outcome: Outcome) -> tuple[str, WorkerError | None]:

@@ -6,6 +6,7 @@ from collections.abc import Set as AbstractSet
 
 from memq_schemas import ErrorCode
 from memq_worker.errors import DependencyError, MessageError, WorkerError
+from memq_worker.pipeline import lines
 from memq_worker.pipeline.batch import Batch, BatchLimits, WriteQueue, merge_ids, merge_points, merge_versions
 from memq_worker.pipeline.command import ChangePayload, DeletePoints, UpsertPoints, Write
 from memq_worker.pipeline.contracts import Contracts
@@ -180,15 +181,4 @@ class CollectionWriter:
             return
         points = sum(len(c.ids or ()) for c in applied)
         self._observer.wrote(points, len(applied), seconds)
-        logger.info(
-            "batch written",
-            extra={
-                "op": applied[0].operation.value,
-                "collection": self._collection,
-                "messages": len(applied),
-                "vector_count": points,
-                "elapsed_ms": round(seconds * 1000, 3),
-                "throughput_vec_per_sec": round(points / seconds, 1) if seconds else 0.0,
-                "outcome": "applied",
-            },
-        )
+        lines.batch_written(applied, points, seconds)
