@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from memq.cli import changes, collections, load, reads, traffic, upsert
+from memq.cli import changes, collections, load, reads, top, traffic, upsert
 from memq.cli.output import say
 
 EPILOG = """\b
@@ -39,6 +39,7 @@ for command in (
     reads.count,
     changes.delete,
     changes.set_payload,
+    top.top,
     traffic.traffic,
     load.load,
 ):
