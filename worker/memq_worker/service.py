@@ -10,7 +10,13 @@ from memq_schemas import topology
 from memq_worker.amqp.connection import Brokers
 from memq_worker.amqp.session import Session, SessionOptions, open_session
 from memq_worker.errors import BrokerUnavailable, ConfigurationError
-from memq_worker.observe.metrics import Metrics, served
+from memq_worker.observe.endpoint import served
+from memq_worker.observe.exposition import Exposition
+from memq_worker.observe.heartbeat import heartbeat
+from memq_worker.observe.member import Member
+from memq_worker.observe.metrics import Metrics
+from memq_worker.observe.slot import Foreign, Slot
+from memq_worker.observe.store import MeteredStore
 from memq_worker.pipeline.batch import BatchLimits
 from memq_worker.pipeline.decode import Limits
 from memq_worker.pipeline.intake import Pipeline, PipelineOptions
@@ -62,6 +68,11 @@ class Service:
             fast=settings.transport == "fast",
         )
         self._sessions = 0
+        self._session: Session | None = None
+
+    def sample(self) -> None:
+        """Sets the gauges that nothing else keeps up to date."""
+        self._metrics.unsettled(self._session.unsettled_by_role if self._session else {})
 
     async def run(self) -> None:
         """Until stopped. Raises ConfigurationError if the first connection can never be made."""
@@ -105,6 +116,7 @@ class Service:
         if self._sessions:
             self._metrics.reconnected()
         self._sessions += 1
+        self._session = session
         self._metrics.ready(True)
         logger.info(
             "worker ready",
@@ -164,21 +176,22 @@ async def serve(settings: Settings) -> None:
     if settings.qdrant_url is None:
         raise ConfigurationError("MEMQ_QDRANT_URL is not set")
     key = settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None
-    metrics = Metrics()
+    metrics = Metrics(_slot(settings))
+    metrics.prefetch(session_options(settings).prefetch_by_role)
+    member = Member(settings.slot, metrics.slot)
+    member.started(os.getpid())
     with ExitStack() as stack:
-        if settings.metrics_port:
-            try:
-                stack.enter_context(served(metrics, settings.metrics_host, settings.metrics_port))
-            except OSError as error:
-                raise ConfigurationError(
-                    f"MEMQ_METRICS_PORT: cannot listen on {settings.metrics_host}:{settings.metrics_port} "
-                    f"({error.strerror}); choose another, or 0 for none"
-                ) from error
+        stack.enter_context(served(Exposition([member]), settings.metrics_host, settings.metrics_port))
         async with open_store(settings.qdrant_url, key, settings.store_timeout_seconds) as store:
-            pipeline = Pipeline(store, metrics, pipeline_options(settings))
+            pipeline = Pipeline(MeteredStore(store, metrics), metrics, pipeline_options(settings))
             stop = stack.enter_context(on_signals(Stop()))
-            service = asyncio.create_task(Service(settings, pipeline, metrics, stop).run())
-            watches = [asyncio.create_task(stop.hard.wait()), asyncio.create_task(_orphaned(settings.parent_pid, stop))]
+            worker = Service(settings, pipeline, metrics, stop)
+            service = asyncio.create_task(worker.run())
+            watches = [
+                asyncio.create_task(stop.hard.wait()),
+                asyncio.create_task(_orphaned(settings.parent_pid, stop)),
+                asyncio.create_task(heartbeat(metrics, worker.sample)),
+            ]
             try:
                 await asyncio.wait({service, watches[0]}, return_when=asyncio.FIRST_COMPLETED)
                 if not service.done():
@@ -190,6 +203,17 @@ async def serve(settings: Settings) -> None:
                 for watch in watches:
                     watch.cancel()
                 await pipeline.cancel()
+
+
+def _slot(settings: Settings) -> Slot:
+    if settings.slot_descriptor is None:
+        return Slot.private()
+    try:
+        return Slot.handed(settings.slot_descriptor)
+    except (Foreign, OSError):
+        # As after an upgrade beneath a running pool.
+        logger.warning("the pool is of another release, its endpoint does not show this worker: restart the pool")
+        return Slot.private()
 
 
 async def _orphaned(parent_pid: int | None, stop: Stop) -> None:

@@ -74,7 +74,7 @@ class Settings(BaseSettings):
     ] = 15.0
     metrics_host: Annotated[str, Field(description="address of the metrics endpoint")] = "127.0.0.1"
     metrics_port: Annotated[
-        int, Field(ge=0, le=65535, description="port of the metrics endpoint; process n of a pool adds n; 0 is off")
+        int, Field(ge=0, le=65535, description="port of the metrics endpoint, one for a whole pool; 0 is off")
     ] = 9464
     worker_name: Annotated[
         str,
@@ -93,6 +93,8 @@ class Settings(BaseSettings):
     ] = "warning"
 
     parent_pid: Annotated[int | None, Field(description=INTERNAL)] = None
+    slot: Annotated[int, Field(description=INTERNAL)] = 0
+    slot_descriptor: Annotated[int | None, Field(description=INTERNAL)] = None
 
     @property
     def amqp_urls(self) -> list[str]:

@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -23,6 +23,10 @@ class SessionOptions:
     request_prefetch: int
     timeout_seconds: float
 
+    @property
+    def prefetch_by_role(self) -> dict[str, int]:
+        return {"write": self.prefetch, "query": self.request_prefetch, "suspect": 1}
+
 
 class Session:
     """One life of our two connections to the broker: from declared and consuming to lost or closed.
@@ -31,14 +35,23 @@ class Session:
     memory or disk, and acknowledgements have to get through then.
     """
 
-    def __init__(self, links: list[ConsumerLink], timeout_seconds: float) -> None:
-        self._links = links
+    def __init__(self, links: dict[str, ConsumerLink], timeout_seconds: float) -> None:
+        self._by_role = links
         self._timeout_seconds = timeout_seconds
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     @property
+    def _links(self) -> Iterable[ConsumerLink]:
+        return self._by_role.values()
+
+    @property
     def unsettled(self) -> int:
         return sum(link.unsettled for link in self._links)
+
+    @property
+    def unsettled_by_role(self) -> dict[str, int]:
+        """Of the queues `write`, `query` and `suspect`, by these words."""
+        return {role: link.unsettled for role, link in self._by_role.items()}
 
     def end(self, reason: str) -> None:
         """From now on nothing is settled through this session."""
@@ -66,7 +79,7 @@ async def open_session(brokers: Brokers, options: SessionOptions, accept: Accept
         publishing = await stack.enter_async_context(brokers.connect("publish"))
         consuming = await stack.enter_async_context(brokers.connect("consume"))
         await declare(publishing, options.topology, options.declare, options.timeout_seconds)
-        links: list[ConsumerLink] = []
+        links: dict[str, ConsumerLink] = {}
         session = Session(links, options.timeout_seconds)
         stack.callback(session.end, "closed")
         for connection in (publishing, consuming):
@@ -75,13 +88,9 @@ async def open_session(brokers: Brokers, options: SessionOptions, accept: Accept
             channel = await _channel(publishing, session)
             confirmed = publisher(channel, frames_of(publishing), options.timeout_seconds)
             names = options.topology.names
-            for queue, prefetch in (
-                (names.write, options.prefetch),
-                (names.query, options.request_prefetch),
-                (names.suspect, 1),
-            ):
-                link = ConsumerLink(await _channel(consuming, session), queue, confirmed, session.end)
-                links.append(link)
+            for role, prefetch in options.prefetch_by_role.items():
+                queue = getattr(names, role)
+                link = links[role] = ConsumerLink(await _channel(consuming, session), queue, confirmed, session.end)
                 await link.consume(
                     prefetch,
                     accept,

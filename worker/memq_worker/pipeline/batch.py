@@ -21,6 +21,11 @@ class Batch:
     ids: set[Id]
     barrier: bool = False
 
+    @property
+    def alone(self) -> bool:
+        """Whether nothing else may be in this write, however much waits."""
+        return self.barrier or self.kind == "payload" or self.commands[0].delivery.alone
+
 
 class WriteQueue:
     """What waits to be written to one collection, and what of it may be written now.

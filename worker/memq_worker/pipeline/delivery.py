@@ -60,6 +60,10 @@ class Delivery:
     properties: Properties
     redelivered: bool = False
     received: float = field(default_factory=time.perf_counter)
+    # When it was decoded, when its write or answer began, and when the store was done with it: as `received`, or 0.
+    decoded: float = 0.0
+    began: float = 0.0
+    stored: float = 0.0
     settled: bool = False
     alone: bool = False  # never merged with others: it may be the message that kills workers
 

@@ -1,5 +1,6 @@
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -47,9 +48,7 @@ class Pipeline:
         self._hold = Hold(observer)
         self._contracts = Contracts(store)
         self._settler = Settler(options.names, options.worker, observer)
-        self._answerer = Answerer(
-            store, self._settler, self._hold, self._contracts, observer, options.request_timeout_seconds
-        )
+        self._answerer = Answerer(store, self._settler, self._hold, self._contracts, options.request_timeout_seconds)
         self._writers: dict[str, CollectionWriter] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -70,6 +69,7 @@ class Pipeline:
         try:
             self._check_reply_to(delivery)
             command = decode(delivery, self._options.limits)
+            delivery.decoded = time.perf_counter()
         except WorkerError as error:
             self._settle_later(delivery, self._refusal(delivery, error))
         except Exception as error:

@@ -7,6 +7,7 @@ what a message contains nothing is said; what its sender chose as an address or 
 import logging
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from memq_schemas import Operation, headers, parse_routing_key
@@ -52,12 +53,17 @@ def cleaned(name: object) -> str:
 
 def operation_label(delivery: Delivery) -> str:
     """A bounded label: one of the operations, or "unknown"."""
+    return _operation_label(delivery.routing_key)
+
+
+@lru_cache(maxsize=1024)
+def _operation_label(routing_key: str) -> str:
     try:
-        return parse_routing_key(delivery.routing_key)[0].value
+        return parse_routing_key(routing_key)[0].value
     except LookupError:
         return "unknown"
     except ValueError:
-        word = delivery.routing_key.partition(".")[0]
+        word = routing_key.partition(".")[0]
         return word if word in Operation else "unknown"
 
 
@@ -107,6 +113,13 @@ def batch_written(applied: Sequence[Write], points: int, seconds: float) -> None
     if len(applied) == 1:
         fields |= _sender(first.delivery)
     logger.info("batch written", extra=fields)
+
+
+def deliveries_settled(deliveries: Sequence[Delivery], outcome: str) -> None:
+    """Each an ordinary end."""
+    if logger.isEnabledFor(logging.DEBUG):
+        for delivery in deliveries:
+            delivery_settled(delivery, outcome, None, ordinary=True)
 
 
 def delivery_settled(delivery: Delivery, outcome: str, error: WorkerError | None, *, ordinary: bool) -> None:

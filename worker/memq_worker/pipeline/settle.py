@@ -1,12 +1,12 @@
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, assert_never
 
 import orjson
 
-from memq_schemas import Names, error_reply, headers
-from memq_worker.errors import BrokerUnavailable, Unconfirmed, Unroutable, WorkerError
+from memq_schemas import ErrorCode, Names, error_reply, headers
+from memq_worker.errors import BrokerUnavailable, DependencyError, Unconfirmed, Unroutable, WorkerError
 from memq_worker.pipeline import lines
 from memq_worker.pipeline.delivery import Delivery, Properties
 from memq_worker.pipeline.lines import operation_label
@@ -54,17 +54,20 @@ class Settler:
             # handed back it would come again: the broker's own dead-lettering needs nothing from us.
             logger.exception("a delivery could not be settled, giving it up", extra={"queue": delivery.queue})
             delivery.link.reject(delivery.tag)
+            outcome = DeadLetter(DependencyError(ErrorCode.UNEXPECTED, "it could not be settled", stage="settle"))
         self._count(delivery, outcome)
 
-    def acknowledge(self, delivery: Delivery, done: Done) -> bool:
-        """Settles what needs no publishing without leaving the caller; False when `settle` has to be awaited."""
-        if delivery.properties.reply_to is not None:
-            return False
-        if not delivery.settled and delivery.link.alive:
-            delivery.settled = True
-            delivery.link.ack(delivery.tag)
-            self._count(delivery, done)
-        return True
+    def acknowledge(self, operation: str, outcome: str, deliveries: Sequence[Delivery]) -> None:
+        """Settles deliveries that ended alike and want no reply, without leaving the caller."""
+        settled: list[Delivery] = []
+        for delivery in deliveries:
+            if not delivery.settled and delivery.link.alive:
+                delivery.settled = True
+                delivery.link.ack(delivery.tag)
+                settled.append(delivery)
+        if settled:
+            self._observer.settled(operation, outcome, settled)
+            lines.deliveries_settled(settled, outcome)
 
     async def _act(self, delivery: Delivery, outcome: Outcome) -> None:
         link, tag = delivery.link, delivery.tag
@@ -76,10 +79,12 @@ class Settler:
                 link.ack(tag)
             case Retry():
                 await self._move(delivery, self._names.retry(outcome.seconds), outcome.error, attempts=delivery.attempt)
+                self._observer.retried(outcome.seconds)
                 link.ack(tag)
             case DeadLetter():
                 # The copy first: were the reply first, a crash between would answer the same message twice.
                 await self._move(delivery, self._names.dead, outcome.error, attempts=delivery.attempt - 1)
+                self._observer.dead_lettered(outcome.error.code.value)
                 await self._reply_error(delivery, outcome.error)
                 link.ack(tag)
             case Refuse():
@@ -161,7 +166,7 @@ class Settler:
         label, error = _describe(outcome)
         operation = operation_label(delivery)
         code = error.code.value if error is not None else ""
-        self._observer.settled(operation, label, delivery.elapsed_ms / 1000, code)
+        self._observer.settled(operation, label, (delivery,), code)
         lines.delivery_settled(delivery, label, error, ordinary=isinstance(outcome, Done | Release))
 
 
@@ -178,6 +183,6 @@ def _describe(outcome: Outcome) -> tuple[str, WorkerError | None]:
         case Expire():
             return "expired", None
         case Release() | Quarantine():
-            return "released", None
+            return "released" if isinstance(outcome, Release) else "quarantined", None
         case _ as never:
             assert_never(never)

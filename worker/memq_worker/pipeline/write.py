@@ -1,7 +1,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from memq_schemas import ErrorCode
@@ -62,15 +62,18 @@ class CollectionWriter:
             self._woken = True
             asyncio.get_running_loop().call_soon(self._start)
 
-    def _start(self) -> None:
+    def _start(self, after_another: bool = False) -> None:
         self._woken = False
         # A second write beside the first only where there is a full batch for it: smaller ones cost more than they
         # save, and what waits goes out as soon as the first is done.
-        while (not self._busy or (self._busy < self._writes_in_flight and self._queue.full)) and (
-            batch := self._queue.take()
-        ) is not None:
+        while not self._busy or (self._busy < self._writes_in_flight and self._queue.full):
+            full = self._queue.full
+            batch = self._queue.take()
+            if batch is None:
+                break
+            reason = "alone" if batch.alone else "full" if full else "next" if after_another else "idle"
             self._busy += 1
-            task = asyncio.create_task(self._run(batch))
+            task = asyncio.create_task(self._run(batch, reason))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         if self._queue.idle:
@@ -90,9 +93,12 @@ class CollectionWriter:
         for task in self._tasks:
             task.cancel()
 
-    async def _run(self, batch: Batch) -> None:
+    async def _run(self, batch: Batch, reason: str) -> None:
+        began = time.perf_counter()
+        for command in batch.commands:
+            command.delivery.began = began
         try:
-            await self._apply(batch.commands)
+            await self._apply(batch.commands, reason)
         except Exception as error:
             # Whatever of ours went wrong, nothing may stay unsettled: it would fill the prefetch window for good.
             logger.exception("unexpected error around a write", extra={"messages": len(batch.commands)})
@@ -101,9 +107,9 @@ class CollectionWriter:
         finally:
             self._queue.finished(batch)
             self._busy -= 1
-            self._start()
+            self._start(after_another=True)
 
-    async def _apply(self, commands: list[Write]) -> None:
+    async def _apply(self, commands: list[Write], reason: str) -> None:
         """Writes the commands as one; what is refused as a whole is halved until the offender stands alone."""
         started = time.perf_counter()
         try:
@@ -115,11 +121,14 @@ class CollectionWriter:
         except WorkerError as error:
             if len(commands) > 1 and error.code is not ErrorCode.UNKNOWN_COLLECTION:
                 middle = len(commands) // 2
-                await self._apply(commands[:middle])
-                await self._apply(commands[middle:])
+                await self._apply(commands[:middle], "split")
+                await self._apply(commands[middle:], "split")
                 return
             outcomes = [decide(error, c.delivery.attempt, self._policy) for c in commands]
-        self._report(commands, outcomes, time.perf_counter() - started)
+        stored = time.perf_counter()
+        for command in commands:
+            command.delivery.stored = stored
+        self._report(commands, outcomes, stored - started, reason)
         await self._settle(commands, outcomes)
 
     async def _write(self, commands: list[Write]) -> list[Outcome]:
@@ -167,18 +176,22 @@ class CollectionWriter:
         return _NONE
 
     async def _settle(self, commands: list[Write], outcomes: Sequence[Outcome]) -> None:
-        slow = [
-            self._settler.settle(command.delivery, outcome)
-            for command, outcome in zip(commands, outcomes, strict=True)
-            if not (isinstance(outcome, Done) and self._settler.acknowledge(command.delivery, outcome))
-        ]
+        quiet: dict[str, list[Write]] = {}
+        slow: list[Awaitable[None]] = []
+        for command, outcome in zip(commands, outcomes, strict=True):
+            if isinstance(outcome, Done) and command.delivery.properties.reply_to is None:
+                quiet.setdefault(outcome.label, []).append(command)
+            else:
+                slow.append(self._settler.settle(command.delivery, outcome))
+        for label, alike in quiet.items():
+            self._settler.acknowledge(alike[0].operation.value, label, [command.delivery for command in alike])
         if slow:
             await asyncio.gather(*slow)
 
-    def _report(self, commands: list[Write], outcomes: Sequence[Outcome], seconds: float) -> None:
+    def _report(self, commands: list[Write], outcomes: Sequence[Outcome], seconds: float, reason: str) -> None:
         applied = [c for c, o in zip(commands, outcomes, strict=True) if isinstance(o, Done)]
         if not applied:
             return
         points = sum(len(c.ids or ()) for c in applied)
-        self._observer.wrote(points, len(applied), seconds)
+        self._observer.wrote(applied[0].operation.value, reason, points, len(applied))
         lines.batch_written(applied, points, seconds)
