@@ -11,6 +11,7 @@ from memq.address import addresses
 from memq.answers import CountAnswer, GetAnswer, QueryAnswer, Receipt
 from memq.calls import Calls, read
 from memq.collections import Collections
+from memq.dead import DeadLetters
 from memq.errors import InvalidRequest, MemqError
 from memq.link import ConnectionChange, Link
 from memq.replies import Pending
@@ -119,6 +120,12 @@ class Producer:
     @property
     def collections(self) -> Collections:
         return Collections(self._opened.calls)
+
+    @property
+    def dead(self) -> DeadLetters:
+        """What no worker could apply: look at it, send it again, remove it."""
+        opened = self._opened
+        return DeadLetters(opened.link, opened.sender, self._names.dead, self._name, self._confirm_timeout)
 
     async def upsert(
         self,

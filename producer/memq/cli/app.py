@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from memq.cli import changes, collections, load, reads, top, traffic, upsert
+from memq.cli import changes, collections, dead, load, reads, top, traffic, upsert
 from memq.cli.output import say
 
 EPILOG = """\b
@@ -45,6 +45,7 @@ for command in (
 ):
     app.command(epilog=EPILOG)(command)
 app.add_typer(collections.app, name="collections", epilog=EPILOG)
+app.add_typer(dead.app, name="dead", epilog=EPILOG)
 
 
 def _version(wanted: bool) -> None:
@@ -65,6 +66,7 @@ def options(
     memq collections create notes --size 384
     memq upsert notes.jsonl -c notes
     memq query -c notes --vector-json '[0.1, 0.2, ...]' --limit 3
+    memq dead list
     memq upsert --help
     """
 
