@@ -10,7 +10,7 @@ import numpy as np
 from memq_schemas import ErrorCode
 from memq_schemas.ids import MAX_ID, canonical_uuid
 from memq_schemas.points import MAX_VERSION
-from memq_schemas.vectors import MAX_DIMENSIONS, float32_bytes
+from memq_schemas.vectors import MAX_DIMENSIONS, FloatArray, float32_bytes
 from memq_worker.errors import MessageError
 from memq_worker.pipeline.payload import check_payload
 from memq_worker.pipeline.store import Column, Id, PointsBatch
@@ -48,7 +48,7 @@ def decode_points(body: bytes, max_points: int) -> PointsBatch:
     ids: list[Id] = []
     payloads: list[dict[str, Any] | None] = []
     for index, point in enumerate(points):
-        ids.append(_id(point.id, index))
+        ids.append(check_id(point.id, index))
         if point.payload is not None:
             check_payload(point.payload, f"points[{index}].payload")
         payloads.append(point.payload)
@@ -79,7 +79,8 @@ def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0][:200]
 
 
-def _id(value: int | str, index: int) -> Id:
+def check_id(value: int | str, index: int) -> Id:
+    """The id as Qdrant returns it. Raises MessageError naming the point by its index."""
     if isinstance(value, int):
         if 0 <= value <= MAX_ID:
             return value
@@ -135,6 +136,11 @@ def _vector_bytes(value: WireVector, index: int) -> bytes:
     raise MessageError(ErrorCode.INVALID_VECTOR, f"points[{index}].vector: {reason}", stage="validate")
 
 
+@np.errstate(over="ignore", invalid="ignore")
+def _squares(numbers: FloatArray) -> float:
+    return numbers.dot(numbers)
+
+
 @lru_cache(maxsize=64)
 def _packer(size: int) -> struct.Struct:
     if size > MAX_DIMENSIONS:
@@ -147,7 +153,7 @@ def _check_finite(column: Column) -> None:
     # A sum of squares is one pass where isfinite().all() is two calls; that it may overflow only costs the slow look.
     rows = [row for row in column if row is not None]
     numbers = np.frombuffer(rows[0] if len(rows) == 1 else b"".join(rows), dtype="<f4")
-    if math.isfinite(numbers.dot(numbers)):
+    if math.isfinite(_squares(numbers)):
         return
     for index, row in enumerate(column):
         if row is not None and not np.isfinite(np.frombuffer(row, dtype="<f4")).all():
