@@ -30,6 +30,7 @@ class WorkerProcess:
     def __init__(self, settings: dict[str, Any], command: str = "run") -> None:
         environ = {name: value for name, value in os.environ.items() if not name.startswith("MEMQ_")}
         environ |= {f"MEMQ_{name.upper()}": str(value) for name, value in settings.items()}
+        self.settings = settings
         self._lines: list[str] = []
         self._news = threading.Condition()
         self._ended = False

@@ -98,6 +98,14 @@ REFUSED: list[tuple[Delivery, dict[str, Any]]] = [
     ),
     (delivery(FakeLink(), 1, {}, key="nonsense"), {"op": "unknown", "outcome": "refused", "code": "unknown_operation"}),
     (
+        delivery(FakeLink(), 1, {}, key="upsert.a/b"),
+        {"op": "upsert", "outcome": "dead_lettered", "code": "invalid_collection"},
+    ),
+    (
+        delivery(FakeLink(), 1, {}, key="collections.create", reply_to="r"),
+        {"op": "collections.create", "outcome": "refused", "code": "invalid_collection"},
+    ),
+    (
         delivery(FakeLink(), 1, {"ids": [1]}, key="get.docs", extra={headers.DEADLINE: 1}),
         {"op": "get", "collection": "docs", "outcome": "expired"},
     ),

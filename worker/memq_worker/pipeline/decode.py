@@ -1,4 +1,5 @@
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import orjson
@@ -27,6 +28,8 @@ from memq_worker.pipeline.payload import check_payload
 from memq_worker.pipeline.points import decode_points
 
 M = TypeVar("M", bound=Model)
+
+_ANSWER_LIMIT = 300  # characters
 
 _REQUEST_BODIES: dict[Operation, type[RequestBody]] = {
     Operation.QUERY: Query,
@@ -127,13 +130,31 @@ def _limited(selection: Any, limits: Limits) -> Any:
 def _refusal(error: ValidationError) -> MessageError:
     first = error.errors(include_input=False, include_url=False, include_context=False)[0]
     # Steps that pydantic adds for the arms of a union ("constrained-int") mean nothing to the sender.
-    path = ".".join(str(step) for step in first["loc"] if not isinstance(step, str) or step.isidentifier())
+    steps = [str(step) for step in first["loc"] if not isinstance(step, str) or step.isidentifier()]
     text = first["msg"].removeprefix("Value error, ")
-    code = ErrorCode.INVALID
-    if path.startswith("vector"):
+    if steps[:1] == ["vector"]:
         code = ErrorCode.EMPTY_VECTOR if first["type"] == "too_short" else ErrorCode.INVALID_VECTOR
-        path = "vector"
-    return MessageError(code, f"{path}: {text}" if path else text, stage="validate")
+        return MessageError(code, f"vector: {text}", stage="validate")
+    # A name that is none of ours is the sender's own word: he sees it again, logs and dead letters do not.
+    known = [step if step.isdigit() or step in _field_names() else "?" for step in steps]
+    return MessageError(
+        ErrorCode.INVALID, _placed(known, text), stage="validate", answer=_placed(steps, text)[:_ANSWER_LIMIT]
+    )
+
+
+def _placed(steps: list[str], text: str) -> str:
+    return f"{'.'.join(steps)}: {text}" if steps else text
+
+
+@lru_cache(maxsize=1)
+def _field_names() -> frozenset[str]:
+    """Every field of every body, those inside filters included."""
+    found: set[str] = set()
+    for model in (Delete, SetPayload, *_REQUEST_BODIES.values()):
+        schema = model.model_json_schema(by_alias=True)
+        for part in (schema, *schema.get("$defs", {}).values()):
+            found.update(part.get("properties", {}))
+    return frozenset(found)
 
 
 def _text(error: Exception) -> str:

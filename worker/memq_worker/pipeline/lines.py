@@ -63,8 +63,8 @@ def _operation_label(routing_key: str) -> str:
     except LookupError:
         return "unknown"
     except ValueError:
-        word = routing_key.partition(".")[0]
-        return word if word in Operation else "unknown"
+        # A collection that may not be called so: the operation is known.
+        return next(op.value for op in Operation if routing_key.startswith(f"{op.value}.") or routing_key == op.value)
 
 
 def _collection(delivery: Delivery) -> str | None:

@@ -34,6 +34,10 @@ class WireUpsert(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 _decoder = msgspec.json.Decoder(WireUpsert)
 
 
+_UNKNOWN_FIELD = "Object contains unknown field"
+_NAME_LIMIT = 100  # characters
+
+
 def decode_points(body: bytes, max_points: int) -> PointsBatch:
     """The points of an upsert body. Raises MessageError naming the first bad point by index."""
     points = _parse(body)
@@ -67,12 +71,18 @@ def _parse(body: bytes) -> list[WirePoint]:
 
 
 def _invalid(text: str) -> MessageError:
-    # msgspec says "Expected `float`, got `str` - at `$.points[3].vector[0]`"; field names only, never values.
+    # msgspec says "Expected `float`, got `str` - at `$.points[3].vector[0]`". It quotes one thing, the name of a field
+    # that it does not know, and that is the sender's to see.
     reason, _, path = text.partition(" - at `$")
     path = path.removesuffix("`").lstrip(".")
     code = ErrorCode.INVALID_VECTOR if re.match(r"points\[\d+\]\.vector", path) else ErrorCode.INVALID
-    reason = reason[:1].lower() + reason[1:].replace("`", "")
-    return MessageError(code, f"{path}: {reason}" if path else reason, stage="validate")
+    place = f"{path}: " if path else ""
+    if reason.startswith(_UNKNOWN_FIELD):
+        name = reason.removeprefix(_UNKNOWN_FIELD).strip(" `")[:_NAME_LIMIT]
+        return MessageError(
+            code, f"{place}unknown field", stage="validate", answer=f"{place}object contains unknown field {name}"
+        )
+    return MessageError(code, place + reason[:1].lower() + reason[1:].replace("`", ""), stage="validate")
 
 
 def _first_line(error: Exception) -> str:

@@ -130,7 +130,7 @@ class Settler:
             headers.ERROR_STAGE: error.stage,
             headers.EXCEPTION_CLASS: type(cause).__name__,
             headers.EXCEPTION_MESSAGE: error.message[:_MESSAGE_LIMIT],
-            headers.FIRST_FAILED_AT: delivery.properties.headers.get(headers.FIRST_FAILED_AT, now),
+            headers.FIRST_FAILED_AT: _time(delivery.properties.headers.get(headers.FIRST_FAILED_AT)) or now,
             headers.LAST_FAILED_AT: now,
             headers.ORIGINAL_QUEUE: delivery.queue,
             headers.WORKER: self._worker,
@@ -168,6 +168,14 @@ class Settler:
         code = error.code.value if error is not None else ""
         self._observer.settled(operation, label, (delivery,), code)
         lines.delivery_settled(delivery, label, error, ordinary=isinstance(outcome, Done | Release))
+
+
+def _time(value: object) -> str | None:
+    """The header of an earlier attempt; anybody can send one, so it has to be a time."""
+    try:
+        return value if isinstance(value, str) and len(value) < 40 and datetime.fromisoformat(value) else None
+    except ValueError:
+        return None
 
 
 def _describe(outcome: Outcome) -> tuple[str, WorkerError | None]:
