@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from memq_worker.errors import BrokerUnavailable, ConfigurationError
 from memq_worker.observe import logs
+from memq_worker.observe.healthcheck import ask
 from memq_worker.settings import INTERNAL, Settings, flag, load, variable
 
 EXIT_FAILED = 1
@@ -138,6 +139,29 @@ def embedded(settings: Settings, flags: dict[str, str]) -> int:
 
 for _command in (run, check, declare, embedded):
     app.command(_command.__name__)(with_settings(_command))
+
+
+@app.command()
+def healthcheck(
+    ready: Annotated[
+        bool,
+        typer.Option(
+            "--readyz/--livez",
+            help="Whether it can work, or only whether it runs: an outage is no reason to restart.",
+        ),
+    ] = False,
+    metrics_host: Annotated[str | None, _option("metrics_host")] = None,
+    metrics_port: Annotated[str | None, _option("metrics_port")] = None,
+) -> None:
+    """Ask the worker or pool on this machine how it is, for a container's health check: 0 if well, else 1 and why."""
+    given = {"metrics_host": metrics_host, "metrics_port": metrics_port}
+    try:
+        settings = load({name: value for name, value in given.items() if value is not None})
+    except ConfigurationError as error:
+        fail(str(error), EXIT_FAILED)
+    well, line = ask(settings.metrics_host, settings.metrics_port, "/readyz" if ready else "/livez")
+    typer.echo(line, err=not well)
+    raise typer.Exit(0 if well else EXIT_FAILED)
 
 
 def _version(wanted: bool) -> None:

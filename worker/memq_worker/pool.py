@@ -161,7 +161,7 @@ async def supervise(settings: Settings, flags: Mapping[str, str]) -> int:
     with on_signals(Stop()) as stop:
         pool = Pool(settings, flags, stop)
         exposition = Exposition(pool.members)
-        with served(exposition, settings.metrics_host, settings.metrics_port):
+        with served(pool.members, exposition, settings.metrics_host, settings.metrics_port):
             watch = asyncio.create_task(_watch(exposition))
             try:
                 return await pool.run()

@@ -41,6 +41,10 @@ class ConsumerLink:
         return self._alive
 
     @property
+    def consuming(self) -> bool:
+        return self._alive and bool(self._tag)
+
+    @property
     def unsettled(self) -> int:
         return len(self._ledger)
 

@@ -13,6 +13,7 @@ from memq_worker.amqp.declare import DeclareMode, declare
 from memq_worker.amqp.failure import lost
 from memq_worker.amqp.link import Accept, ConsumerLink
 from memq_worker.amqp.publish import publisher
+from memq_worker.amqp.watch import Watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +36,20 @@ class Session:
     memory or disk, and acknowledgements have to get through then.
     """
 
-    def __init__(self, links: dict[str, ConsumerLink], timeout_seconds: float) -> None:
+    def __init__(self, links: dict[str, ConsumerLink], watch: Watch, timeout_seconds: float) -> None:
         self._by_role = links
+        self.watch = watch
         self._timeout_seconds = timeout_seconds
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     @property
     def _links(self) -> Iterable[ConsumerLink]:
         return self._by_role.values()
+
+    @property
+    def consuming(self) -> bool:
+        """Whether every queue is consumed."""
+        return bool(self._by_role) and all(link.consuming for link in self._links)
 
     @property
     def unsettled(self) -> int:
@@ -80,7 +87,7 @@ async def open_session(brokers: Brokers, options: SessionOptions, accept: Accept
         consuming = await stack.enter_async_context(brokers.connect("consume"))
         await declare(publishing, options.topology, options.declare, options.timeout_seconds)
         links: dict[str, ConsumerLink] = {}
-        session = Session(links, options.timeout_seconds)
+        session = Session(links, Watch(consuming, publishing, options.timeout_seconds), options.timeout_seconds)
         stack.callback(session.end, "closed")
         for connection in (publishing, consuming):
             connection.close_callbacks.add(_ending(session, "connection closed"))

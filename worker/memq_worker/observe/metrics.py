@@ -25,6 +25,7 @@ class Metrics:
         self._calls = {place[1]: at for place, at in PLACES.items() if place[0] == catalogue.STORE_CALLS.name}
         self._call_durations = self._histograms(catalogue.STORE_CALL_DURATION)
         self._held_since: float | None = None
+        self.published: dict[str, float] = {}  # by queue, of what was settled last, in epoch seconds
 
     def _histograms(self, instrument: Instrument) -> dict[str | tuple[str, ...], Histogram]:
         """By labels; where there is one label, by its value."""
@@ -72,6 +73,9 @@ class Metrics:
             self._numbers[self._clamped] += sum(delay < 0 for delay in delays)
             delays = [max(0.0, delay) for delay in delays]
         self._delays[operation].observe_all(delays)
+        last = deliveries[-1]
+        if last.properties.timestamp is not None:
+            self.published[last.queue] = last.properties.timestamp
 
     def wrote(self, operation: str, reason: str, points: int, messages: int) -> None:
         self._add(catalogue.BATCHES, reason)

@@ -53,8 +53,9 @@ class Pipeline:
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
-    def held(self) -> bool:
-        return self._hold.error is not None
+    def held(self) -> str:
+        """Why writes wait for the store; empty while they do not."""
+        return self._hold.error.message if self._hold.error is not None else ""
 
     def accept(self, delivery: Delivery) -> None:
         """Takes charge of a delivery. Returns at once; never raises for what is in the message."""
