@@ -59,7 +59,8 @@ class Delivery:
     body: bytes
     properties: Properties
     redelivered: bool = False
-    received: float = field(default_factory=time.perf_counter)
+    # Looked up at each call, so that a simulated clock can stand there.
+    received: float = field(default_factory=lambda: time.perf_counter())  # noqa: PLW0108
     # When it was decoded, when its write or answer began, and when the store was done with it: as `received`, or 0.
     decoded: float = 0.0
     began: float = 0.0
