@@ -1,5 +1,5 @@
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ from memq_worker.errors import MessageError, Outage
 from memq_worker.pipeline.store import Contract, Id, PointsBatch
 from memq_worker.qdrant import collections, encode, overwrite, reads
 from memq_worker.qdrant.errors import translated
+from memq_worker.qdrant.grouped import QueryGroups
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ class QdrantStore:
         self._points, self._about, self._service = points, about, service
         self._metadata = (("api-key", api_key),) if api_key else ()
         self._timeout_seconds = timeout_seconds
+        self._groups = QueryGroups(self._query_one, self._query_many)
 
     async def version(self) -> str:
         with translated("preflight"):
@@ -88,8 +90,19 @@ class QdrantStore:
             await self._update(self._points.UpdateBatch, request)
 
     async def query(self, collection: str, query: Query, timeout: float) -> list[dict[str, Any]]:
-        reply = await self._ask(self._points.Query, reads.query_request(collection, query), timeout)
-        return [reads.scored(point, query) for point in reply.result]
+        found = await self._groups.ask(collection, reads.query_request(collection, query), timeout)
+        return [reads.scored(point, query) for point in found]
+
+    async def _query_one(self, request: Any, timeout: float) -> Any:
+        return (await self._ask(self._points.Query, request, timeout)).result
+
+    async def _query_many(self, collection: str, requests: Sequence[Any], timeout: float) -> Sequence[Any]:
+        batch = q.QueryBatchPoints(collection_name=collection, query_points=requests)
+        reply = await self._ask(self._points.QueryBatch, batch, timeout)
+        return [each.result for each in reply.result]
+
+    async def close(self) -> None:
+        await self._groups.close()
 
     async def get(self, collection: str, get: Get, timeout: float) -> list[dict[str, Any]]:
         reply = await self._ask(self._points.Get, reads.get_request(collection, get), timeout)
@@ -151,4 +164,8 @@ async def open_store(url: str, api_key: str | None, timeout_seconds: float) -> A
     else:
         channel = grpc.aio.insecure_channel(target, options=_CHANNEL_OPTIONS)
     async with channel:
-        yield QdrantStore(channel, api_key, timeout_seconds)
+        store = QdrantStore(channel, api_key, timeout_seconds)
+        try:
+            yield store
+        finally:
+            await store.close()
