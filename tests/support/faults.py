@@ -16,13 +16,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What a call meets instead of the store, or `after` the store has done it. `status` None lets it through."""
+    """What a call meets instead of the store, or `after` the store has done it. `status` None lets it through.
+
+    instead: an answer, without the store having been asked.
+    """
 
     status: grpc.StatusCode | None = None
     details: str = "injected"
     metadata: tuple[tuple[str, str], ...] = ()
     after: bool = False
     alter: Callable[[bytes], bytes] | None = None
+    instead: bytes | None = None
     only: Callable[[bytes], bool] = lambda _: True
 
 
@@ -37,6 +41,10 @@ class FaultyStore:
 
     def fail(self, method: str, *faults: Fault) -> None:
         self._faults.setdefault(method, deque()).extend(faults)
+
+    def waiting(self, method: str) -> int:
+        """Faults that no call has met yet."""
+        return len(self._faults.get(method, ()))
 
     def fail_always(self, method: str, fault: Fault | None) -> None:
         if fault is None:
@@ -66,6 +74,8 @@ class _Proxy(grpc.GenericRpcHandler):
             fault = self._store.next_fault(method, request)
             if fault is not None and fault.status is not None and not fault.after:
                 await context.abort(fault.status, fault.details, fault.metadata)
+            if fault is not None and fault.instead is not None:
+                return fault.instead
             try:
                 answer: bytes = await self._channel.unary_unary(path)(request, timeout=context.time_remaining())
             except grpc.aio.AioRpcError as error:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from tests.support.broker import Address
 
@@ -27,15 +27,17 @@ STOP_SECONDS = 40.0
 class WorkerProcess:
     """Runs from the moment it is made. Its log lines are collected as they come."""
 
-    def __init__(self, settings: dict[str, Any], command: str = "run") -> None:
+    def __init__(
+        self, settings: dict[str, Any], command: str = "run", program: Sequence[str] = (), **variables: str
+    ) -> None:
+        """`program` instead of the installed command; `variables` of the environment beside the settings."""
         environ = {name: value for name, value in os.environ.items() if not name.startswith("MEMQ_")}
-        environ |= {f"MEMQ_{name.upper()}": str(value) for name, value in settings.items()}
-        self.settings = settings
+        environ |= {f"MEMQ_{name.upper()}": str(value) for name, value in settings.items()} | variables
         self._lines: list[str] = []
         self._news = threading.Condition()
         self._ended = False
         self.process = subprocess.Popen(
-            [COMMAND, command], env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            program or [COMMAND, command], env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         self._readers = [
             threading.Thread(target=self._read, args=(stream, name == "stderr"), daemon=True)
@@ -59,6 +61,11 @@ class WorkerProcess:
     def text(self) -> str:
         with self._news:
             return "".join(self._lines)
+
+    def lines(self, start: int) -> list[str]:
+        """From the line numbered `start` on."""
+        with self._news:
+            return self._lines[start:]
 
     @property
     def events(self) -> list[dict[str, Any]]:

@@ -1,1 +1,0 @@
-"""What a running memq is doing at this moment, from its workers' metrics and from the broker."""

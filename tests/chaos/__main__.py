@@ -1,0 +1,119 @@
+"""Runs experiments at length, prints their figures, and keeps the table of docs/chaos.md."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import sys
+import tempfile
+from contextlib import ExitStack
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stack.broker import Broker, private
+from tests.chaos import table
+from tests.chaos.catalogue import EXPERIMENTS, Experiment
+from tests.chaos.missing import Missing
+from tests.chaos.mutants import MUTANTS
+from tests.chaos.scene import Ground, Plan
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "chaos.md"
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+def _list(wanted: bool) -> None:
+    if wanted:
+        for experiment in EXPERIMENTS.values():
+            typer.echo(f"{experiment.name:14} {experiment.what}")
+        raise typer.Exit
+
+
+@app.command()
+def main(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[EXPERIMENT]...", help="Which; all unless given.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Of every random choice; a new one is drawn and shown if not given.")
+    ] = None,
+    messages: Annotated[
+        int | None, typer.Option(min=1, help="To send, instead of the experiment's own number.")
+    ] = None,
+    kills: Annotated[int | None, typer.Option(min=1, help="Faults of each kind, likewise.")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=1, help="How long faults go on, where time is the measure.")
+    ] = None,
+    short: Annotated[bool, typer.Option("--short", help="As small as in the tests.")] = False,
+    mutant: Annotated[
+        str | None, typer.Option(help="With this defect in the worker: the checks have to go red.")
+    ] = None,
+    write: Annotated[bool, typer.Option("--write", help="Put the figures into docs/chaos.md.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print figures and violations as JSON lines.")] = False,
+    listed: Annotated[
+        bool, typer.Option("--list", callback=_list, is_eager=True, help="Name the experiments and exit.")
+    ] = False,
+) -> None:
+    """Break things on purpose and count what is lost.
+
+    Each experiment sends numbered messages, notes each before it is sent and after it is confirmed, injects its faults,
+    lets the queues drain, and then compares the notes with every point in the store, every dead letter and every queue:
+    lost (confirmed, and nowhere), duplicated in effect, let through (stored, and should not be).
+
+    scripts/chaos                           everything, about twenty minutes
+    scripts/chaos kills --kills 500         one, at length
+    scripts/chaos kills --seed 7            the same random choices as a run that showed seed 7
+    scripts/chaos disorder --short --mutant "versions are not compared"
+
+    Exit codes: 0 nothing found, 1 a violation, 2 wrong use.
+    """
+    chosen = _chosen(names, mutant)
+    failed = False
+    rows: list[table.Row] = []
+    for experiment in chosen:
+        given = {"seed": seed if seed is not None else random.randrange(1, 10_000), "mutant": mutant}
+        given |= {
+            name: value for name, value in (("messages", messages), ("kills", kills), ("seconds", seconds)) if value
+        }
+        plan = replace(experiment.short if short else experiment.long, **given)
+        try:
+            figures = _run(experiment, plan)
+        except Missing as missing:
+            typer.echo(f"{experiment.name}: skipped, {missing}", err=True)
+            continue
+        typer.echo(json.dumps(asdict(figures)) if as_json else figures.summary())
+        failed = failed or bool(figures.violations)
+        rows.append(table.row(experiment, plan, figures))
+        if write and mutant is None:
+            table.update(DOCUMENT, rows, list(EXPERIMENTS))
+    if not as_json and rows:
+        typer.echo("\n" + table.markdown(rows))
+    sys.exit(1 if failed else 0)
+
+
+def _chosen(names: list[str] | None, mutant: str | None) -> list[Experiment]:
+    if mutant is not None and mutant not in MUTANTS:
+        raise typer.BadParameter(f"no such mutant; there are: {'; '.join(MUTANTS)}", param_hint="--mutant")
+    if not names and mutant is not None:
+        names = [MUTANTS[mutant].experiment]
+    for name in names or []:
+        if name not in EXPERIMENTS:
+            raise typer.BadParameter(f"{name!r} is no experiment; there are: {', '.join(EXPERIMENTS)}")
+    return [EXPERIMENTS[name] for name in names or EXPERIMENTS]
+
+
+def _run(experiment: Experiment, plan: Plan) -> table.Figures:
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="memq-chaos-")))
+        # A broker of its own for each: what one has left behind is no excuse for the next.
+        server, how = stack.enter_context(private())
+        broker = Broker(server.amqp_url, server.management_url, server.prometheus_url, server.version, how)
+        return asyncio.run(experiment.run(Ground(broker, directory, server), plan))
+
+
+if __name__ == "__main__":
+    app(prog_name="scripts/chaos")

@@ -1,0 +1,88 @@
+"""Every experiment: its number in the list, what it shows, how much of it a test takes and how much a long run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from tests.chaos.experiments import disorder, drain, hostile, kills, poison, replies, store
+from tests.chaos.figures import Figures
+from tests.chaos.scene import Ground, Plan
+
+Run: TypeAlias = Callable[[Ground, Plan], Coroutine[Any, Any, Figures]]
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """own_broker: kills or starves its broker, so it gets one of its own.   short: as a test.   long: scripts/chaos."""
+
+    name: str
+    what: str
+    run: Run
+    short: Plan
+    long: Plan
+    own_broker: bool = False
+
+
+EXPERIMENTS: dict[str, Experiment] = {
+    each.name: each
+    for each in (
+        Experiment(
+            "kills",
+            "two workers killed with SIGKILL at random and at every point where a message is half done",
+            kills.run,
+            Plan(messages=400, kills=6, seconds=20),
+            Plan(messages=5_000, kills=150, seconds=240),
+        ),
+        Experiment(
+            "store failing",
+            "every row of the table of store failures, before and after the write, and messages the store refuses",
+            store.run,
+            Plan(messages=300, kills=1, seconds=60),
+            Plan(messages=3_000, kills=15, seconds=300),
+        ),
+        Experiment(
+            "hostile",
+            "a corpus of hostile messages, mutated bodies, random documents, and frames that are no AMQP",
+            hostile.run,
+            Plan(messages=100, kills=30),
+            Plan(messages=2_000, kills=2_000),
+        ),
+        Experiment(
+            "poison",
+            "messages that kill the worker, among a full prefetch window of good ones",
+            poison.run,
+            Plan(messages=100, kills=1),
+            Plan(messages=1_000, kills=8),
+        ),
+        Experiment(
+            "oversized",
+            "bodies, headers, vectors and point counts beyond the limits, and compressed bombs",
+            hostile.run_oversized,
+            Plan(messages=50, kills=1),
+            Plan(messages=500, kills=10),
+        ),
+        Experiment(
+            "disorder",
+            "versions late, twice and shuffled, at three workers",
+            disorder.run,
+            Plan(messages=360),
+            Plan(messages=12_000),
+        ),
+        Experiment(
+            "drain",
+            "workers stopped in order under load, each replaced by a new one",
+            drain.run,
+            Plan(messages=200, kills=2),
+            Plan(messages=5_000, kills=50),
+        ),
+        Experiment(
+            "replies",
+            "callers that left, read slowly or give hostile addresses, among those who get their answer",
+            replies.run,
+            Plan(messages=60),
+            Plan(messages=5_000),
+        ),
+    )
+}

@@ -1,0 +1,300 @@
+"""Broken workers. Each breaks one guarantee in the way real workers break it; each has a checker that must see it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from memq_schemas import ErrorCode
+from memq_worker.amqp import acks, link
+from memq_worker.errors import DependencyError, MessageError, Outage, Unroutable
+from memq_worker.pipeline import intake, points, settle, write
+from memq_worker.pipeline.outcome import DeadLetter, Done, Quarantine, Release
+from memq_worker.qdrant import client, encode
+from memq_worker.qdrant.errors import translated
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# The patches reach into private parts on purpose, and none of them is typed: a defect has no contract.
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """experiment: the one that has to catch it.   kinds: what the checker may call it (tests.chaos.checker)."""
+
+    apply: Callable[[], None]
+    experiment: str
+    kinds: frozenset[str]
+
+
+MUTANTS: dict[str, Mutant] = {}
+
+
+def mutant(experiment: str, *kinds: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    def add(apply: Callable[[], None]) -> Callable[[], None]:
+        MUTANTS[apply.__name__.replace("_", " ")] = Mutant(apply, experiment, frozenset(kinds))
+        return apply
+
+    return add
+
+
+def _any(of: Any) -> Any:
+    return of
+
+
+@mutant("kills", "lost")
+def acknowledge_before_the_write() -> None:
+    """At most once: what is in flight when a worker dies is gone."""
+    original = _any(write.CollectionWriter)._run
+    original_ack = _any(link.ConsumerLink).ack
+    early: set[tuple[int, int]] = set()
+
+    async def run(self: Any, batch: Any) -> None:
+        for command in batch.commands:
+            original_ack(command.delivery.link, command.delivery.tag)
+            early.add((id(command.delivery.link), command.delivery.tag))
+        await original(self, batch)
+
+    def ack(self: Any, tag: int) -> None:
+        if (id(self), tag) not in early:
+            original_ack(self, tag)
+
+    _any(write.CollectionWriter)._run = run
+    _any(link.ConsumerLink).ack = ack
+
+
+@mutant("kills", "lost")
+def acknowledge_all_up_to_the_newest() -> None:
+    """One acknowledgement with `multiple` for the newest that is done covers older ones that are not."""
+
+    def take(self: Any) -> Any:
+        returned, self._returned = self._returned, []
+        done, self._done = self._done, []
+        if not done:
+            return [], returned
+        mark = max(done)
+        for tag in [tag for tag in self._open if tag <= mark]:
+            del self._open[tag]
+        return [(mark, True)], returned
+
+    _any(acks.AckLedger).take = take
+
+
+@mutant("hostile", "backlog", "unexplained")
+def requeue_for_ever() -> None:
+    """What fails is handed back, and comes again at once, until the broker's own limit ends it."""
+    original = _any(settle.Settler)._act
+
+    async def act(self: Any, delivery: Any, outcome: Any) -> None:
+        await original(self, delivery, Release() if isinstance(outcome, DeadLetter | Quarantine) else outcome)
+
+    _any(settle.Settler)._act = act
+
+
+@mutant("hostile", "backlog")
+def publish_again_for_ever() -> None:
+    """What fails goes to the end of its own queue, as new."""
+    original = _any(settle.Settler)._act
+
+    async def act(self: Any, delivery: Any, outcome: Any) -> None:
+        if isinstance(outcome, DeadLetter):
+            properties = delivery.properties
+            await delivery.link.publish(self._names.commands, delivery.routing_key, delivery.body, properties)
+            delivery.link.ack(delivery.tag)
+        else:
+            await original(self, delivery, outcome)
+
+    _any(settle.Settler)._act = act
+
+
+@mutant("hostile", "lost")
+def acknowledge_without_a_dead_letter() -> None:
+    """What is refused is answered, logged, and gone."""
+    original = _any(settle.Settler)._move
+
+    async def move(self: Any, delivery: Any, exchange: str, error: Any, attempts: int) -> None:
+        if exchange != self._names.dead:
+            await original(self, delivery, exchange, error, attempts)
+
+    _any(settle.Settler)._move = move
+
+
+@mutant("hostile", "let through")
+def vectors_are_not_looked_at() -> None:
+    """NaN and infinity reach the store."""
+    _any(points)._check_finite = lambda _column: None
+
+
+@mutant("hostile", "leaked")
+def bodies_are_logged() -> None:
+    original = _any(settle.Settler)._count
+
+    def count(self: Any, delivery: Any, outcome: Any) -> None:
+        settle.logger.warning("settled", extra={"body": delivery.body[:300].decode(errors="replace")})
+        original(self, delivery, outcome)
+
+    _any(settle.Settler)._count = count
+
+
+@mutant("disorder", "stale")
+def versions_are_not_compared() -> None:
+    """The last to arrive wins."""
+
+    def upsert_request(collection: str, batch: Any) -> Any:
+        request = original(collection, batch)
+        request.ClearField("update_filter")
+        return request
+
+    original = encode.upsert_request
+    _any(encode).upsert_request = upsert_request
+
+
+@mutant("store failing", "lost")
+def an_outage_drops() -> None:
+    """A store that is away counts as one that has done it."""
+
+    original = _any(write.CollectionWriter)._write
+
+    async def write_or_not(self: Any, commands: Any) -> Any:
+        try:
+            return await original(self, commands)
+        except Outage:
+            return [Done("applied", command.result) for command in commands]
+
+    _any(write.CollectionWriter)._write = write_or_not
+
+
+@mutant("store failing", "condemned")
+def a_refused_batch_is_refused_whole() -> None:
+    """No bisection: the neighbours of one bad message are dead-lettered with it."""
+    original = _any(write.CollectionWriter)._apply
+
+    async def apply(self: Any, commands: Any) -> None:
+        async def refuse_all() -> None:
+            try:
+                await self._write(commands)
+            except MessageError as error:
+                await self._settle(commands, [DeadLetter(error) for _ in commands])
+            else:
+                await self._settle(commands, [Done("applied", command.result) for command in commands])
+
+        if len(commands) > 1:
+            try:
+                await refuse_all()
+            except Outage:
+                await original(self, commands)
+        else:
+            await original(self, commands)
+
+    _any(write.CollectionWriter)._apply = apply
+
+
+@mutant("store failing", "lost")
+def a_wait_timeout_is_success() -> None:
+    """The status of an answer is not looked at, only that there is one."""
+
+    async def update(self: Any, method: Any, request: Any) -> None:
+        with translated():
+            await method(request, timeout=self._timeout_seconds, metadata=self._metadata)
+
+    _any(client.QdrantStore)._update = update
+
+
+@mutant("network", "lost")
+def copies_are_not_confirmed() -> None:
+    """Retries and dead letters are acknowledged before the broker has confirmed their copies."""
+
+    async def publish(self: Any, exchange: str, routing_key: str, body: bytes, properties: Any) -> None:
+        task = asyncio.create_task(self._publisher.publish(exchange, routing_key, body, properties))
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    _any(link.ConsumerLink).publish = publish
+
+
+@mutant("network", "lost")
+def acknowledgements_cross_channels() -> None:
+    """A delivery from a dead channel is acknowledged on its successor, where its tag means another message."""
+    newest: dict[str, Any] = {}
+    original_consume = _any(link.ConsumerLink).consume
+    original_alive = _any(link.ConsumerLink).alive
+    original_ack = _any(link.ConsumerLink).ack
+
+    async def consume(self: Any, *args: Any, **more: Any) -> None:
+        newest[self._queue] = self
+        await original_consume(self, *args, **more)
+
+    def ack(self: Any, tag: int) -> None:
+        original_ack(newest.get(self._queue, self), tag)
+
+    _any(link.ConsumerLink).consume = consume
+    _any(link.ConsumerLink).alive = property(lambda self: original_alive.fget(newest.get(self._queue, self)))
+    _any(link.ConsumerLink).ack = ack
+
+
+@mutant("poison", "condemned")
+def redelivered_means_guilty() -> None:
+    """Whatever was in the hands of a dying worker is dead-lettered, neighbours and all."""
+    original = _any(intake.Pipeline)._settle_later
+
+    def settle_later(self: Any, delivery: Any, outcome: Any) -> None:
+        if isinstance(outcome, Quarantine):
+            error = DependencyError(ErrorCode.UNEXPECTED, "redelivered too often")
+            outcome = DeadLetter(error)
+        original(self, delivery, outcome)
+
+    _any(intake.Pipeline)._settle_later = settle_later
+
+
+@mutant("replies", "answered twice")
+def every_reply_goes_out_twice() -> None:
+    original = _any(settle.Settler)._reply
+
+    async def reply(self: Any, delivery: Any, answer: Any) -> None:
+        await original(self, delivery, answer)
+        await original(self, delivery, answer)
+
+    _any(settle.Settler)._reply = reply
+
+
+@mutant("replies", "unknown reply", "wrong answer", "answered twice", "unanswered")
+def replies_go_to_whoever_asked_last() -> None:
+    """The correlation id is kept beside the request instead of with it."""
+    original = _any(settle.Settler)._reply
+    last: list[str] = []
+
+    async def reply(self: Any, delivery: Any, answer: Any) -> None:
+        mine = delivery.properties.correlation_id
+        if last and mine:
+            object.__setattr__(delivery.properties, "correlation_id", last[-1])
+        last.append(mine)
+        await original(self, delivery, answer)
+
+    _any(settle.Settler)._reply = reply
+
+
+@mutant("replies", "strange")
+def replies_make_their_own_queues() -> None:
+    """A worker that declares where it answers to lets anybody fill the broker with queues."""
+    original = _any(link.ConsumerLink).publish
+
+    async def publish(self: Any, exchange: str, routing_key: str, body: bytes, properties: Any) -> None:
+        try:
+            await original(self, exchange, routing_key, body, properties)
+        except Unroutable:
+            await self._publisher._channel.queue_declare(routing_key)
+            await original(self, exchange, routing_key, body, properties)
+
+    _any(link.ConsumerLink).publish = publish
+
+
+@mutant("drain", "exit code", "leaked consumer", "backlog")
+def a_stop_signal_is_ignored_while_there_is_work() -> None:
+    original = _any(intake.Pipeline).drain
+
+    async def drain(self: Any) -> None:
+        await original(self)
+        await asyncio.Event().wait()
+
+    _any(intake.Pipeline).drain = drain
