@@ -29,7 +29,7 @@ def addresses(stack: Stack) -> list[tuple[str, str]]:
             rows.append(("  user, password", f"{unquote(parts.username or '')}, {unquote(parts.password or '')}"))
     if broker.prometheus_url:
         rows.append(("Prometheus, broker", f"{broker.prometheus_url}/metrics"))
-    rows += [(f"Prometheus, worker {number}", url) for number, url in enumerate(stack.workers.metrics_urls)]
+    rows.append(("Prometheus, workers", stack.workers.metrics_url))
     rows.append(("Qdrant gRPC", stack.workers.qdrant_url.removeprefix("http://")))
     return rows
 

@@ -24,16 +24,3 @@ def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
             if len(chosen) == count:
                 return chosen
     raise OSError("no free port on " + host)
-
-
-def ports_in_a_row(count: int, host: str = "127.0.0.1") -> int:
-    """The first of `count` neighbouring ports that could be bound a moment ago."""
-    for first in free_ports(100, host):
-        with ExitStack() as held:
-            try:
-                for port in range(first, first + count):
-                    held.enter_context(socket.socket()).bind((host, port))
-            except OSError:
-                continue
-            return first
-    raise OSError(f"no {count} free ports in a row on {host}")

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stack.ports import free_ports, ports_in_a_row
+from stack.ports import free_ports
 from stack.process import Process
 
 if TYPE_CHECKING:
@@ -45,10 +45,11 @@ class Workers:
 
     def __init__(self, processes: int, data: Path, log: Path, environ: Mapping[str, str]) -> None:
         self.log = log
-        engine = f"{HOST}:{free_ports(1)[0]}"
-        metrics = ports_in_a_row(processes)
+        engine_port, metrics = free_ports(2)
+        engine = f"{HOST}:{engine_port}"
         self.qdrant_url = environ.get("MEMQ_QDRANT_URL") or f"http://{engine}"
-        self.metrics_urls = [f"http://{HOST}:{metrics + number}/metrics" for number in range(processes)]
+        self.metrics_url = f"http://{HOST}:{metrics}/metrics"
+        self._processes = processes
         self._mark = secrets.token_hex(8)
         self._process = Process(
             [
@@ -70,7 +71,7 @@ class Workers:
     async def ready(self) -> None:
         """Returns when every process consumes. Raises WorkersEnded."""
         deadline = time.monotonic() + READY_SECONDS
-        while not all(await asyncio.gather(*(asyncio.to_thread(_consumes, url) for url in self.metrics_urls))):
+        while await asyncio.to_thread(_consuming, self.metrics_url) < self._processes:
             self._check()
             if time.monotonic() > deadline:
                 raise WorkersEnded(f"the workers were not ready after {READY_SECONDS:.0f} s")
@@ -132,12 +133,12 @@ def installed(command: str) -> Path:
     return Path(sys.executable).with_name(command)
 
 
-def _consumes(metrics_url: str) -> bool:
+def _consuming(metrics_url: str) -> int:
     try:
         with _http.open(metrics_url, timeout=2) as response:
-            return b"\nmemq_ready 1.0\n" in response.read()
+            return len(re.findall(rb"^memq_ready\{.*\} 1\.0$", response.read(), re.MULTILINE))
     except OSError:
-        return False
+        return 0
 
 
 def _with_environment(entry: str) -> list[int]:

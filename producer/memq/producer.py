@@ -11,6 +11,7 @@ from memq.address import addresses
 from memq.answers import CountAnswer, GetAnswer, QueryAnswer, Receipt
 from memq.calls import Calls, read
 from memq.collections import Collections
+from memq.dead import DeadLetters
 from memq.errors import InvalidRequest, MemqError
 from memq.link import ConnectionChange, Link
 from memq.replies import Pending
@@ -120,6 +121,12 @@ class Producer:
     def collections(self) -> Collections:
         return Collections(self._opened.calls)
 
+    @property
+    def dead(self) -> DeadLetters:
+        """What no worker could apply: look at it, send it again, remove it."""
+        opened = self._opened
+        return DeadLetters(opened.link, opened.sender, self._names.dead, self._name, self._confirm_timeout)
+
     async def upsert(
         self,
         collection: str,
@@ -164,10 +171,14 @@ class Producer:
         ids: Sequence[Id] | None = None,
         *,
         filter: FilterLike | None = None,
+        version: int | None = None,
         wait: bool = False,
     ) -> Receipt:
-        """Deletes by ids or by filter (Qdrant's REST grammar); an empty filter is refused. Raises as `upsert` does."""
-        return await self._selected(Operation.DELETE, Delete, collection, ids, filter, {}, wait)
+        """Deletes by ids or by filter (Qdrant's REST grammar); an empty filter is refused. Raises as `upsert` does.
+
+        version: deletes only those of the ids that are stored without a version or with a lower one.
+        """
+        return await self._selected(Operation.DELETE, Delete, collection, ids, filter, {"version": version}, wait)
 
     async def set_payload(
         self,

@@ -19,6 +19,8 @@ from memq.replies import Reply, decode_reply
 from memq_schemas import Operation, headers, routing_key
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aio_pika.abc import HeadersType
 
     from memq.link import Link
@@ -53,17 +55,19 @@ class Sender:
 
     async def send(self, outgoing: Outgoing, timeout: float) -> None:
         """Returns when the broker has confirmed. Raises Unconfirmed after `timeout` seconds, and Unroutable."""
+        await self.deliver(outgoing.routing_key, lambda message_id: self._message(outgoing, message_id), timeout)
+
+    async def deliver(self, routing_key: str, make: Callable[[str], Message], timeout: float) -> None:
+        """As `send`. make: builds the message of one attempt, with the message id of that attempt."""
         attempt = _Attempt()
         try:
             async with asyncio.timeout(timeout):
                 while True:
                     session = await self._link.session()
-                    if await self._published(session, outgoing, attempt, self._message(outgoing)):
+                    if await self._published(session, routing_key, attempt, make(self._message_id())):
                         return
         except TimeoutError:
-            raise Unconfirmed(
-                f"{outgoing.routing_key}: no confirm within {timeout:g} s: {self._hindrance(attempt)}"
-            ) from None
+            raise Unconfirmed(f"{routing_key}: no confirm within {timeout:g} s: {self._hindrance(attempt)}") from None
 
     async def ask(self, outgoing: Outgoing, timeout: float) -> Reply:
         """The answer. Raises RemoteError, ReplyTimeout after `timeout` seconds, Unroutable and BrokerUnavailable."""
@@ -90,10 +94,10 @@ class Sender:
     async def _asked(
         self, session: Session, outgoing: Outgoing, attempt: _Attempt, correlation_id: str, deadline: float
     ) -> bytes | None:
-        message = self._message(outgoing, session.reply_to, correlation_id, deadline)
+        message = self._message(outgoing, self._message_id(), session.reply_to, correlation_id, deadline)
         answer = self._pending.expect(correlation_id)
         try:
-            if await self._published(session, outgoing, attempt, message) or answer.done():
+            if await self._published(session, outgoing.routing_key, attempt, message) or answer.done():
                 body = await answer
                 if body is None:
                     attempt.failed("the connection was lost before the answer came", uncertain=True)
@@ -102,11 +106,11 @@ class Sender:
         finally:
             self._pending.forget(correlation_id)
 
-    async def _published(self, session: Session, outgoing: Outgoing, attempt: _Attempt, message: Message) -> bool:
+    async def _published(self, session: Session, routing_key: str, attempt: _Attempt, message: Message) -> bool:
         """Whether the broker has confirmed; if not, another attempt may follow at once."""
         attempt.published = True
         try:
-            await session.publisher.publish(message, outgoing.routing_key)
+            await session.publisher.publish(message, routing_key)
         except Lost as error:
             attempt.failed(str(error), uncertain=True)
             self._link.drop(session, str(error))
@@ -121,6 +125,7 @@ class Sender:
     def _message(
         self,
         outgoing: Outgoing,
+        message_id: str,
         reply_to: str | None = None,
         correlation_id: str | None = None,
         deadline: float | None = None,
@@ -140,11 +145,14 @@ class Sender:
             correlation_id=correlation_id,
             reply_to=reply_to,
             expiration=expiration,
-            # A number of its own for every attempt: aiormq matches returned messages to confirms by it.
-            message_id=f"{self._token}-{next(self._numbers)}",
+            message_id=message_id,
             timestamp=datetime.now(UTC),
             app_id=headers.APP_ID,
         )
+
+    def _message_id(self) -> str:
+        """One of its own for every attempt: aiormq matches returned messages to confirms by it."""
+        return f"{self._token}-{next(self._numbers)}"
 
     def _hindrance(self, attempt: _Attempt) -> str:
         if not self._link.connected:

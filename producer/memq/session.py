@@ -82,7 +82,7 @@ async def open_session(address: Address, names: Names, pending: Pending, client:
     except TimeoutError as error:
         raise Lost(f"no answer from {address} within {CONNECT_SECONDS:g} s") from error
     except GONE as error:
-        raise Lost(f"{address}: {_reason(error)}") from error
+        raise Lost(f"{address}: {reason_of(error)}") from error
     except asyncio.CancelledError as error:
         if task is not None and task.cancelling() > cancels:
             raise
@@ -116,7 +116,8 @@ async def _channels(address: Address, connection: AbstractConnection, names: Nam
     return session
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
+    """What has happened to a connection, without what Python and the libraries say around it."""
     cause = error.__cause__
     if isinstance(cause, OSError) and cause.errno:
         # asyncio's own text repeats the address; name resolution has negative numbers that only its text explains.

@@ -12,6 +12,22 @@ LAST_FAILED_AT = "x-last-failed-at"
 ORIGINAL_QUEUE = "x-original-queue"
 WORKER = "x-worker"
 
+# What a worker writes when it retries or gives up. Sent again for a new start, a message carries none of it.
+SPENT = frozenset(
+    {
+        RETRY_COUNT,
+        DEADLINE,
+        ERROR_CODE,
+        ERROR_STAGE,
+        EXCEPTION_CLASS,
+        EXCEPTION_MESSAGE,
+        FIRST_FAILED_AT,
+        LAST_FAILED_AT,
+        ORIGINAL_QUEUE,
+        WORKER,
+    }
+)
+
 TRACEPARENT = "traceparent"  # W3C Trace Context, carried from request to reply
 
 # Headers the broker writes as a message travels. A copy that we publish must not carry them on: from RabbitMQ 4.0 the

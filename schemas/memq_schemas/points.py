@@ -64,7 +64,9 @@ class Upsert(Model):
 
 
 class Upserted(Model):
-    upserted: Annotated[int, Field(ge=0, description="points of this message that the store has taken")]
+    upserted: Annotated[
+        int, Field(ge=0, description="points of this message that the store has taken, or has newer versions of")
+    ]
 
 
 class Selection(Model):
@@ -84,12 +86,39 @@ class Selection(Model):
         return self
 
 
+def _delete_schema(schema: JsonDict) -> None:
+    given("oneOf", "ids", "filter")(schema)
+    # A version or a filter or neither, never both.
+    schema["anyOf"] = [{"properties": {"version": {"type": "null"}}}, {"properties": {"filter": {"type": "null"}}}]
+
+
 class Delete(Selection):
-    """Body of `delete.<collection>`."""
+    """Body of `delete.<collection>`.
+
+    With a `version` it deletes those of the `ids` that are stored without a version or with a lower one.
+    """
+
+    model_config = ConfigDict(json_schema_extra=_delete_schema)
+
+    version: Annotated[
+        int | None,
+        Field(
+            ge=0, le=MAX_VERSION, description="only with ids: a point stored with this version or a higher one stays"
+        ),
+    ] = None
+
+    @model_validator(mode="after")
+    def _version_of_ids(self) -> "Delete":
+        if self.version is not None and self.ids is None:
+            raise ValueError("version: only with ids, a filter cannot be compared by version")
+        return self
 
 
 class Deleted(Model):
-    deleted: Annotated[int | None, Field(description="ids in the message; null when a filter selected them")]
+    deleted: Annotated[
+        int | None,
+        Field(description="ids in the message, found or not; null when a filter selected them"),
+    ]
 
 
 def _change_schema(schema: JsonDict) -> None:
@@ -100,7 +129,8 @@ def _change_schema(schema: JsonDict) -> None:
 class SetPayload(Selection):
     """Body of `payload.<collection>`.
 
-    `overwrite` replaces the whole payload, `set` merges keys, `unset` removes keys, in this order.
+    `overwrite` replaces the whole payload, `set` merges keys, `unset` removes keys, in this order. A point's version
+    stays as it is: a change of some keys cannot be left out for being late without losing them.
     """
 
     model_config = ConfigDict(json_schema_extra=_change_schema)

@@ -15,6 +15,8 @@ DEAD_DELIVERY_LIMIT = RETRY_DELIVERY_LIMIT = 1_000_000_000
 
 REQUEST_TTL_MS = 30_000
 
+Order = Literal["relaxed", "strict"]
+
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
@@ -83,13 +85,19 @@ def _quorum(dead_letter_exchange: str | None = None, **arguments: Any) -> dict[s
     return result | {key.replace("_", "-"): value for key, value in arguments.items()}
 
 
-def topology(prefix: str = DEFAULT_PREFIX, request_queue: Literal["classic", "quorum"] = "classic") -> Topology:
+def topology(
+    prefix: str = DEFAULT_PREFIX, request_queue: Literal["classic", "quorum"] = "classic", order: Order = "relaxed"
+) -> Topology:
     """Exchanges, queues and bindings, all durable.
+
+    With `strict` order the write queue has a single active consumer: one worker at a time takes writes, and another
+    goes on where it stopped.
 
     Retries and dead letters travel through fanout exchanges and return through a dead-letter exchange without a key
     override, so that a message keeps its routing key for life.
     """
     names = Names(prefix)
+    single = {"x_single_active_consumer": True} if order == "strict" else {}
     tiers = tuple(names.retry(seconds) for seconds in RETRY_SECONDS)
     exchanges = (
         Exchange(names.commands, "topic"),
@@ -98,7 +106,7 @@ def topology(prefix: str = DEFAULT_PREFIX, request_queue: Literal["classic", "qu
         Exchange(names.dead, "fanout"),
     )
     queues = (
-        Queue(names.write, _quorum(names.dead, x_delivery_limit=WRITE_DELIVERY_LIMIT)),
+        Queue(names.write, _quorum(names.dead, x_delivery_limit=WRITE_DELIVERY_LIMIT, **single)),
         Queue(names.query, {"x-queue-type": request_queue, "x-message-ttl": REQUEST_TTL_MS}),
         *(
             Queue(tier, _quorum(names.commands, x_message_ttl=seconds * 1000, x_delivery_limit=RETRY_DELIVERY_LIMIT))

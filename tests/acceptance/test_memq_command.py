@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -17,6 +15,7 @@ import pytest
 
 from memq import point_id
 from tests.support.broker import Address, own_address
+from tests.support.command import MEMQ, SECONDS, Memq
 from tests.support.responder import responder
 from tests.support.worker import running_worker
 
@@ -27,41 +26,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.integration]
 
-MEMQ = str(Path(sys.executable).with_name("memq"))
 DATA = Path(__file__).resolve().parents[2] / "data"
-SECONDS = 60
-
-
-class Memq:
-    def __init__(self, address: Address) -> None:
-        self.environ = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("MEMQ_")},
-            "MEMQ_AMQP_URL": address.url,
-        }
-        self.prefix = address.prefix
-
-    def __call__(self, *arguments: object, text: str | None = None) -> subprocess.CompletedProcess[str]:
-        line = self.line(*arguments)
-        return subprocess.run(
-            line, env=self.environ, input=text, capture_output=True, text=True, timeout=SECONDS, check=False
-        )
-
-    def line(self, *arguments: object) -> list[str]:
-        return [MEMQ, *map(str, arguments), "--prefix", self.prefix]
-
-    def ok(self, *arguments: object, text: str | None = None) -> str:
-        done = self(*arguments, text=text)
-        assert (done.returncode, "\x1b" in done.stdout + done.stderr) == (0, False), done.stderr
-        return done.stdout
-
-    def json(self, *arguments: object, text: str | None = None) -> Any:
-        return json.loads(self.ok(*arguments, "--json", text=text))
-
-    def fails(self, code: int, *arguments: object, text: str | None = None) -> str:
-        done = self(*arguments, text=text)
-        assert (done.returncode, done.stdout) == (code, ""), (done.returncode, done.stdout, done.stderr)
-        assert "Traceback" not in done.stderr
-        return done.stderr
 
 
 @pytest.fixture(scope="module")

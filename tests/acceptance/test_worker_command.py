@@ -148,9 +148,9 @@ async def test_a_pool_runs_engine_and_workers_restarts_them_and_leaves_nothing(a
                 await asyncio.to_thread(pool.until, "child died, starting it again", number)
                 await producer.upsert("docs", [{"id": number, "vector": [1.0, 0.0]}], wait=True)
             assert (await producer.count("docs")).count == 3
+        page = await asyncio.to_thread(fetched, port)
         for number in range(2):
-            page = await until(lambda number=number: asyncio.to_thread(fetched, port + number), within=30)
-            assert b"memq_messages_total" in page
+            assert f'memq_worker_restarts_total{{worker="{number}"}} 1.0'.encode() in page
         family = children(pool.process.pid)
         assert pool.terminate() == 0, pool.text
         assert not [pid for pid in family if alive(pid)]

@@ -1,4 +1,4 @@
-"""The same transport, whichever way deliveries are put together: one suite for both."""
+"""The same transport, whichever way frames are read and published: one suite for both."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ pytestmark = pytest.mark.integration
 PREFETCH = 50
 
 
-@pytest.fixture(params=[True, False], ids=["inline", "stock"])
-def inline(request: pytest.FixtureRequest) -> bool:
+@pytest.fixture(params=[True, False], ids=["fast", "stock"])
+def fast(request: pytest.FixtureRequest) -> bool:
     return request.param
 
 
@@ -48,9 +48,9 @@ class Taken:
         return self.deliveries
 
 
-def session(amqp: Address, taken: Taken, inline: bool) -> AbstractAsyncContextManager[Session]:
-    options = SessionOptions(topology(amqp.prefix), "always", PREFETCH, 10, inline, 10.0)
-    return open_session(Brokers([amqp.url], "tested", 10.0), options, taken)
+def session(amqp: Address, taken: Taken, fast: bool) -> AbstractAsyncContextManager[Session]:
+    options = SessionOptions(topology(amqp.prefix), "always", PREFETCH, 10, 10.0)
+    return open_session(Brokers([amqp.url], "tested", 10.0, fast=fast), options, taken)
 
 
 async def publish(amqp: Address, bodies: list[bytes]) -> None:
@@ -67,9 +67,9 @@ async def publish(amqp: Address, bodies: list[bytes]) -> None:
 BODIES = [b"", b"x", b"y" * 4096, bytes(range(256)) * 4000, b"z" * 131_064, b"w" * 131_065, b"last"]
 
 
-async def test_deliveries_arrive_byte_for_byte_with_their_envelope(amqp: Address, inline: bool) -> None:
+async def test_deliveries_arrive_byte_for_byte_with_their_envelope(amqp: Address, fast: bool) -> None:
     taken = Taken()
-    async with session(amqp, taken, inline):
+    async with session(amqp, taken, fast):
         await publish(amqp, BODIES)
         deliveries = await taken.count(len(BODIES))
         assert [delivery.body for delivery in deliveries] == BODIES
@@ -81,9 +81,9 @@ async def test_deliveries_arrive_byte_for_byte_with_their_envelope(amqp: Address
         assert not first.redelivered
 
 
-async def test_no_more_than_the_prefetch_is_out_and_acknowledging_brings_the_next(amqp: Address, inline: bool) -> None:
+async def test_no_more_than_the_prefetch_is_out_and_acknowledging_brings_the_next(amqp: Address, fast: bool) -> None:
     taken = Taken()
-    async with session(amqp, taken, inline) as opened:
+    async with session(amqp, taken, fast) as opened:
         await publish(amqp, [b"x"] * (PREFETCH * 2))
         await taken.count(PREFETCH)
         await until(lambda: depth_is(amqp, PREFETCH))
@@ -97,9 +97,9 @@ async def depth_is(amqp: Address, count: int) -> bool:
     return await depth(amqp, f"{amqp.prefix}.write") == count
 
 
-async def test_unsettled_deliveries_come_again_and_settled_ones_do_not(amqp: Address, inline: bool) -> None:
+async def test_unsettled_deliveries_come_again_and_settled_ones_do_not(amqp: Address, fast: bool) -> None:
     taken = Taken()
-    async with session(amqp, taken, inline) as opened:
+    async with session(amqp, taken, fast) as opened:
         await publish(amqp, [b"%d" % n for n in range(9)])
         deliveries = await taken.count(9)
         for delivery in deliveries:
@@ -107,7 +107,7 @@ async def test_unsettled_deliveries_come_again_and_settled_ones_do_not(amqp: Add
         await opened.stop_consuming()
         await opened.flush()
     again = Taken()
-    async with session(amqp, again, inline):
+    async with session(amqp, again, fast):
         await again.count(6)
         assert sorted(delivery.body for delivery in again.deliveries) == sorted(
             delivery.body for delivery in deliveries[:9] if delivery.tag % 3
@@ -115,9 +115,9 @@ async def test_unsettled_deliveries_come_again_and_settled_ones_do_not(amqp: Add
         assert all(delivery.redelivered for delivery in again.deliveries)
 
 
-async def test_a_rejected_delivery_is_kept_among_the_dead_letters(amqp: Address, inline: bool) -> None:
+async def test_a_rejected_delivery_is_kept_among_the_dead_letters(amqp: Address, fast: bool) -> None:
     taken = Taken()
-    async with session(amqp, taken, inline):
+    async with session(amqp, taken, fast):
         await publish(amqp, [b"odd"])
         (delivery,) = await taken.count(1)
         delivery.link.reject(delivery.tag)
@@ -130,18 +130,18 @@ async def dead_is(amqp: Address, count: int) -> bool:
     return await depth(amqp, f"{amqp.prefix}.dead") == count
 
 
-async def test_after_cancelling_nothing_more_arrives(amqp: Address, inline: bool) -> None:
+async def test_after_cancelling_nothing_more_arrives(amqp: Address, fast: bool) -> None:
     taken = Taken()
-    async with session(amqp, taken, inline) as opened:
+    async with session(amqp, taken, fast) as opened:
         await opened.stop_consuming()
         await publish(amqp, [b"late"])
         await until(lambda: depth_is(amqp, 1))
         assert taken.deliveries == []
 
 
-async def test_publishing_is_confirmed_and_nowhere_is_an_error(amqp: Address, inline: bool) -> None:
+async def test_publishing_is_confirmed_and_nowhere_is_an_error(amqp: Address, fast: bool) -> None:
     taken = Taken()
-    async with session(amqp, taken, inline):
+    async with session(amqp, taken, fast):
         await publish(amqp, [b"x"])
         (delivery,) = await taken.count(1)
         await delivery.link.publish(f"{amqp.prefix}.dead", "upsert.a", b"copy", Properties(headers={"k": 1}))
@@ -150,9 +150,9 @@ async def test_publishing_is_confirmed_and_nowhere_is_an_error(amqp: Address, in
             await delivery.link.publish("", "nobody", b"reply", Properties())
 
 
-async def test_a_closed_session_settles_nothing_more(amqp: Address, inline: bool) -> None:
+async def test_a_closed_session_settles_nothing_more(amqp: Address, fast: bool) -> None:
     taken = Taken()
-    async with session(amqp, taken, inline):
+    async with session(amqp, taken, fast):
         await publish(amqp, [b"x"])
         (delivery,) = await taken.count(1)
     assert not delivery.link.alive

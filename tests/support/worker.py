@@ -33,6 +33,7 @@ class WorkerProcess:
         """`program` instead of the installed command; `variables` of the environment beside the settings."""
         environ = {name: value for name, value in os.environ.items() if not name.startswith("MEMQ_")}
         environ |= {f"MEMQ_{name.upper()}": str(value) for name, value in settings.items()} | variables
+        self.settings = settings
         self._lines: list[str] = []
         self._news = threading.Condition()
         self._ended = False

@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from memq_worker.errors import BrokerUnavailable, ConfigurationError
 from memq_worker.observe import logs
+from memq_worker.observe.healthcheck import ask
 from memq_worker.settings import INTERNAL, Settings, flag, load, variable
 
 EXIT_FAILED = 1
@@ -71,6 +72,17 @@ def fail(message: str, code: int) -> NoReturn:
     raise typer.Exit(code)
 
 
+def _log(settings: Settings, worker: str) -> None:
+    logs.configure(
+        settings.log_level,
+        settings.log_format,
+        worker,
+        pooled=settings.parent_pid is not None,
+        repeats=settings.log_repeats,
+        repeats_level=settings.log_repeats_level,
+    )
+
+
 def run(settings: Settings, flags: dict[str, str]) -> int:
     """Take deliveries until SIGTERM or SIGINT; a second signal stops at once.
 
@@ -80,7 +92,7 @@ def run(settings: Settings, flags: dict[str, str]) -> int:
     from memq_worker.pool import supervise
     from memq_worker.service import serve
 
-    logs.configure(settings.log_level, settings.log_format, settings.worker_name)
+    _log(settings, settings.worker_name)
     if settings.qdrant_url and settings.processes == 1:
         asyncio.run(serve(settings))
         return 0
@@ -120,13 +132,36 @@ def embedded(settings: Settings, flags: dict[str, str]) -> int:
             f"the embedded engine is not installed ({error.name}): pip install 'memq[embedded]', "
             "or set MEMQ_QDRANT_URL to use a Qdrant server"
         ) from error
-    logs.configure(settings.log_level, settings.log_format, "embedded")
+    _log(settings, "embedded")
     options = EngineOptions(data_dir=settings.data_dir, listen=settings.embedded_listen, parent_pid=settings.parent_pid)
     return asyncio.run(run_engine(options))
 
 
 for _command in (run, check, declare, embedded):
     app.command(_command.__name__)(with_settings(_command))
+
+
+@app.command()
+def healthcheck(
+    ready: Annotated[
+        bool,
+        typer.Option(
+            "--readyz/--livez",
+            help="Whether it can work, or only whether it runs: an outage is no reason to restart.",
+        ),
+    ] = False,
+    metrics_host: Annotated[str | None, _option("metrics_host")] = None,
+    metrics_port: Annotated[str | None, _option("metrics_port")] = None,
+) -> None:
+    """Ask the worker or pool on this machine how it is, for a container's health check: 0 if well, else 1 and why."""
+    given = {"metrics_host": metrics_host, "metrics_port": metrics_port}
+    try:
+        settings = load({name: value for name, value in given.items() if value is not None})
+    except ConfigurationError as error:
+        fail(str(error), EXIT_FAILED)
+    well, line = ask(settings.metrics_host, settings.metrics_port, "/readyz" if ready else "/livez")
+    typer.echo(line, err=not well)
+    raise typer.Exit(0 if well else EXIT_FAILED)
 
 
 def _version(wanted: bool) -> None:

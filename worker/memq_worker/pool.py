@@ -6,6 +6,10 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from memq_worker.observe.endpoint import served
+from memq_worker.observe.exposition import Exposition
+from memq_worker.observe.member import Member
+from memq_worker.observe.slot import Slot
 from memq_worker.settings import Settings, variable
 from memq_worker.stop import Stop, on_signals
 
@@ -23,6 +27,8 @@ class Child:
     name: str
     arguments: list[str]
     environment: Mapping[str, str]
+    member: Member | None = None
+    descriptor: int | None = None
     process: asyncio.subprocess.Process | None = None
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     stopping: bool = False
@@ -37,16 +43,22 @@ class Child:
             env=self.environment,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
+            pass_fds=() if self.descriptor is None else (self.descriptor,),
             # A terminal's Ctrl-C reaches its whole process group: ours only, or a child would count it twice.
             start_new_session=True,
         )
+        if self.member:
+            self.member.started(self.process.pid)
         if self.stopping:
             # Told to stop while it was being started, when there was nobody yet to signal.
             self.signal(signal.SIGTERM)
         assert self.process.stdout is not None
         async for _ in self.process.stdout:
             self.ready.set()  # the engine prints one line, once it serves
-        return await self.process.wait()
+        code = await self.process.wait()
+        if self.member:
+            self.member.ended()
+        return code
 
     def signal(self, number: int) -> None:
         if self.process is not None and self.process.returncode is None:
@@ -62,11 +74,12 @@ class Pool:
         self._drain_seconds = settings.drain_seconds
         given = dict(flags) | {"parent_pid": str(os.getpid())}
         self.engine = None if settings.qdrant_url else Child("embedded", ["embedded"], _environment(given))
-        self.workers = [
-            Child(f"worker-{number}", ["run"], _environment(given | _own(settings, number)))
-            for number in range(settings.processes)
-        ]
+        self.workers = [_worker(settings, given, number) for number in range(settings.processes)]
         self._exit = 0
+
+    @property
+    def members(self) -> list[Member]:
+        return [child.member for child in self.workers if child.member]
 
     async def run(self) -> int:
         """Until stopped, or until a child says that its configuration cannot work. Returns the exit code."""
@@ -95,6 +108,8 @@ class Pool:
                 return
             logger.error("child died, starting it again", extra={"child": child.name, "exit_code": code})
             await asyncio.wait({self._stopped}, timeout=_RESTART_SECONDS)
+            if child.member and not child.stopping:
+                child.member.restarts += 1
 
     async def _end(self, children: list[Child], watches: list[asyncio.Task[None]], seconds: float) -> None:
         for child in children:
@@ -119,13 +134,21 @@ def _each(children: list[Child], number: int) -> None:
         child.signal(number)
 
 
+def _worker(settings: Settings, given: Mapping[str, str], number: int) -> Child:
+    slot, descriptor = Slot.shared()
+    own = {"slot": str(number), "slot_descriptor": str(descriptor)} | _own(settings, number)
+    return Child(
+        f"worker-{number}", ["run"], _environment({**given, **own}), member=Member(number, slot), descriptor=descriptor
+    )
+
+
 def _own(settings: Settings, number: int) -> dict[str, str]:
     """What differs between the pool's settings and those of its worker `number`."""
     return {
         "qdrant_url": settings.qdrant_url or f"http://{settings.embedded_listen}",
         "processes": "1",
         "worker_name": f"{settings.worker_name}-{number}",
-        "metrics_port": str(settings.metrics_port + number if settings.metrics_port else 0),
+        "metrics_port": "0",
     }
 
 
@@ -136,4 +159,17 @@ def _environment(settings: Mapping[str, str]) -> dict[str, str]:
 async def supervise(settings: Settings, flags: Mapping[str, str]) -> int:
     """Runs a pool until SIGTERM or SIGINT. `flags` are handed on to the children. Returns the exit code."""
     with on_signals(Stop()) as stop:
-        return await Pool(settings, flags, stop).run()
+        pool = Pool(settings, flags, stop)
+        exposition = Exposition(pool.members)
+        with served(pool.members, exposition, settings.metrics_host, settings.metrics_port):
+            watch = asyncio.create_task(_watch(exposition))
+            try:
+                return await pool.run()
+            finally:
+                watch.cancel()
+
+
+async def _watch(exposition: Exposition) -> None:
+    while True:
+        exposition.processes()
+        await asyncio.sleep(1)

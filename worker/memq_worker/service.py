@@ -10,11 +10,19 @@ from memq_schemas import topology
 from memq_worker.amqp.connection import Brokers
 from memq_worker.amqp.session import Session, SessionOptions, open_session
 from memq_worker.errors import BrokerUnavailable, ConfigurationError
-from memq_worker.observe.metrics import Metrics, served
+from memq_worker.observe.endpoint import served
+from memq_worker.observe.exposition import Exposition
+from memq_worker.observe.health import Health
+from memq_worker.observe.heartbeat import heartbeat
+from memq_worker.observe.member import Member
+from memq_worker.observe.metrics import Metrics
+from memq_worker.observe.slot import Foreign, Slot
+from memq_worker.observe.store import MeteredStore
 from memq_worker.pipeline.batch import BatchLimits
 from memq_worker.pipeline.decode import Limits
 from memq_worker.pipeline.intake import Pipeline, PipelineOptions
 from memq_worker.pipeline.retry import RetryPolicy
+from memq_worker.probes import Probes
 from memq_worker.qdrant.client import open_store
 from memq_worker.settings import Settings
 from memq_worker.stop import Stop, on_signals
@@ -43,7 +51,6 @@ def session_options(settings: Settings) -> SessionOptions:
         declare=settings.declare,
         prefetch=settings.prefetch,
         request_prefetch=settings.request_prefetch,
-        inline=settings.consumer == "inline",
         timeout_seconds=settings.amqp_timeout_seconds,
     )
 
@@ -51,13 +58,33 @@ def session_options(settings: Settings) -> SessionOptions:
 class Service:
     """One worker process: connects, consumes, reconnects, drains. The one place that sees every part."""
 
-    def __init__(self, settings: Settings, pipeline: Pipeline, metrics: Metrics, stop: Stop) -> None:
+    def __init__(
+        self, settings: Settings, pipeline: Pipeline, metrics: Metrics, health: Health, probes: Probes, stop: Stop
+    ) -> None:
         self._settings = settings
         self._pipeline = pipeline
         self._metrics = metrics
+        self._health = health
+        self._probes = probes
         self._stop = stop
-        self._brokers = Brokers(settings.amqp_urls, settings.worker_name, settings.amqp_timeout_seconds)
+        self._brokers = Brokers(
+            settings.amqp_urls,
+            settings.worker_name,
+            settings.amqp_timeout_seconds,
+            fast=settings.transport == "fast",
+        )
         self._sessions = 0
+        self._session: Session | None = None
+
+    def sample(self) -> None:
+        """Says how it is, in gauges and for the endpoint."""
+        session = self._session
+        self._metrics.unsettled(session.unsettled_by_role if session else {})
+        self._health.is_(
+            consuming=session is not None and session.consuming,
+            held=self._pipeline.held,
+            draining=self._stop.soft.is_set(),
+        )
 
     async def run(self) -> None:
         """Until stopped. Raises ConfigurationError if the first connection can never be made."""
@@ -80,7 +107,7 @@ class Service:
             wait=wait_random_exponential(multiplier=0.2, min=0.1, max=10.0),
             stop=lambda _: self._stop.soft.is_set(),
             sleep=self._pause,
-            before_sleep=_log_unavailable,
+            before_sleep=self._unavailable,
             reraise=True,
         )
         try:
@@ -93,6 +120,11 @@ class Service:
             return None
         return None
 
+    def _unavailable(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        logger.warning("RabbitMQ unavailable", extra={"reason": str(error), "failures": state.attempt_number})
+        self._health.failed("rabbitmq", str(error))
+
     def _may_pass(self, error: BaseException) -> bool:
         # After a first success somebody may be changing the configuration right now; before it, nobody will.
         return isinstance(error, BrokerUnavailable) or (isinstance(error, ConfigurationError) and self._sessions > 0)
@@ -101,21 +133,25 @@ class Service:
         if self._sessions:
             self._metrics.reconnected()
         self._sessions += 1
-        self._metrics.ready(True)
+        self._session = session
+        self.sample()
         logger.info(
             "worker ready",
             extra={"brokers": self._brokers.places, "prefix": self._settings.prefix, "sessions": self._sessions},
         )
         stopping = asyncio.create_task(self._stop.soft.wait())
+        probing = asyncio.create_task(self._probes.broker(session.watch))
         try:
             await asyncio.wait({session.ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             stopping.cancel()
-            self._metrics.ready(False)
+            probing.cancel()
+            self.sample()
         if self._stop.soft.is_set():
             await self._drain(session)
         else:
             logger.warning("RabbitMQ lost", extra={"reason": session.ended.result()})
+            self._health.failed("rabbitmq", session.ended.result())
 
     async def _drain(self, session: Session) -> None:
         logger.info("worker draining", extra={"unsettled": session.unsettled})
@@ -150,31 +186,30 @@ class Service:
             return
 
 
-def _log_unavailable(state: RetryCallState) -> None:
-    error = state.outcome.exception() if state.outcome else None
-    logger.warning("RabbitMQ unavailable", extra={"reason": str(error), "failures": state.attempt_number})
-
-
 async def serve(settings: Settings) -> None:
     """Runs one worker until SIGTERM or SIGINT. Needs `qdrant_url`. Raises ConfigurationError."""
     if settings.qdrant_url is None:
         raise ConfigurationError("MEMQ_QDRANT_URL is not set")
     key = settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None
-    metrics = Metrics()
+    metrics = Metrics(_slot(settings))
+    metrics.prefetch(session_options(settings).prefetch_by_role)
+    member = Member(settings.slot, metrics.slot)
+    member.started(os.getpid())
     with ExitStack() as stack:
-        if settings.metrics_port:
-            try:
-                stack.enter_context(served(metrics, settings.metrics_host, settings.metrics_port))
-            except OSError as error:
-                raise ConfigurationError(
-                    f"MEMQ_METRICS_PORT: cannot listen on {settings.metrics_host}:{settings.metrics_port} "
-                    f"({error.strerror}); choose another, or 0 for none"
-                ) from error
+        stack.enter_context(served([member], Exposition([member]), settings.metrics_host, settings.metrics_port))
         async with open_store(settings.qdrant_url, key, settings.store_timeout_seconds) as store:
-            pipeline = Pipeline(store, metrics, pipeline_options(settings))
+            pipeline = Pipeline(MeteredStore(store, metrics), metrics, pipeline_options(settings))
             stop = stack.enter_context(on_signals(Stop()))
-            service = asyncio.create_task(Service(settings, pipeline, metrics, stop).run())
-            watches = [asyncio.create_task(stop.hard.wait()), asyncio.create_task(_orphaned(settings.parent_pid, stop))]
+            health = Health(metrics)
+            probes = Probes(health, metrics, topology(settings.prefix).names, queues=settings.slot == 0)
+            worker = Service(settings, pipeline, metrics, health, probes, stop)
+            service = asyncio.create_task(worker.run())
+            watches = [
+                asyncio.create_task(stop.hard.wait()),
+                asyncio.create_task(_orphaned(settings.parent_pid, stop)),
+                asyncio.create_task(heartbeat(metrics, worker.sample)),
+                asyncio.create_task(probes.store(store.version)),
+            ]
             try:
                 await asyncio.wait({service, watches[0]}, return_when=asyncio.FIRST_COMPLETED)
                 if not service.done():
@@ -186,6 +221,17 @@ async def serve(settings: Settings) -> None:
                 for watch in watches:
                     watch.cancel()
                 await pipeline.cancel()
+
+
+def _slot(settings: Settings) -> Slot:
+    if settings.slot_descriptor is None:
+        return Slot.private()
+    try:
+        return Slot.handed(settings.slot_descriptor)
+    except (Foreign, OSError):
+        # As after an upgrade beneath a running pool.
+        logger.warning("the pool is of another release, its endpoint does not show this worker: restart the pool")
+        return Slot.private()
 
 
 async def _orphaned(parent_pid: int | None, stop: Stop) -> None:

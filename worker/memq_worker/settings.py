@@ -49,10 +49,10 @@ class Settings(BaseSettings):
         256
     )
     request_prefetch: Annotated[int, Field(ge=1, le=10_000, description="requests being answered at a time")] = 32
-    consumer: Annotated[
-        Literal["inline", "stock"],
-        Field(description="put deliveries together in aiormq's reader, at a fraction of the CPU, or in its own tasks"),
-    ] = "inline"
+    transport: Annotated[
+        Literal["fast", "stock"],
+        Field(description="read and publish frames of aiormq's connections at a fraction of the CPU, or as it does"),
+    ] = "fast"
     max_body_bytes: Annotated[int, Field(ge=1024, le=128 * 2**20, description="largest message body that is read")] = (
         8 * 2**20
     )
@@ -74,7 +74,7 @@ class Settings(BaseSettings):
     ] = 15.0
     metrics_host: Annotated[str, Field(description="address of the metrics endpoint")] = "127.0.0.1"
     metrics_port: Annotated[
-        int, Field(ge=0, le=65535, description="port of the metrics endpoint; process n of a pool adds n; 0 is off")
+        int, Field(ge=0, le=65535, description="port of the metrics endpoint, one for a whole pool; 0 is off")
     ] = 9464
     worker_name: Annotated[
         str,
@@ -84,8 +84,17 @@ class Settings(BaseSettings):
     log_format: Annotated[
         Literal["auto", "json", "text"], Field(description="auto is text on a terminal and JSON elsewhere")
     ] = "auto"
+    log_repeats: Annotated[
+        int,
+        Field(ge=0, description="lines of one kind in ten seconds; the rest are counted and told in one; 0 is all"),
+    ] = 20
+    log_repeats_level: Annotated[
+        Literal["info", "warning", "error"], Field(description="least level of the lines that are limited so")
+    ] = "warning"
 
     parent_pid: Annotated[int | None, Field(description=INTERNAL)] = None
+    slot: Annotated[int, Field(description=INTERNAL)] = 0
+    slot_descriptor: Annotated[int | None, Field(description=INTERNAL)] = None
 
     @property
     def amqp_urls(self) -> list[str]:

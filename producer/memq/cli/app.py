@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from memq.cli import changes, collections, reads, upsert
+from memq.cli import changes, collections, dead, load, reads, top, traffic, upsert
 from memq.cli.output import say
 
 EPILOG = """\b
@@ -14,6 +14,7 @@ Exit codes:
   1    the worker or the broker said no, or cannot be reached
   2    wrong usage, or bad input
   3    no answer or no confirm in time
+  4    a threshold of `memq load` was crossed
   130  interrupted
 
 \b
@@ -31,9 +32,20 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (upsert.upsert, reads.query, reads.get, reads.count, changes.delete, changes.set_payload):
+for command in (
+    upsert.upsert,
+    reads.query,
+    reads.get,
+    reads.count,
+    changes.delete,
+    changes.set_payload,
+    top.top,
+    traffic.traffic,
+    load.load,
+):
     app.command(epilog=EPILOG)(command)
 app.add_typer(collections.app, name="collections", epilog=EPILOG)
+app.add_typer(dead.app, name="dead", epilog=EPILOG)
 
 
 def _version(wanted: bool) -> None:
@@ -54,6 +66,7 @@ def options(
     memq collections create notes --size 384
     memq upsert notes.jsonl -c notes
     memq query -c notes --vector-json '[0.1, 0.2, ...]' --limit 3
+    memq dead list
     memq upsert --help
     """
 

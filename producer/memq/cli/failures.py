@@ -12,7 +12,7 @@ from memq.errors import (
 from memq.sources import BadFile
 from memq_schemas import ErrorCode
 
-OK, FAILED, USAGE, TIMEOUT, INTERRUPTED = 0, 1, 2, 3, 130
+OK, FAILED, USAGE, TIMEOUT, THRESHOLD, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
 HINTS = {
     ErrorCode.UNKNOWN_COLLECTION: "create it with `memq collections create`, or let `memq upsert --create` do it",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -28,6 +29,18 @@ def say(text: str) -> None:
     sys.stdout.write(text + "\n")
 
 
+async def confirmed(question: str) -> bool:
+    """Asks on the terminal. In the event loop, not in a thread: an interrupt has to end it."""
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[str] = loop.create_future()
+    notices.print(f"{question} [y/N] ", markup=False, end="")
+    loop.add_reader(sys.stdin, lambda: answer.done() or answer.set_result(sys.stdin.readline()))
+    try:
+        return (await answer).strip().lower() in ("y", "yes")
+    finally:
+        loop.remove_reader(sys.stdin)
+
+
 def table(headings: list[str], rows: list[list[str]]) -> None:
     """On a terminal aligned and cut to its width; in a pipe whole, with tabs between and no headings."""
     console = Console(highlight=False)
@@ -41,6 +54,11 @@ def table(headings: list[str], rows: list[list[str]]) -> None:
     for row in rows:
         grid.add_row(*(Text(cell) for cell in row))
     console.print(grid)
+
+
+def printable(text: str) -> str:
+    """Senders choose it: nothing in it moves the cursor or breaks the line."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def compact(value: Any) -> str:

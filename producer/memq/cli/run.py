@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import typer
@@ -12,7 +13,7 @@ from memq.cli.output import notice
 from memq.producer import Producer
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Generator
 
     from memq.cli.options import Target
     from memq.link import ConnectionChange
@@ -29,10 +30,17 @@ def run(
 
     after_failure: what the user has to know besides, such as how much had been delivered.
     """
+    with reported(after_failure):
+        asyncio.run(_with_producer(target, action, batch_size))
+
+
+@contextmanager
+def reported(after_failure: Callable[[], str | None] = lambda: None) -> Generator[None]:
+    """Errors of the block become a line on stderr and the exit code."""
     # What the libraries log about a lost connection is said by `_tell` in one line.
     logging.disable(logging.CRITICAL)
     try:
-        asyncio.run(_with_producer(target, action, batch_size))
+        yield
     except (Exception, KeyboardInterrupt) as error:  # the one place where a defect becomes a line too
         if isinstance(error, (typer.Exit, typer.BadParameter)) or os.environ.get("MEMQ_DEBUG"):
             raise

@@ -80,6 +80,7 @@ def test_the_schema_takes_what_the_model_takes(model: type[Model], body: dict[st
 BEYOND_JSON_SCHEMA: list[Any] = [
     {"points": [{"id": 1.0, "vector": [1.0]}]},
     {"points": [{"id": 1, "vector": [1.0], "version": 1.0}]},
+    {"ids": [1], "version": 1.0},
     {"points": [{"id": 1, "vector": [10**400]}]},
     {"vector": [1.0], "score_threshold": 10**400},
     {"vector": [1.0], "score_threshold": float("inf")},

@@ -19,7 +19,7 @@ from memq_worker.pipeline.retry import RetryPolicy
 from memq_worker.pipeline.store import Contract, PointsBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from memq_schemas import CreateCollection, Filter, Get, Query, SetPayload
 
@@ -142,6 +142,10 @@ class FakeStore:
         for point in ids if ids is not None else list(self.points):
             self.points.pop(point, None)
 
+    async def delete_older(self, collection: str, versions: dict[Any, int]) -> None:
+        await self._fail()
+        self.writes.append(["delete older", versions])
+
     async def set_payload(self, collection: str, change: SetPayload) -> None:
         await self._fail()
         self.writes.append(["payload", *(change.ids or ["filter"])])
@@ -181,17 +185,25 @@ class Watch:
 
     outcomes: list[tuple[str, str, str]] = field(default_factory=list)
     batches: list[tuple[int, int]] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+    tiers: list[int] = field(default_factory=list)
+    dead: list[str] = field(default_factory=list)
     replies: list[str] = field(default_factory=list)
     holds: list[bool] = field(default_factory=list)
     holding: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def settled(self, operation: str, outcome: str, seconds: float, code: str = "") -> None:
-        self.outcomes.append((operation, outcome, code))
+    def settled(self, operation: str, outcome: str, deliveries: Sequence[Delivery], code: str = "") -> None:
+        self.outcomes += [(operation, outcome, code)] * len(deliveries)
 
-    def wrote(self, points: int, messages: int, seconds: float) -> None:
+    def wrote(self, operation: str, reason: str, points: int, messages: int) -> None:
         self.batches.append((points, messages))
+        self.reasons.append(reason)
 
-    def requested(self, operation: str, seconds: float) -> None: ...
+    def retried(self, tier: int) -> None:
+        self.tiers.append(tier)
+
+    def dead_lettered(self, code: str) -> None:
+        self.dead.append(code)
 
     def replied(self, outcome: str) -> None:
         self.replies.append(outcome)

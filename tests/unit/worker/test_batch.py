@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memq_schemas import Delete, Filter, SetPayload
-from memq_worker.pipeline.batch import Batch, BatchLimits, WriteQueue, merge_ids, merge_points
+from memq_worker.pipeline.batch import Batch, BatchLimits, WriteQueue, merge_ids, merge_points, merge_versions
 from memq_worker.pipeline.command import ChangePayload, DeletePoints, UpsertPoints, Write
 from memq_worker.pipeline.store import PointsBatch
 from tests.unit.worker.fakes import FakeLink, delivery
@@ -26,6 +26,11 @@ def command(kind: str, ids: list[int], number: int, alone: bool = False) -> Writ
         return UpsertPoints(came, "docs", points(ids, mark=number % 250))
     if kind == "versioned":
         return UpsertPoints(came, "docs", points(ids, versions=[number for _ in ids], mark=number % 250))
+    if kind == "mixed":
+        versions: list[int | None] = [None, *([number] * len(ids))]
+        return UpsertPoints(came, "docs", points(ids, versions=versions[: len(ids)], mark=number % 250))
+    if kind == "versioned delete":
+        return DeletePoints(came, "docs", Delete(ids=list(ids), version=number))
     if kind == "delete":
         return DeletePoints(came, "docs", Delete(ids=list(ids)))
     if kind == "payload":
@@ -35,7 +40,7 @@ def command(kind: str, ids: list[int], number: int, alone: bool = False) -> Writ
 
 step = st.one_of(
     st.tuples(
-        st.sampled_from(["upsert", "upsert", "versioned", "delete", "payload", "filter"]),
+        st.sampled_from(["upsert", "upsert", "versioned", "mixed", "delete", "versioned delete", "payload", "filter"]),
         st.lists(st.integers(0, 6), min_size=1, max_size=4, unique=True),
         st.booleans(),
     ),
@@ -65,6 +70,7 @@ def test_writes_of_an_id_keep_their_order_and_never_overlap(steps: list[Any], mo
         assert len({c.kind for c in batch.commands}) == 1
         assert len(batch.commands) == 1 or sum(len(c.ids or ()) for c in batch.commands) <= most
         assert len(batch.commands) == 1 or not any(c.delivery.alone for c in batch.commands)
+        assert len(batch.commands) == 1 or batch.kind not in ("payload", "mixed")
         flying.append(batch)
 
     for number, each in enumerate(steps):
@@ -94,7 +100,8 @@ def test_writes_of_an_id_keep_their_order_and_never_overlap(steps: list[Any], mo
 @given(parts=st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=6), min_size=1, max_size=6))
 def test_merging_keeps_the_last_of_each_id(parts: list[list[int]]) -> None:
     commands = [UpsertPoints(delivery(LINK, n, b""), "docs", points(ids, mark=n)) for n, ids in enumerate(parts)]
-    merged = merge_points(commands)
+    merged, superseded = merge_points(commands)
+    assert not superseded, "without versions every one was written, only not one by one"
     last = {point: number for number, ids in enumerate(parts) for point in ids}
     assert len(merged.ids) == len(set(merged.ids))
     assert {i: p["mark"] for i, p in zip(merged.ids, merged.payloads, strict=True) if p} == last
@@ -113,7 +120,7 @@ def test_merging_versions_keeps_the_highest_and_of_equals_the_first(parts: list[
         )
         for n, part in enumerate(parts)
     ]
-    merged = merge_points(commands)
+    merged, superseded = merge_points(commands)
     best: dict[int, tuple[int, int]] = {}
     for number, part in enumerate(parts):
         for point, version in part:
@@ -123,12 +130,13 @@ def test_merging_versions_keeps_the_highest_and_of_equals_the_first(parts: list[
     assert {
         i: (v, p["mark"]) for i, v, p in zip(merged.ids, merged.versions, merged.payloads, strict=True) if p
     } == best
+    assert superseded == {c for n, c in enumerate(commands) if n not in {number for _, number in best.values()}}
 
 
 def test_columns_of_messages_with_different_vector_names_line_up() -> None:
     first = PointsBatch([1], {"a": [b"1a"]}, [None])
     second = PointsBatch([2, 3], {"a": [None, b"3a"], "b": [b"2b", None]}, [None, None])
-    merged = merge_points([UpsertPoints(delivery(LINK, n, b""), "docs", p) for n, p in enumerate((first, second))])
+    merged, _ = merge_points([UpsertPoints(delivery(LINK, n, b""), "docs", p) for n, p in enumerate((first, second))])
     assert merged.ids == [1, 2, 3]
     assert merged.columns == {"a": [b"1a", None, b"3a"], "b": [None, b"2b", None]}
 
@@ -138,6 +146,15 @@ def test_ids_to_delete_are_asked_for_once() -> None:
         DeletePoints(delivery(LINK, n, b""), "docs", Delete(ids=[*ids])) for n, ids in enumerate(([1, 2], [2, 3]))
     ]
     assert merge_ids(commands) == [1, 2, 3]
+
+
+def test_of_several_deletes_of_an_id_the_highest_version_counts() -> None:
+    deletes = [([1, 2], 5), ([2, 3], 9), ([2, 1], 7)]
+    commands = [
+        DeletePoints(delivery(LINK, n, b""), "docs", Delete(ids=[*ids], version=version))
+        for n, (ids, version) in enumerate(deletes)
+    ]
+    assert merge_versions(commands) == {1: 7, 2: 9, 3: 9}
 
 
 def test_a_message_larger_than_a_batch_is_a_batch_of_its_own() -> None:

@@ -103,7 +103,7 @@ def test_ids_come_out_as_qdrant_returns_them() -> None:
 def test_a_bad_upsert_is_refused_naming_the_field(body: Any, code: ErrorCode, says: str) -> None:
     error = refusal(body)
     assert error.code is code
-    assert says in error.message
+    assert says in error.answer
 
 
 def test_the_first_bad_point_is_named_by_index() -> None:
@@ -285,3 +285,28 @@ def test_an_error_never_repeats_what_was_sent() -> None:
     ]
     for key, value in hostile:
         assert canary not in refusal(value, key).message
+
+
+CANARY = "canary_8b1f"
+
+
+@pytest.mark.parametrize(
+    ("key", "body"),
+    [
+        ("upsert.docs", {"points": [{"id": 1, "vector": [1], CANARY: 1}]}),
+        ("upsert.docs", {CANARY: []}),
+        ("delete.docs", {"ids": [1], CANARY: 1}),
+        ("payload.docs", {"filter": {"must": [{CANARY: 1}]}, "set": {}}),
+        ("query.docs", {"vector": [1], "filter": {CANARY: []}}),
+        ("count.docs", {"filter": {"must": [{"key": "a", "range": {CANARY: 1}}]}}),
+        ("collections.create.docs", {"vectors": {CANARY: {"size": 0}}}),
+        ("collections.create.docs", {"vectors": {"text": {"size": 1, CANARY: 0}}}),
+        ("collections.list", {CANARY: 1}),
+    ],
+)
+def test_a_name_of_the_senders_own_is_shown_to_him_alone(key: str, body: Any) -> None:
+    with pytest.raises(MessageError) as caught:
+        decode(delivery(FakeLink(), 1, body, key=key), Limits(100_000, 100))
+    assert CANARY not in caught.value.message
+    assert CANARY in caught.value.answer
+    assert len(caught.value.message) > 10

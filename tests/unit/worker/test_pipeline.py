@@ -81,6 +81,26 @@ async def test_a_full_batch_is_written_beside_the_one_in_flight(
     assert [len(batch) for batch in store.writes] == [1, 50, 1]
 
 
+async def test_what_newer_versions_in_the_same_write_leave_nothing_of_is_superseded(
+    pipeline: Pipeline, link: FakeLink, store: FakeStore, watch: Watch
+) -> None:
+    for tag, version in ((1, 5), (2, 7), (3, 6)):
+        pipeline.accept(delivery(link, tag, upsert(1, version=version)))
+    await link.settled(3)
+    assert store.writes == [[1]]
+    assert sorted(outcome for _, outcome, _ in watch.outcomes) == ["applied", "superseded", "superseded"]
+    assert sorted(link.acked) == [1, 2, 3]
+
+
+async def test_deletes_with_and_without_a_version_are_not_one_write(
+    pipeline: Pipeline, link: FakeLink, store: FakeStore
+) -> None:
+    pipeline.accept(delivery(link, 1, {"ids": [1], "version": 3}, "delete.docs"))
+    pipeline.accept(delivery(link, 2, {"ids": [2]}, "delete.docs"))
+    await link.settled(2)
+    assert store.writes == [["delete older", {1: 3}], ["delete", 2]]
+
+
 async def test_a_reply_is_sent_before_the_acknowledgement(pipeline: Pipeline, link: FakeLink) -> None:
     pipeline.accept(delivery(link, 1, upsert(1, 2), reply_to="caller"))
     await link.settled(1)
@@ -350,6 +370,7 @@ async def test_a_caller_who_has_left_is_counted_and_not_retried(
         ("collections.delete.docs", {}, {"deleted": True}),
         ("upsert.docs", upsert(1), {"upserted": 1}),
         ("delete.docs", {"ids": [1, 2]}, {"deleted": 2}),
+        ("delete.docs", {"ids": [1, 2], "version": 3}, {"deleted": 2}),
         ("delete.docs", {"filter": {"must": [{"key": "a", "match": {"value": 1}}]}}, {"deleted": None}),
         ("payload.docs", {"ids": [1], "set": {"a": 1}}, {"updated": 1}),
     ],

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
 import aio_pika
+import memq_transport
 from aio_pika.abc import AbstractConnection
 from aiormq.exceptions import (
     AMQPConnectionError,
@@ -26,13 +27,19 @@ _HEARTBEAT_SECONDS = 10
 
 
 class Brokers:
-    """The hosts of one RabbitMQ cluster, tried in turn."""
+    """The hosts of one RabbitMQ cluster, tried in turn.
 
-    def __init__(self, urls: Sequence[str], name: str, timeout_seconds: float) -> None:
+    fast: read and publish through memq_transport, where the installed aiormq is one that it knows.
+    """
+
+    def __init__(self, urls: Sequence[str], name: str, timeout_seconds: float, *, fast: bool = True) -> None:
         self._urls = [_with_heartbeat(url) for url in urls]
         self._turn = itertools.cycle(self._urls)
         self._name = name
         self._timeout_seconds = timeout_seconds
+        self._connect = memq_transport.connect if fast else aio_pika.connect
+        if fast and (reason := memq_transport.unusable()) is not None:
+            logger.warning("frames are left to aiormq", extra={"reason": reason})
 
     @property
     def places(self) -> list[str]:
@@ -63,7 +70,7 @@ class Brokers:
         try:
             with lost():
                 try:
-                    return await aio_pika.connect(
+                    return await self._connect(
                         url,
                         timeout=self._timeout_seconds,
                         client_properties={"connection_name": f"{self._name} {purpose}"},

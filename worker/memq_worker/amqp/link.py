@@ -3,15 +3,14 @@ import logging
 import uuid
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 
+import memq_transport
 from aiormq.abc import AbstractChannel, DeliveredMessage
+from memq_transport import Deliveries, Frames
 from pamqp.commands import Basic
-from pamqp.header import ContentHeader
 
 from memq_worker.amqp.acks import AckLedger
 from memq_worker.amqp.failure import lost
-from memq_worker.amqp.inline import InlineDeliveries, usable
 from memq_worker.amqp.publish import Publisher
 from memq_worker.errors import BrokerUnavailable
 from memq_worker.pipeline.delivery import Delivery, Properties
@@ -42,31 +41,42 @@ class ConsumerLink:
         return self._alive
 
     @property
+    def consuming(self) -> bool:
+        return self._alive and bool(self._tag)
+
+    @property
     def unsettled(self) -> int:
         return len(self._ledger)
 
-    async def consume(self, prefetch: int, accept: Accept, *, alone: bool, inline: bool, timeout: float) -> None:
+    async def consume(
+        self, prefetch: int, accept: Accept, *, alone: bool, frames: Frames | None, timeout: float
+    ) -> None:
         """Begins to take deliveries and hand them to `accept`, which must not raise."""
 
-        def take(deliver: Basic.Deliver, header: ContentHeader, body: bytes) -> None:
+        def take(tag: int, redelivered: bool, key: str, properties: Properties, body: bytes) -> None:
             if self._alive:
-                delivery = _delivery(self, self._queue, deliver, header, body, alone)
-                self._ledger.delivered(delivery.tag)
-                accept(delivery)
+                self._ledger.delivered(tag)
+                accept(Delivery(self, tag, self._queue, key, body, properties, redelivered, alone=alone))
 
-        async def on_message(message: DeliveredMessage) -> None:
+        def from_frames(tag: int, redelivered: bool, key: str, properties: bytes, body: bytes) -> None:
+            take(tag, redelivered, key, _read(properties), body)
+
+        async def from_stock(message: DeliveredMessage) -> None:
             # aiormq runs this in a task that it cancels when the channel dies: hand over, and do nothing else.
-            if isinstance(message.delivery, Basic.Deliver):
-                take(message.delivery, message.header, bytes(message.body))
+            deliver = message.delivery
+            if isinstance(deliver, Basic.Deliver):
+                properties = _copied(message.header.properties)
+                body = bytes(message.body)
+                take(deliver.delivery_tag or 0, bool(deliver.redelivered), deliver.routing_key or "", properties, body)
 
-        if inline and usable(self._channel):
-            InlineDeliveries(self._channel, take)
+        if frames is not None:
+            frames.attach(self._channel.number, Deliveries(from_frames))
         # The broker cancels a consumer when its queue goes away, and from 4.3 on when it holds a message too long.
         self._channel.on_consumer_cancel_callbacks.add(self._cancelled)
         await self._channel.basic_qos(prefetch_count=prefetch, timeout=timeout)
         # RabbitMQ 4.3 closes the connection when a tag is used again, so each life has one of its own.
         tag = f"memq-{uuid.uuid4().hex}"
-        await self._channel.basic_consume(self._queue, on_message, consumer_tag=tag, timeout=timeout)
+        await self._channel.basic_consume(self._queue, from_stock, consumer_tag=tag, timeout=timeout)
         self._tag = tag
 
     async def _cancelled(self, frame: object) -> None:
@@ -102,10 +112,9 @@ class ConsumerLink:
     async def flush(self) -> None:
         """Sends every acknowledgement that is due."""
         acks, returned = self._ledger.take()
-        for tag, requeue in returned:
-            await self._channel.basic_nack(tag, requeue=requeue, wait=False)
-        for tag, multiple in acks:
-            await self._channel.basic_ack(tag, multiple=multiple, wait=False)
+        if self._channel.is_closed:
+            raise BrokerUnavailable("the channel is gone")
+        await memq_transport.acknowledge(self._channel, acks, returned)
 
     async def _flush_for_ever(self) -> None:
         while self._alive:
@@ -122,29 +131,28 @@ class ConsumerLink:
         self._flusher.cancel()
 
 
-def _delivery(
-    link: ConsumerLink, queue: str, deliver: Basic.Deliver, header: ContentHeader, body: bytes, alone: bool
-) -> Delivery:
-    properties = header.properties
-    return Delivery(
-        link=link,
-        tag=deliver.delivery_tag or 0,
-        queue=queue,
-        routing_key=deliver.routing_key or "",
-        body=body,
-        properties=Properties(
-            content_type=properties.content_type,
-            content_encoding=properties.content_encoding,
-            correlation_id=properties.correlation_id,
-            reply_to=properties.reply_to or None,
-            message_id=properties.message_id,
-            timestamp=_epoch(properties.timestamp),
-            headers=properties.headers or {},
-        ),
-        redelivered=bool(deliver.redelivered),
-        alone=alone,
+def _read(properties: bytes) -> Properties:
+    read = memq_transport.decode(properties)
+    return Properties(
+        read.content_type,
+        read.content_encoding,
+        read.correlation_id,
+        read.reply_to or None,
+        read.message_id,
+        read.timestamp,
+        read.headers or {},
+        unreadable=read.headers is None,
     )
 
 
-def _epoch(value: Any) -> float | None:
-    return value.timestamp() if isinstance(value, datetime) else None
+def _copied(properties: Basic.Properties) -> Properties:
+    stamp = properties.timestamp
+    return Properties(
+        properties.content_type,
+        properties.content_encoding,
+        properties.correlation_id,
+        properties.reply_to or None,
+        properties.message_id,
+        stamp.timestamp() if isinstance(stamp, datetime) else None,
+        properties.headers or {},
+    )

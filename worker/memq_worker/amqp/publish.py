@@ -1,26 +1,62 @@
 import asyncio
+import time
 import uuid
 from datetime import UTC, datetime
+from typing import Protocol
 
+import memq_transport
 from aiormq.abc import AbstractChannel
 from aiormq.exceptions import DeliveryError, PublishError
+from memq_transport import ConfirmingPublisher, Frames, Lost, Refused, Returned
 from pamqp.commands import Basic
 
 from memq_schemas import headers
 from memq_worker.amqp.failure import lost
-from memq_worker.errors import Unconfirmed, Unroutable
+from memq_worker.errors import BrokerUnavailable, Unconfirmed, Unroutable
 from memq_worker.pipeline.delivery import Properties
 
 
-class Publisher:
-    """Confirmed, mandatory publishing on a channel that is used for nothing else."""
+class Publisher(Protocol):
+    """Confirmed, mandatory publishing."""
 
+    async def publish(self, exchange: str, routing_key: str, body: bytes, properties: Properties) -> None:
+        """Raises Unroutable, Unconfirmed or BrokerUnavailable."""
+        ...
+
+
+def publisher(channel: AbstractChannel, frames: Frames | None, timeout_seconds: float) -> Publisher:
+    """For a channel that is used for nothing else, reading through `frames` if they are ours."""
+    if frames is None:
+        return StockPublisher(channel, timeout_seconds)
+    confirming = ConfirmingPublisher(channel)
+    frames.attach(channel.number, confirming)
+    return FastPublisher(confirming, timeout_seconds)
+
+
+class FastPublisher:
+    def __init__(self, confirming: ConfirmingPublisher, timeout_seconds: float) -> None:
+        self._confirming = confirming
+        self._timeout_seconds = timeout_seconds
+
+    async def publish(self, exchange: str, routing_key: str, body: bytes, properties: Properties) -> None:
+        try:
+            # A blocked broker answers never.
+            async with asyncio.timeout(self._timeout_seconds):
+                await self._confirming.publish(exchange, routing_key, body, _values(properties))
+        except Returned as error:
+            raise Unroutable(f"no queue for exchange {exchange!r}") from error
+        except Refused as error:
+            raise Unconfirmed(f"exchange {exchange!r} refused a publish") from error
+        except (Lost, TimeoutError) as error:
+            raise BrokerUnavailable("the broker is gone or does not answer") from error
+
+
+class StockPublisher:
     def __init__(self, channel: AbstractChannel, timeout_seconds: float) -> None:
         self._channel = channel
         self._timeout_seconds = timeout_seconds
 
     async def publish(self, exchange: str, routing_key: str, body: bytes, properties: Properties) -> None:
-        """Raises Unroutable, Unconfirmed or BrokerUnavailable."""
         with lost():
             try:
                 # aiormq has no timeout of its own, and a blocked broker answers never.
@@ -29,7 +65,7 @@ class Publisher:
                         body,
                         exchange=exchange,
                         routing_key=routing_key,
-                        properties=_wire(properties),
+                        properties=_basic(properties),
                         mandatory=True,
                     )
             except PublishError as error:
@@ -38,18 +74,33 @@ class Publisher:
                 raise Unconfirmed(f"exchange {exchange!r} refused a publish") from error
 
 
-def _wire(properties: Properties) -> Basic.Properties:
+def _values(properties: Properties) -> memq_transport.Properties:
     stamp = properties.timestamp
-    return Basic.Properties(
+    return memq_transport.Properties(
         content_type=properties.content_type,
         content_encoding=properties.content_encoding,
-        correlation_id=properties.correlation_id,
-        reply_to=properties.reply_to,
-        # Of each attempt its own: aiormq reports a false confirm when two in flight share one.
-        message_id=uuid.uuid4().hex,
-        timestamp=datetime.now(UTC) if stamp is None else datetime.fromtimestamp(stamp, UTC),
-        headers=dict(properties.headers),
+        headers=properties.headers,
         delivery_mode=headers.PERSISTENT if properties.persistent else headers.TRANSIENT,
         priority=headers.PRIORITY,
+        correlation_id=properties.correlation_id,
+        reply_to=properties.reply_to,
+        timestamp=int(time.time() if stamp is None else stamp),
         app_id=headers.APP_ID,
+    )
+
+
+def _basic(properties: Properties) -> Basic.Properties:
+    values = _values(properties)
+    return Basic.Properties(
+        content_type=values.content_type,
+        content_encoding=values.content_encoding,
+        headers=dict(properties.headers),
+        delivery_mode=values.delivery_mode,
+        priority=values.priority,
+        correlation_id=values.correlation_id,
+        reply_to=values.reply_to,
+        # Of each attempt its own: aiormq reports a false confirm when two in flight share one.
+        message_id=uuid.uuid4().hex,
+        timestamp=datetime.fromtimestamp(values.timestamp or 0, UTC),
+        app_id=values.app_id,
     )

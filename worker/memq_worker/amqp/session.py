@@ -1,17 +1,19 @@
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from aio_pika.abc import AbstractConnection
 from aiormq.abc import AbstractChannel
+from memq_transport import frames_of
 
 from memq_schemas import Topology
 from memq_worker.amqp.connection import Brokers
 from memq_worker.amqp.declare import DeclareMode, declare
 from memq_worker.amqp.failure import lost
 from memq_worker.amqp.link import Accept, ConsumerLink
-from memq_worker.amqp.publish import Publisher
+from memq_worker.amqp.publish import publisher
+from memq_worker.amqp.watch import Watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +22,11 @@ class SessionOptions:
     declare: DeclareMode
     prefetch: int
     request_prefetch: int
-    inline: bool
     timeout_seconds: float
+
+    @property
+    def prefetch_by_role(self) -> dict[str, int]:
+        return {"write": self.prefetch, "query": self.request_prefetch, "suspect": 1}
 
 
 class Session:
@@ -31,14 +36,29 @@ class Session:
     memory or disk, and acknowledgements have to get through then.
     """
 
-    def __init__(self, links: list[ConsumerLink], timeout_seconds: float) -> None:
-        self._links = links
+    def __init__(self, links: dict[str, ConsumerLink], watch: Watch, timeout_seconds: float) -> None:
+        self._by_role = links
+        self.watch = watch
         self._timeout_seconds = timeout_seconds
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     @property
+    def _links(self) -> Iterable[ConsumerLink]:
+        return self._by_role.values()
+
+    @property
+    def consuming(self) -> bool:
+        """Whether every queue is consumed."""
+        return bool(self._by_role) and all(link.consuming for link in self._links)
+
+    @property
     def unsettled(self) -> int:
         return sum(link.unsettled for link in self._links)
+
+    @property
+    def unsettled_by_role(self) -> dict[str, int]:
+        """Of the queues `write`, `query` and `suspect`, by these words."""
+        return {role: link.unsettled for role, link in self._by_role.items()}
 
     def end(self, reason: str) -> None:
         """From now on nothing is settled through this session."""
@@ -66,27 +86,23 @@ async def open_session(brokers: Brokers, options: SessionOptions, accept: Accept
         publishing = await stack.enter_async_context(brokers.connect("publish"))
         consuming = await stack.enter_async_context(brokers.connect("consume"))
         await declare(publishing, options.topology, options.declare, options.timeout_seconds)
-        links: list[ConsumerLink] = []
-        session = Session(links, options.timeout_seconds)
+        links: dict[str, ConsumerLink] = {}
+        session = Session(links, Watch(consuming, publishing, options.timeout_seconds), options.timeout_seconds)
         stack.callback(session.end, "closed")
         for connection in (publishing, consuming):
             connection.close_callbacks.add(_ending(session, "connection closed"))
         with lost():
             channel = await _channel(publishing, session)
-            publisher = Publisher(channel, options.timeout_seconds)
+            confirmed = publisher(channel, frames_of(publishing), options.timeout_seconds)
             names = options.topology.names
-            for queue, prefetch in (
-                (names.write, options.prefetch),
-                (names.query, options.request_prefetch),
-                (names.suspect, 1),
-            ):
-                link = ConsumerLink(await _channel(consuming, session), queue, publisher, session.end)
-                links.append(link)
+            for role, prefetch in options.prefetch_by_role.items():
+                queue = getattr(names, role)
+                link = links[role] = ConsumerLink(await _channel(consuming, session), queue, confirmed, session.end)
                 await link.consume(
                     prefetch,
                     accept,
                     alone=queue == names.suspect,
-                    inline=options.inline,
+                    frames=frames_of(consuming),
                     timeout=options.timeout_seconds,
                 )
         yield session

@@ -1,52 +1,126 @@
 import logging
+import os
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
+from importlib.metadata import version
+from types import TracebackType
 from typing import Any, Literal
 
-from pythonjsonlogger.json import JsonFormatter
+from pythonjsonlogger.orjson import OrjsonFormatter
+
+from memq_worker.observe.background import BackgroundHandler
+from memq_worker.observe.repeats import Repeats
+from memq_worker.observe.tracebacks import outline
+
+logger = logging.getLogger(__name__)
+
+REPEATS_SECONDS = 10.0
 
 # What every LogRecord has: whatever else it has came in by `extra`.
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
 
-class TextFormatter(logging.Formatter):
-    """One line a person can read: time, level, message, then the fields."""
+class JsonLines(OrjsonFormatter):
+    """One JSON object a line: timestamp (RFC 3339, UTC), level, logger, message, worker, version, then the fields."""
+
+    def __init__(self, worker: str | None) -> None:
+        super().__init__(  # pyright: ignore[reportUnknownMemberType]
+            ["levelname", "name", "message"],
+            rename_fields={"levelname": "level", "name": "logger"},
+            static_fields={"version": version("memq")} | ({"worker": worker} if worker else {}),
+        )
+
+    def add_fields(self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]) -> None:
+        log_data["timestamp"] = f"{_second(int(record.created))}.{int(record.msecs):03d}Z"
+        super().add_fields(log_data, record, message_dict)
 
     def format(self, record: logging.LogRecord) -> str:
-        fields = " ".join(
-            f"{key}={value}" for key, value in record.__dict__.items() if key not in _STANDARD and value is not None
+        return super().format(_ours(record))
+
+    def formatException(self, ei: Any) -> list[str]:
+        return outline(ei[1])
+
+
+class TextLines(logging.Formatter):
+    """One line a person can read: time, level, message, then the fields, and below it where an error came from."""
+
+    def __init__(self, worker: str | None = None) -> None:
+        super().__init__()
+        self._worker = f"[{worker}] " if worker else ""
+
+    def format(self, record: logging.LogRecord) -> str:
+        record = _ours(record)
+        fields = "".join(
+            f"  {key}={_visible(value)}"
+            for key, value in record.__dict__.items()
+            if key not in _STANDARD and value is not None
         )
-        clock = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S.%f")[:-3]
-        line = f"{clock} {record.levelname:<7} {record.getMessage()}" + (f"  {fields}" if fields else "")
-        return line + (f"\n{self.formatException(record.exc_info)}" if record.exc_info else "")
+        clock = f"{_second(int(record.created))[11:]}.{int(record.msecs):03d}"
+        line = f"{clock} {record.levelname:<7} {self._worker}{_visible(record.getMessage())}{fields}"
+        error = record.exc_info[1] if record.exc_info else None
+        return line if error is None else "\n    ".join([line, *outline(error)])
 
 
-class JsonLines(JsonFormatter):
-    def add_fields(self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]) -> None:
-        super().add_fields(log_data, record, message_dict)
-        log_data["timestamp"] = (
-            datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        )
+@lru_cache(maxsize=4)
+def _second(epoch: int) -> str:
+    return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def configure(level: str, form: Literal["auto", "json", "text"], worker: str | None = None) -> None:
-    """Logs of the whole process, to standard error."""
-    handler = logging.StreamHandler(sys.stderr)
-    if form == "text" or (form == "auto" and sys.stderr.isatty()):
-        handler.setFormatter(TextFormatter())
-    else:
-        static = {"worker": worker} if worker else {}
-        handler.setFormatter(
-            JsonLines(
-                ["levelname", "name", "message"],
-                rename_fields={"levelname": "level", "name": "logger"},
-                static_fields=static,
-                exc_info_as_array=True,
-            )
-        )
+def _visible(value: object) -> str:
+    """On one line, and without what a terminal would act on."""
+    text = str(value)
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def _ours(record: logging.LogRecord) -> logging.LogRecord:
+    """The record, or what may be said of one from a library: those quote in their messages what they were given."""
+    if record.name.startswith("memq"):
+        return record
+    text = "unhandled error in the event loop" if record.name == "asyncio" else str(record.msg).partition("\n")[0]
+    kept = {key: getattr(record, key) for key in ("name", "levelno", "levelname", "created", "msecs", "exc_info")}
+    return logging.makeLogRecord(kept | {"msg": text})
+
+
+def configure(
+    level: str,
+    form: Literal["auto", "json", "text"],
+    worker: str | None = None,
+    *,
+    pooled: bool = False,
+    repeats: int = 20,
+    repeats_level: str = "warning",
+    descriptor: int = 2,
+) -> BackgroundHandler:
+    """Logs of the whole process, to standard error. `pooled` lines are one of several processes' on a terminal.
+
+    Of lines with one logger, message and code, `repeats` in REPEATS_SECONDS are written and the rest are counted.
+    """
+    limit = Repeats(repeats, REPEATS_SECONDS, logging.getLevelNamesMapping()[repeats_level.upper()])
+    handler = BackgroundHandler(descriptor, limit)
+    as_text = form == "text" or (form == "auto" and os.isatty(descriptor))
+    handler.setFormatter(TextLines(worker if pooled else None) if as_text else JsonLines(worker))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    # They log what they received, which is our senders' data.
-    for chatty in ("aiormq", "aio_pika", "grpc"):
+    # At the levels below they log every frame.
+    for chatty in ("aiormq", "aio_pika", "grpc", "asyncio"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
+    sys.excepthook = _crashed(sys.excepthook)
+    return handler
+
+
+Hook = Callable[[type[BaseException], BaseException, TracebackType | None], Any]
+
+
+def _crashed(otherwise: Hook) -> Hook:
+    """Python's own last words would print the exception's text."""
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if isinstance(error, Exception):
+            logger.critical("ended by an unexpected error", exc_info=(kind, error, trace))
+        else:
+            otherwise(kind, error, trace)
+
+    return hook

@@ -1,119 +1,135 @@
-from collections.abc import Generator
-from contextlib import contextmanager
-from importlib.metadata import version
+import time
+from collections.abc import Mapping, Sequence
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    Info,
-    disable_created_metrics,
-    start_http_server,
-)
-from prometheus_client.gc_collector import GCCollector
-from prometheus_client.platform_collector import PlatformCollector
-from prometheus_client.process_collector import ProcessCollector
-
-from memq_schemas import ErrorCode, Operation
-
-OUTCOMES = (
-    "applied",
-    "superseded",
-    "answered",
-    "refused",
-    "retried",
-    "dead_lettered",
-    "expired",
-    "released",
-)
-
-# 0.2 s is an objective, so it is an edge.
-_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-_SIZES = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000)
+from memq_worker.observe import catalogue
+from memq_worker.observe.catalogue import PLACES, Instrument
+from memq_worker.observe.histogram import Histogram
+from memq_worker.observe.slot import Slot
+from memq_worker.pipeline.delivery import Delivery
 
 
 class Metrics:
-    """pipeline.observer.Observer over prometheus_client. Every label combination exists from the start."""
+    """pipeline.observer.Observer that counts in a slot. What many messages share is counted once for all of them."""
 
-    def __init__(self) -> None:
-        # They double the series and no query of ours asks when a counter was made.
-        disable_created_metrics()
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
-        PlatformCollector(registry=self.registry)
-        GCCollector(registry=self.registry)
-        operations = [operation.value for operation in Operation] + ["unknown"]
-        self._messages = Counter(
-            "memq_messages", "Deliveries settled, by how they ended", ["op", "outcome"], registry=self.registry
-        )
-        self._duration = Histogram(
-            "memq_message_duration_seconds",
-            "From receipt of a delivery to its settlement",
-            ["op"],
-            buckets=_SECONDS,
-            registry=self.registry,
-        )
-        self._errors = Counter(
-            "memq_errors", "Deliveries refused, retried or dead-lettered, by code", ["code"], registry=self.registry
-        )
-        self._points = Counter("memq_points", "Points, or ids, that writes have taken", registry=self.registry)
-        self._batch = Histogram("memq_batch_points", "Points in one write", buckets=_SIZES, registry=self.registry)
-        self._write = Histogram(
-            "memq_store_write_seconds", "One write, waiting out outages", buckets=_SECONDS, registry=self.registry
-        )
-        self._request = Histogram(
-            "memq_store_request_seconds", "One request to the store", ["op"], buckets=_SECONDS, registry=self.registry
-        )
-        self._replies = Counter("memq_replies", "Replies, by what became of them", ["outcome"], registry=self.registry)
-        self._held = Gauge("memq_store_held", "1 while the store is away and writes wait", registry=self.registry)
-        self._ready = Gauge("memq_ready", "1 while connected and consuming", registry=self.registry)
-        self._reconnects = Counter("memq_amqp_reconnects", "Connections to RabbitMQ made again", registry=self.registry)
-        Info("memq_build", "What is running", registry=self.registry).info({"version": version("memq")})
-        for operation in operations:
-            self._duration.labels(operation)
-            self._request.labels(operation)
-            for outcome in OUTCOMES:
-                self._messages.labels(operation, outcome)
-        for code in ErrorCode:
-            self._errors.labels(code.value)
-        for outcome in ("sent", "undeliverable", "refused"):
-            self._replies.labels(outcome)
+    def __init__(self, slot: Slot) -> None:
+        self.slot = slot
+        self._numbers = slot.numbers
+        self._messages = {place[1]: at for place, at in PLACES.items() if place[0] == catalogue.MESSAGES.name}
+        self._durations = self._histograms(catalogue.DURATION)
+        stages = self._histograms(catalogue.STAGE)
+        self._stages = {op: [stages[op, stage] for stage in catalogue.STAGES] for op in catalogue.OPERATIONS}
+        self._delays = self._histograms(catalogue.DELAY)
+        self._clamped = PLACES[catalogue.CLAMPED.name, ()]
+        self._batch_points = self._histograms(catalogue.BATCH_POINTS)[()]
+        self._batch_messages = self._histograms(catalogue.BATCH_MESSAGES)[()]
+        self._calls = {place[1]: at for place, at in PLACES.items() if place[0] == catalogue.STORE_CALLS.name}
+        self._call_durations = self._histograms(catalogue.STORE_CALL_DURATION)
+        self._held_since: float | None = None
+        self.published: dict[str, float] = {}  # by queue, of what was settled last, in epoch seconds
 
-    def settled(self, operation: str, outcome: str, seconds: float, code: str = "") -> None:
-        self._messages.labels(operation, outcome).inc()
-        self._duration.labels(operation).observe(seconds)
-        if code:
-            self._errors.labels(code).inc()
+    def _histograms(self, instrument: Instrument) -> dict[str | tuple[str, ...], Histogram]:
+        """By labels; where there is one label, by its value."""
+        return {
+            labels[0] if len(labels) == 1 else labels: Histogram(
+                self._numbers, PLACES[instrument.name, labels], instrument.edges
+            )
+            for labels in instrument.combinations
+        }
 
-    def wrote(self, points: int, messages: int, seconds: float) -> None:
-        self._points.inc(points)
-        self._batch.observe(points)
-        self._write.observe(seconds)
+    def _add(self, instrument: Instrument, *labels: str, amount: float = 1) -> None:
+        self._numbers[PLACES[instrument.name, labels]] += amount
 
-    def requested(self, operation: str, seconds: float) -> None:
-        self._request.labels(operation).observe(seconds)
+    def _set(self, instrument: Instrument, *labels: str, value: float) -> None:
+        self._numbers[PLACES[instrument.name, labels]] = value
+
+    def settled(self, operation: str, outcome: str, deliveries: Sequence[Delivery], code: str = "") -> None:
+        now = time.perf_counter()
+        self._numbers[self._messages[operation, outcome]] += len(deliveries)
+        self._durations[operation].observe_all([now - delivery.received for delivery in deliveries])
+        self._stage_durations(operation, deliveries, now)
+        self._queue_delays(operation, deliveries)
+        if code and outcome in ("refused", "dead_lettered"):
+            self._add(catalogue.REFUSALS, code, amount=len(deliveries))
+
+    def _stage_durations(self, operation: str, deliveries: Sequence[Delivery], now: float) -> None:
+        decode, wait, store, settle = self._stages[operation]
+        decode.observe_all([d.decoded - d.received for d in deliveries if d.decoded])
+        first, last = deliveries[0], deliveries[-1]
+        if not first.began or not first.stored:
+            settle.observe_all([now - (d.decoded or d.received) for d in deliveries])
+            return
+        wait.observe_all([d.began - d.decoded for d in deliveries])
+        if first.began == last.began and first.stored == last.stored:
+            store.observe(first.stored - first.began, len(deliveries))
+            settle.observe(now - first.stored, len(deliveries))
+        else:
+            store.observe_all([d.stored - d.began for d in deliveries])
+            settle.observe_all([now - d.stored for d in deliveries])
+
+    def _queue_delays(self, operation: str, deliveries: Sequence[Delivery]) -> None:
+        now = time.time()
+        delays = [now - d.properties.timestamp for d in deliveries if d.properties.timestamp is not None]
+        if delays and min(delays) < 0:
+            self._numbers[self._clamped] += sum(delay < 0 for delay in delays)
+            delays = [max(0.0, delay) for delay in delays]
+        self._delays[operation].observe_all(delays)
+        last = deliveries[-1]
+        if last.properties.timestamp is not None:
+            self.published[last.queue] = last.properties.timestamp
+
+    def wrote(self, operation: str, reason: str, points: int, messages: int) -> None:
+        self._add(catalogue.BATCHES, reason)
+        self._add(catalogue.POINTS, operation, amount=points)
+        self._batch_points.observe(points)
+        self._batch_messages.observe(messages)
+
+    def called(self, call: str, code: str, seconds: float) -> None:
+        """A call to the store has ended: `code` is an ErrorCode, or ok."""
+        self._numbers[self._calls[call, code]] += 1
+        self._call_durations[call].observe(seconds)
 
     def replied(self, outcome: str) -> None:
-        self._replies.labels(outcome).inc()
+        self._add(catalogue.REPLIES, outcome)
 
-    def held(self, held: bool) -> None:
-        self._held.set(held)
+    def retried(self, tier: int) -> None:
+        self._add(catalogue.RETRIES, str(tier))
 
-    def ready(self, ready: bool) -> None:
-        self._ready.set(ready)
+    def dead_lettered(self, code: str) -> None:
+        self._add(catalogue.DEAD_LETTERS, code)
 
     def reconnected(self) -> None:
-        self._reconnects.inc()
+        self._add(catalogue.RECONNECTS)
 
+    def blocked(self, blocked: bool) -> None:
+        self._set(catalogue.BLOCKED, value=blocked)
 
-@contextmanager
-def served(metrics: Metrics, host: str, port: int) -> Generator[None]:
-    """The /metrics endpoint, on a thread of its own so that it answers while the loop is busy. Raises OSError."""
-    server, thread = start_http_server(port, addr=host, registry=metrics.registry)
-    try:
-        yield
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    def held(self, held: bool) -> None:
+        self._set(catalogue.HELD, value=held)
+        self.tick()
+        self._held_since = time.monotonic() if held else None
+
+    def tick(self) -> None:
+        """Counts the time that has passed by itself: now and then, so that a kill loses little of it."""
+        if self._held_since is not None:
+            now = time.monotonic()
+            self._add(catalogue.HELD_SECONDS, amount=now - self._held_since)
+            self._held_since = now
+
+    def lag(self, seconds: float) -> None:
+        self._set(catalogue.LAG, value=seconds)
+
+    def ready(self, ready: bool) -> None:
+        self._set(catalogue.READY, value=ready)
+
+    def unsettled(self, by_queue: Mapping[str, int]) -> None:
+        for queue, number in by_queue.items():
+            self._set(catalogue.INFLIGHT, queue, value=number)
+
+    def prefetch(self, by_queue: Mapping[str, int]) -> None:
+        for queue, number in by_queue.items():
+            self._set(catalogue.PREFETCH, queue, value=number)
+
+    def queue(self, role: str, messages: int, consumers: int, oldest_age_seconds: float) -> None:
+        self._set(catalogue.QUEUE_MESSAGES, role, value=messages)
+        self._set(catalogue.QUEUE_CONSUMERS, role, value=consumers)
+        self._set(catalogue.QUEUE_OLDEST, role, value=oldest_age_seconds)

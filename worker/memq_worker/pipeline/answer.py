@@ -5,12 +5,12 @@ from typing import Any
 from memq_schemas import Count, CreateCollection, ErrorCode, Get, Operation, Query
 from memq_schemas.vectors import to_array
 from memq_worker.errors import DependencyError, MessageError, Outage, WorkerError
+from memq_worker.pipeline import lines
 from memq_worker.pipeline.command import Request
 from memq_worker.pipeline.contracts import Contracts
 from memq_worker.pipeline.hold import Hold
-from memq_worker.pipeline.observer import Observer
 from memq_worker.pipeline.outcome import Done, Expire, Outcome, Refuse
-from memq_worker.pipeline.settle import Settler, correlation_text
+from memq_worker.pipeline.settle import Settler
 from memq_worker.pipeline.store import Contract, Store
 
 logger = logging.getLogger(__name__)
@@ -25,30 +25,21 @@ class Answerer:
         settler: Settler,
         hold: Hold,
         contracts: Contracts,
-        observer: Observer,
         timeout_seconds: float,
     ) -> None:
         self._store = store
         self._settler = settler
         self._hold = hold
         self._contracts = contracts
-        self._observer = observer
         self._timeout_seconds = timeout_seconds
 
     async def answer(self, request: Request) -> None:
-        outcome = await self._outcome(request)
         delivery = request.delivery
+        delivery.began = time.perf_counter()
+        outcome = await self._outcome(request)
+        delivery.stored = time.perf_counter()
         if isinstance(outcome, Done):
-            logger.info(
-                "request answered",
-                extra={
-                    "op": request.operation.value,
-                    "collection": request.collection,
-                    "outcome": "answered",
-                    "elapsed_ms": delivery.elapsed_ms,
-                    "correlation_id": correlation_text(delivery),
-                },
-            )
+            lines.request_answered(request)
         await self._settler.settle(delivery, outcome)
 
     async def _outcome(self, request: Request) -> Outcome:
@@ -60,7 +51,6 @@ class Answerer:
             # A writer keeps probing the store; asking it here as well would only make the caller wait for a timeout.
             return Refuse(_try_later(held, self._hold.most_seconds))
         timeout = self._timeout_seconds if left is None else min(left, self._timeout_seconds)
-        started = time.perf_counter()
         try:
             return Done("answered", await self._ask(request, timeout))
         except Outage as error:
@@ -76,8 +66,6 @@ class Answerer:
                     ErrorCode.UNEXPECTED, f"unexpected {type(error).__name__} in the worker", stage="answer"
                 )
             )
-        finally:
-            self._observer.requested(request.operation.value, time.perf_counter() - started)
 
     async def _ask(self, request: Request, timeout: float) -> Any:
         store, collection, body = self._store, request.collection or "", request.body

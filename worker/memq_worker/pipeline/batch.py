@@ -21,6 +21,11 @@ class Batch:
     ids: set[Id]
     barrier: bool = False
 
+    @property
+    def alone(self) -> bool:
+        """Whether nothing else may be in this write, however much waits."""
+        return self.barrier or self.kind == "payload" or self.commands[0].delivery.alone
+
 
 class WriteQueue:
     """What waits to be written to one collection, and what of it may be written now.
@@ -112,20 +117,29 @@ class WriteQueue:
         return removed
 
 
+# A payload change is not a set of points. And a point without a version is written whatever is stored; a later one that
+# has a version, merged over it, would not be.
+_NEVER_MERGED = ("payload", "mixed")
+
+
 def _may_join(first: Write, command: Write) -> bool:
     return (
         command.kind == first.kind
-        and command.kind != "payload"
+        and command.kind not in _NEVER_MERGED
         and not command.delivery.alone
         and not first.delivery.alone
     )
 
 
-def merge_points(commands: list[UpsertPoints]) -> PointsBatch:
-    """All points in one batch; of those with one id stays what would be left of writing them one by one."""
+def merge_points(commands: list[UpsertPoints]) -> tuple[PointsBatch, set[Write]]:
+    """All points in one batch; of those with one id stays what would be left of writing them one by one.
+
+    And the commands of which nothing is left because others have higher versions of all their points.
+    """
     ids = [point for command in commands for point in command.ids]
     if len(set(ids)) == len(ids):
-        return commands[0].points if len(commands) == 1 else _joined(ids, [command.points for command in commands])
+        merged = commands[0].points if len(commands) == 1 else _joined(ids, [command.points for command in commands])
+        return merged, set()
     return _newest(commands)
 
 
@@ -140,7 +154,7 @@ def _joined(ids: list[Id], parts: list[PointsBatch]) -> PointsBatch:
     return PointsBatch(ids, columns, payloads, versions)
 
 
-def _newest(commands: list[UpsertPoints]) -> PointsBatch:
+def _newest(commands: list[UpsertPoints]) -> tuple[PointsBatch, set[Write]]:
     places: dict[Id, tuple[PointsBatch, int]] = {}
     versioned = commands[0].points.versions is not None
     for command in commands:
@@ -150,7 +164,7 @@ def _newest(commands: list[UpsertPoints]) -> PointsBatch:
             if earlier is None or not _keeps(_version(*earlier), _version(points, index)):
                 places[point] = (points, index)
     names = {name for command in commands for name in command.points.columns}
-    return PointsBatch(
+    merged = PointsBatch(
         ids=list(places),
         columns={
             name: [points.columns[name][index] if name in points.columns else None for points, index in places.values()]
@@ -161,6 +175,9 @@ def _newest(commands: list[UpsertPoints]) -> PointsBatch:
         if versioned
         else None,
     )
+    # Without versions all were applied, one after the other as it were; a lower version never is.
+    left = {id(points) for points, _ in places.values()}
+    return merged, {command for command in commands if versioned and id(command.points) not in left}
 
 
 def _version(points: PointsBatch, index: int) -> int | None:
@@ -174,3 +191,12 @@ def _keeps(earlier: int | None, later: int | None) -> bool:
 
 def merge_ids(commands: list[DeletePoints]) -> list[Id]:
     return list(dict.fromkeys(point for command in commands for point in command.ids or ()))
+
+
+def merge_versions(commands: list[DeletePoints]) -> dict[Id, int]:
+    """The ids of versioned deletes, each with the highest version it is to be deleted below."""
+    versions: dict[Id, int] = {}
+    for command in commands:
+        for point in command.ids or ():
+            versions[point] = max(versions.get(point, 0), command.version or 0)
+    return versions

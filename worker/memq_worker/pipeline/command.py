@@ -24,7 +24,10 @@ class UpsertPoints:
     @property
     def kind(self) -> str:
         # A conditional upsert is a barrier on its shard from Qdrant 1.19 on: points without versions never share one.
-        return "upsert" if self.points.versions is None else "versioned"
+        versions = self.points.versions
+        if versions is None:
+            return "upsert"
+        return "mixed" if None in versions else "versioned"
 
     @property
     def result(self) -> dict[str, Any]:
@@ -48,8 +51,13 @@ class DeletePoints:
         return self.body.filter
 
     @property
+    def version(self) -> int | None:
+        return self.body.version
+
+    @property
     def kind(self) -> str:
-        return "delete"
+        # With versions it is a condition, which from Qdrant 1.19 on is a barrier on the shard.
+        return "delete" if self.version is None else "versioned delete"
 
     @property
     def result(self) -> dict[str, Any]:

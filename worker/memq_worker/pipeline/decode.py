@@ -1,4 +1,5 @@
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import orjson
@@ -19,12 +20,16 @@ from memq_schemas import (
 from memq_schemas.collections import Empty
 from memq_schemas.model import Model
 from memq_worker.errors import MessageError
+from memq_worker.pipeline.arrow import decode_arrow
 from memq_worker.pipeline.command import ChangePayload, DeletePoints, Request, RequestBody, UpsertPoints, Write
 from memq_worker.pipeline.delivery import Delivery
+from memq_worker.pipeline.expand import expanded
 from memq_worker.pipeline.payload import check_payload
 from memq_worker.pipeline.points import decode_points
 
 M = TypeVar("M", bound=Model)
+
+_ANSWER_LIMIT = 300  # characters
 
 _REQUEST_BODIES: dict[Operation, type[RequestBody]] = {
     Operation.QUERY: Query,
@@ -58,23 +63,29 @@ def operation_of(delivery: Delivery) -> tuple[Operation, str | None]:
 def decode(delivery: Delivery, limits: Limits) -> Write | Request:
     """The command in a delivery. Raises MessageError for anything that is not one."""
     operation, collection = operation_of(delivery)
-    _check_envelope(delivery, limits)
+    content_type, body = _content(delivery, limits)
     if operation is Operation.UPSERT:
         assert collection is not None
-        return UpsertPoints(delivery, collection, decode_points(delivery.body, limits.max_points))
+        points = decode_points if content_type == headers.JSON else decode_arrow
+        return UpsertPoints(delivery, collection, points(body, limits.max_points))
+    if content_type != headers.JSON:
+        raise MessageError(ErrorCode.UNSUPPORTED_CONTENT, f"content_type: expected {headers.JSON}", stage="decode")
     if operation is Operation.DELETE:
         assert collection is not None
-        return DeletePoints(delivery, collection, _limited(_body(Delete, delivery.body), limits))
+        return DeletePoints(delivery, collection, _limited(_body(Delete, body), limits))
     if operation is Operation.PAYLOAD:
         assert collection is not None
-        change = _limited(_body(SetPayload, delivery.body), limits)
+        change = _limited(_body(SetPayload, body), limits)
         for name in ("overwrite", "set"):
             check_payload(getattr(change, name), name)
         return ChangePayload(delivery, collection, change)
-    return Request(delivery, operation, collection, _body(_REQUEST_BODIES[operation], delivery.body or b"{}"))
+    return Request(delivery, operation, collection, _body(_REQUEST_BODIES[operation], body or b"{}"))
 
 
-def _check_envelope(delivery: Delivery, limits: Limits) -> None:
+def _content(delivery: Delivery, limits: Limits) -> tuple[str, bytes]:
+    """Content type and body, as it was before any content encoding."""
+    if delivery.properties.unreadable:
+        raise MessageError(ErrorCode.MALFORMED, "headers: expected an AMQP table of known types", stage="decode")
     # Before any parsing: a parser's memory is many times the body's.
     if len(delivery.body) > limits.max_body_bytes:
         raise MessageError(
@@ -83,10 +94,13 @@ def _check_envelope(delivery: Delivery, limits: Limits) -> None:
             stage="decode",
         )
     content_type = (delivery.properties.content_type or headers.JSON).partition(";")[0].strip().lower()
-    if content_type != headers.JSON:
-        raise MessageError(ErrorCode.UNSUPPORTED_CONTENT, f"content_type: expected {headers.JSON}", stage="decode")
-    if (delivery.properties.content_encoding or "").lower() not in ("", "identity", "utf-8"):
-        raise MessageError(ErrorCode.UNSUPPORTED_CONTENT, "content_encoding: expected none", stage="decode")
+    if content_type not in (headers.JSON, headers.ARROW_STREAM):
+        raise MessageError(
+            ErrorCode.UNSUPPORTED_CONTENT,
+            f"content_type: expected {headers.JSON}, or for an upsert {headers.ARROW_STREAM}",
+            stage="decode",
+        )
+    return content_type, expanded(delivery.body, delivery.properties.content_encoding, limits.max_body_bytes)
 
 
 def _body(model: type[M], body: bytes) -> M:
@@ -116,13 +130,31 @@ def _limited(selection: Any, limits: Limits) -> Any:
 def _refusal(error: ValidationError) -> MessageError:
     first = error.errors(include_input=False, include_url=False, include_context=False)[0]
     # Steps that pydantic adds for the arms of a union ("constrained-int") mean nothing to the sender.
-    path = ".".join(str(step) for step in first["loc"] if not isinstance(step, str) or step.isidentifier())
+    steps = [str(step) for step in first["loc"] if not isinstance(step, str) or step.isidentifier()]
     text = first["msg"].removeprefix("Value error, ")
-    code = ErrorCode.INVALID
-    if path.startswith("vector"):
+    if steps[:1] == ["vector"]:
         code = ErrorCode.EMPTY_VECTOR if first["type"] == "too_short" else ErrorCode.INVALID_VECTOR
-        path = "vector"
-    return MessageError(code, f"{path}: {text}" if path else text, stage="validate")
+        return MessageError(code, f"vector: {text}", stage="validate")
+    # A name that is none of ours is the sender's own word: he sees it again, logs and dead letters do not.
+    known = [step if step.isdigit() or step in _field_names() else "?" for step in steps]
+    return MessageError(
+        ErrorCode.INVALID, _placed(known, text), stage="validate", answer=_placed(steps, text)[:_ANSWER_LIMIT]
+    )
+
+
+def _placed(steps: list[str], text: str) -> str:
+    return f"{'.'.join(steps)}: {text}" if steps else text
+
+
+@lru_cache(maxsize=1)
+def _field_names() -> frozenset[str]:
+    """Every field of every body, those inside filters included."""
+    found: set[str] = set()
+    for model in (Delete, SetPayload, *_REQUEST_BODIES.values()):
+        schema = model.model_json_schema(by_alias=True)
+        for part in (schema, *schema.get("$defs", {}).values()):
+            found.update(part.get("properties", {}))
+    return frozenset(found)
 
 
 def _text(error: Exception) -> str:

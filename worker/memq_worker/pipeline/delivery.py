@@ -1,13 +1,12 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from memq_schemas import headers
 
 
-@dataclass(frozen=True, slots=True)
-class Properties:
+class Properties(NamedTuple):
     """The envelope of a message, as far as memq reads or writes it."""
 
     content_type: str | None = None
@@ -16,8 +15,9 @@ class Properties:
     reply_to: str | None = None
     message_id: str | None = None
     timestamp: float | None = None  # epoch seconds
-    headers: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    headers: Mapping[str, Any] = {}
     persistent: bool = True
+    unreadable: bool = False  # there are headers, and they are no AMQP table
 
 
 class Link(Protocol):
@@ -59,7 +59,12 @@ class Delivery:
     body: bytes
     properties: Properties
     redelivered: bool = False
-    received: float = field(default_factory=time.perf_counter)
+    # Looked up at each call, so that a simulated clock can stand there.
+    received: float = field(default_factory=lambda: time.perf_counter())  # noqa: PLW0108
+    # When it was decoded, when its write or answer began, and when the store was done with it: as `received`, or 0.
+    decoded: float = 0.0
+    began: float = 0.0
+    stored: float = 0.0
     settled: bool = False
     alone: bool = False  # never merged with others: it may be the message that kills workers
 

@@ -10,7 +10,7 @@ import numpy as np
 from memq_schemas import ErrorCode
 from memq_schemas.ids import MAX_ID, canonical_uuid
 from memq_schemas.points import MAX_VERSION
-from memq_schemas.vectors import MAX_DIMENSIONS, float32_bytes
+from memq_schemas.vectors import MAX_DIMENSIONS, FloatArray, float32_bytes
 from memq_worker.errors import MessageError
 from memq_worker.pipeline.payload import check_payload
 from memq_worker.pipeline.store import Column, Id, PointsBatch
@@ -34,6 +34,10 @@ class WireUpsert(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 _decoder = msgspec.json.Decoder(WireUpsert)
 
 
+_UNKNOWN_FIELD = "Object contains unknown field"
+_NAME_LIMIT = 100  # characters
+
+
 def decode_points(body: bytes, max_points: int) -> PointsBatch:
     """The points of an upsert body. Raises MessageError naming the first bad point by index."""
     points = _parse(body)
@@ -48,7 +52,7 @@ def decode_points(body: bytes, max_points: int) -> PointsBatch:
     ids: list[Id] = []
     payloads: list[dict[str, Any] | None] = []
     for index, point in enumerate(points):
-        ids.append(_id(point.id, index))
+        ids.append(check_id(point.id, index))
         if point.payload is not None:
             check_payload(point.payload, f"points[{index}].payload")
         payloads.append(point.payload)
@@ -67,19 +71,26 @@ def _parse(body: bytes) -> list[WirePoint]:
 
 
 def _invalid(text: str) -> MessageError:
-    # msgspec says "Expected `float`, got `str` - at `$.points[3].vector[0]`"; field names only, never values.
+    # msgspec says "Expected `float`, got `str` - at `$.points[3].vector[0]`". It quotes one thing, the name of a field
+    # that it does not know, and that is the sender's to see.
     reason, _, path = text.partition(" - at `$")
     path = path.removesuffix("`").lstrip(".")
     code = ErrorCode.INVALID_VECTOR if re.match(r"points\[\d+\]\.vector", path) else ErrorCode.INVALID
-    reason = reason[:1].lower() + reason[1:].replace("`", "")
-    return MessageError(code, f"{path}: {reason}" if path else reason, stage="validate")
+    place = f"{path}: " if path else ""
+    if reason.startswith(_UNKNOWN_FIELD):
+        name = reason.removeprefix(_UNKNOWN_FIELD).strip(" `")[:_NAME_LIMIT]
+        return MessageError(
+            code, f"{place}unknown field", stage="validate", answer=f"{place}object contains unknown field {name}"
+        )
+    return MessageError(code, place + reason[:1].lower() + reason[1:].replace("`", ""), stage="validate")
 
 
 def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0][:200]
 
 
-def _id(value: int | str, index: int) -> Id:
+def check_id(value: int | str, index: int) -> Id:
+    """The id as Qdrant returns it. Raises MessageError naming the point by its index."""
     if isinstance(value, int):
         if 0 <= value <= MAX_ID:
             return value
@@ -135,6 +146,11 @@ def _vector_bytes(value: WireVector, index: int) -> bytes:
     raise MessageError(ErrorCode.INVALID_VECTOR, f"points[{index}].vector: {reason}", stage="validate")
 
 
+@np.errstate(over="ignore", invalid="ignore")
+def _squares(numbers: FloatArray) -> float:
+    return numbers.dot(numbers)
+
+
 @lru_cache(maxsize=64)
 def _packer(size: int) -> struct.Struct:
     if size > MAX_DIMENSIONS:
@@ -147,7 +163,7 @@ def _check_finite(column: Column) -> None:
     # A sum of squares is one pass where isfinite().all() is two calls; that it may overflow only costs the slow look.
     rows = [row for row in column if row is not None]
     numbers = np.frombuffer(rows[0] if len(rows) == 1 else b"".join(rows), dtype="<f4")
-    if math.isfinite(numbers.dot(numbers)):
+    if math.isfinite(_squares(numbers)):
         return
     for index, row in enumerate(column):
         if row is not None and not np.isfinite(np.frombuffer(row, dtype="<f4")).all():

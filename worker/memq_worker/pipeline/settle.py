@@ -1,13 +1,15 @@
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, assert_never
 
 import orjson
 
-from memq_schemas import Names, Operation, error_reply, headers, parse_routing_key
-from memq_worker.errors import BrokerUnavailable, Unconfirmed, Unroutable, WorkerError
+from memq_schemas import ErrorCode, Names, error_reply, headers
+from memq_worker.errors import BrokerUnavailable, DependencyError, Unconfirmed, Unroutable, WorkerError
+from memq_worker.pipeline import lines
 from memq_worker.pipeline.delivery import Delivery, Properties
+from memq_worker.pipeline.lines import operation_label
 from memq_worker.pipeline.observer import Observer
 from memq_worker.pipeline.outcome import (
     DeadLetter,
@@ -23,17 +25,6 @@ from memq_worker.pipeline.outcome import (
 logger = logging.getLogger(__name__)
 
 _MESSAGE_LIMIT = 300  # characters of an error text in a header: all headers have to fit one frame
-
-
-def operation_label(delivery: Delivery) -> str:
-    """A bounded label: one of the operations, or "unknown"."""
-    try:
-        return parse_routing_key(delivery.routing_key)[0].value
-    except LookupError:
-        return "unknown"
-    except ValueError:
-        word = delivery.routing_key.partition(".")[0]
-        return word if word in Operation else "unknown"
 
 
 class Settler:
@@ -63,17 +54,20 @@ class Settler:
             # handed back it would come again: the broker's own dead-lettering needs nothing from us.
             logger.exception("a delivery could not be settled, giving it up", extra={"queue": delivery.queue})
             delivery.link.reject(delivery.tag)
+            outcome = DeadLetter(DependencyError(ErrorCode.UNEXPECTED, "it could not be settled", stage="settle"))
         self._count(delivery, outcome)
 
-    def acknowledge(self, delivery: Delivery, done: Done) -> bool:
-        """Settles what needs no publishing without leaving the caller; False when `settle` has to be awaited."""
-        if delivery.properties.reply_to is not None:
-            return False
-        if not delivery.settled and delivery.link.alive:
-            delivery.settled = True
-            delivery.link.ack(delivery.tag)
-            self._count(delivery, done)
-        return True
+    def acknowledge(self, operation: str, outcome: str, deliveries: Sequence[Delivery]) -> None:
+        """Settles deliveries that ended alike and want no reply, without leaving the caller."""
+        settled: list[Delivery] = []
+        for delivery in deliveries:
+            if not delivery.settled and delivery.link.alive:
+                delivery.settled = True
+                delivery.link.ack(delivery.tag)
+                settled.append(delivery)
+        if settled:
+            self._observer.settled(operation, outcome, settled)
+            lines.deliveries_settled(settled, outcome)
 
     async def _act(self, delivery: Delivery, outcome: Outcome) -> None:
         link, tag = delivery.link, delivery.tag
@@ -85,10 +79,12 @@ class Settler:
                 link.ack(tag)
             case Retry():
                 await self._move(delivery, self._names.retry(outcome.seconds), outcome.error, attempts=delivery.attempt)
+                self._observer.retried(outcome.seconds)
                 link.ack(tag)
             case DeadLetter():
                 # The copy first: were the reply first, a crash between would answer the same message twice.
                 await self._move(delivery, self._names.dead, outcome.error, attempts=delivery.attempt - 1)
+                self._observer.dead_lettered(outcome.error.code.value)
                 await self._reply_error(delivery, outcome.error)
                 link.ack(tag)
             case Refuse():
@@ -134,7 +130,7 @@ class Settler:
             headers.ERROR_STAGE: error.stage,
             headers.EXCEPTION_CLASS: type(cause).__name__,
             headers.EXCEPTION_MESSAGE: error.message[:_MESSAGE_LIMIT],
-            headers.FIRST_FAILED_AT: delivery.properties.headers.get(headers.FIRST_FAILED_AT, now),
+            headers.FIRST_FAILED_AT: _time(delivery.properties.headers.get(headers.FIRST_FAILED_AT)) or now,
             headers.LAST_FAILED_AT: now,
             headers.ORIGINAL_QUEUE: delivery.queue,
             headers.WORKER: self._worker,
@@ -152,17 +148,13 @@ class Settler:
             if address:
                 self._observer.replied("refused")
             return
+        trace = lines.traceparent(delivery)
         properties = Properties(
-            content_type=headers.JSON, correlation_id=delivery.properties.correlation_id, persistent=False
+            content_type=headers.JSON,
+            correlation_id=delivery.properties.correlation_id,
+            persistent=False,
+            headers={} if trace is None else {headers.TRACEPARENT: trace},
         )
-        trace = delivery.properties.headers.get(headers.TRACEPARENT)
-        if isinstance(trace, str):
-            properties = Properties(
-                content_type=headers.JSON,
-                correlation_id=delivery.properties.correlation_id,
-                persistent=False,
-                headers={headers.TRACEPARENT: trace},
-            )
         try:
             await delivery.link.publish("", address, orjson.dumps(reply), properties)
         except (Unroutable, Unconfirmed):
@@ -174,27 +166,16 @@ class Settler:
         label, error = _describe(outcome)
         operation = operation_label(delivery)
         code = error.code.value if error is not None else ""
-        self._observer.settled(operation, label, delivery.elapsed_ms / 1000, code)
-        if error is not None:
-            logger.warning(
-                "delivery not applied",
-                extra={
-                    "op": operation,
-                    "queue": delivery.queue,
-                    "attempt": delivery.attempt,
-                    "outcome": label,
-                    "code": code,
-                    "reason": error.message[:_MESSAGE_LIMIT],
-                    "correlation_id": correlation_text(delivery),
-                    "elapsed_ms": delivery.elapsed_ms,
-                },
-            )
+        self._observer.settled(operation, label, (delivery,), code)
+        lines.delivery_settled(delivery, label, error, ordinary=isinstance(outcome, Done | Release))
 
 
-def correlation_text(delivery: Delivery) -> str | None:
-    """Fit for a log line: senders choose it, so it is cut and cleared of what a terminal would act on."""
-    value = delivery.properties.correlation_id
-    return None if value is None else "".join(c if c.isprintable() else "?" for c in str(value)[:100])
+def _time(value: object) -> str | None:
+    """The header of an earlier attempt; anybody can send one, so it has to be a time."""
+    try:
+        return value if isinstance(value, str) and len(value) < 40 and datetime.fromisoformat(value) else None
+    except ValueError:
+        return None
 
 
 def _describe(outcome: Outcome) -> tuple[str, WorkerError | None]:
@@ -210,6 +191,6 @@ def _describe(outcome: Outcome) -> tuple[str, WorkerError | None]:
         case Expire():
             return "expired", None
         case Release() | Quarantine():
-            return "released", None
+            return "released" if isinstance(outcome, Release) else "quarantined", None
         case _ as never:
             assert_never(never)

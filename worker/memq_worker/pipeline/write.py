@@ -1,11 +1,13 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 from memq_schemas import ErrorCode
 from memq_worker.errors import DependencyError, MessageError, WorkerError
-from memq_worker.pipeline.batch import Batch, BatchLimits, WriteQueue, merge_ids, merge_points
+from memq_worker.pipeline import lines
+from memq_worker.pipeline.batch import Batch, BatchLimits, WriteQueue, merge_ids, merge_points, merge_versions
 from memq_worker.pipeline.command import ChangePayload, DeletePoints, UpsertPoints, Write
 from memq_worker.pipeline.contracts import Contracts
 from memq_worker.pipeline.hold import Abandoned, Hold
@@ -16,6 +18,8 @@ from memq_worker.pipeline.settle import Settler
 from memq_worker.pipeline.store import Store
 
 logger = logging.getLogger(__name__)
+
+_NONE: frozenset[Write] = frozenset()
 
 
 class CollectionWriter:
@@ -58,15 +62,18 @@ class CollectionWriter:
             self._woken = True
             asyncio.get_running_loop().call_soon(self._start)
 
-    def _start(self) -> None:
+    def _start(self, after_another: bool = False) -> None:
         self._woken = False
         # A second write beside the first only where there is a full batch for it: smaller ones cost more than they
         # save, and what waits goes out as soon as the first is done.
-        while (not self._busy or (self._busy < self._writes_in_flight and self._queue.full)) and (
-            batch := self._queue.take()
-        ) is not None:
+        while not self._busy or (self._busy < self._writes_in_flight and self._queue.full):
+            full = self._queue.full
+            batch = self._queue.take()
+            if batch is None:
+                break
+            reason = "alone" if batch.alone else "full" if full else "next" if after_another else "idle"
             self._busy += 1
-            task = asyncio.create_task(self._run(batch))
+            task = asyncio.create_task(self._run(batch, reason))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         if self._queue.idle:
@@ -86,9 +93,12 @@ class CollectionWriter:
         for task in self._tasks:
             task.cancel()
 
-    async def _run(self, batch: Batch) -> None:
+    async def _run(self, batch: Batch, reason: str) -> None:
+        began = time.perf_counter()
+        for command in batch.commands:
+            command.delivery.began = began
         try:
-            await self._apply(batch.commands)
+            await self._apply(batch.commands, reason)
         except Exception as error:
             # Whatever of ours went wrong, nothing may stay unsettled: it would fill the prefetch window for good.
             logger.exception("unexpected error around a write", extra={"messages": len(batch.commands)})
@@ -97,9 +107,9 @@ class CollectionWriter:
         finally:
             self._queue.finished(batch)
             self._busy -= 1
-            self._start()
+            self._start(after_another=True)
 
-    async def _apply(self, commands: list[Write]) -> None:
+    async def _apply(self, commands: list[Write], reason: str) -> None:
         """Writes the commands as one; what is refused as a whole is halved until the offender stands alone."""
         started = time.perf_counter()
         try:
@@ -111,19 +121,21 @@ class CollectionWriter:
         except WorkerError as error:
             if len(commands) > 1 and error.code is not ErrorCode.UNKNOWN_COLLECTION:
                 middle = len(commands) // 2
-                await self._apply(commands[:middle])
-                await self._apply(commands[middle:])
+                await self._apply(commands[:middle], "split")
+                await self._apply(commands[middle:], "split")
                 return
             outcomes = [decide(error, c.delivery.attempt, self._policy) for c in commands]
-        self._report(commands, outcomes, time.perf_counter() - started)
+        stored = time.perf_counter()
+        for command in commands:
+            command.delivery.stored = stored
+        self._report(commands, outcomes, stored - started, reason)
         await self._settle(commands, outcomes)
 
     async def _write(self, commands: list[Write]) -> list[Outcome]:
         try:
             refused = await self._refusals(commands)
             accepted = [c for c in commands if c not in refused]
-            if accepted:
-                await self._store_write(accepted)
+            superseded = await self._store_write(accepted) if accepted else _NONE
         except WorkerError as error:
             if error.code is ErrorCode.UNKNOWN_COLLECTION:
                 self._contracts.forget(self._collection)
@@ -133,7 +145,9 @@ class CollectionWriter:
             logger.exception("unexpected error in a write", extra={"messages": len(commands)})
             raise DependencyError(ErrorCode.UNEXPECTED, f"unexpected {type(error).__name__} in the worker") from error
         return [
-            decide(refused[c], c.delivery.attempt, self._policy) if c in refused else Done("applied", c.result)
+            decide(refused[c], c.delivery.attempt, self._policy)
+            if c in refused
+            else Done("superseded" if c in superseded else "applied", c.result)
             for c in commands
         ]
 
@@ -141,44 +155,43 @@ class CollectionWriter:
         upserts = [c for c in commands if isinstance(c, UpsertPoints)]
         return await self._contracts.refusals(self._collection, upserts) if upserts else {}
 
-    async def _store_write(self, commands: list[Write]) -> None:
+    async def _store_write(self, commands: list[Write]) -> AbstractSet[Write]:
+        """Returns those of which nothing had to be written, since others among them have higher versions."""
         first = commands[0]
         match first:
             case UpsertPoints():
-                points = merge_points([c for c in commands if isinstance(c, UpsertPoints)])
+                points, superseded = merge_points([c for c in commands if isinstance(c, UpsertPoints)])
                 await self._store.upsert(self._collection, points)
+                return superseded
             case DeletePoints(body=body) if body.ids is None:
                 await self._store.delete(self._collection, None, body.filter)
-            case DeletePoints():
+            case DeletePoints(version=None):
                 ids = merge_ids([c for c in commands if isinstance(c, DeletePoints)])
                 await self._store.delete(self._collection, ids, None)
+            case DeletePoints():
+                versions = merge_versions([c for c in commands if isinstance(c, DeletePoints)])
+                await self._store.delete_older(self._collection, versions)
             case ChangePayload(body=body):
                 await self._store.set_payload(self._collection, body)
+        return _NONE
 
     async def _settle(self, commands: list[Write], outcomes: Sequence[Outcome]) -> None:
-        slow = [
-            self._settler.settle(command.delivery, outcome)
-            for command, outcome in zip(commands, outcomes, strict=True)
-            if not (isinstance(outcome, Done) and self._settler.acknowledge(command.delivery, outcome))
-        ]
+        quiet: dict[str, list[Write]] = {}
+        slow: list[Awaitable[None]] = []
+        for command, outcome in zip(commands, outcomes, strict=True):
+            if isinstance(outcome, Done) and command.delivery.properties.reply_to is None:
+                quiet.setdefault(outcome.label, []).append(command)
+            else:
+                slow.append(self._settler.settle(command.delivery, outcome))
+        for label, alike in quiet.items():
+            self._settler.acknowledge(alike[0].operation.value, label, [command.delivery for command in alike])
         if slow:
             await asyncio.gather(*slow)
 
-    def _report(self, commands: list[Write], outcomes: Sequence[Outcome], seconds: float) -> None:
+    def _report(self, commands: list[Write], outcomes: Sequence[Outcome], seconds: float, reason: str) -> None:
         applied = [c for c, o in zip(commands, outcomes, strict=True) if isinstance(o, Done)]
         if not applied:
             return
         points = sum(len(c.ids or ()) for c in applied)
-        self._observer.wrote(points, len(applied), seconds)
-        logger.info(
-            "batch written",
-            extra={
-                "op": applied[0].operation.value,
-                "collection": self._collection,
-                "messages": len(applied),
-                "vector_count": points,
-                "elapsed_ms": round(seconds * 1000, 3),
-                "throughput_vec_per_sec": round(points / seconds, 1) if seconds else 0.0,
-                "outcome": "applied",
-            },
-        )
+        self._observer.wrote(applied[0].operation.value, reason, points, len(applied))
+        lines.batch_written(applied, points, seconds)

@@ -1,5 +1,5 @@
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,8 +11,9 @@ from yarl import URL
 from memq_schemas import CreateCollection, ErrorCode, Filter, Get, Query, SetPayload
 from memq_worker.errors import MessageError, Outage
 from memq_worker.pipeline.store import Contract, Id, PointsBatch
-from memq_worker.qdrant import collections, encode, reads
+from memq_worker.qdrant import collections, encode, overwrite, reads
 from memq_worker.qdrant.errors import translated
+from memq_worker.qdrant.grouped import QueryGroups
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ class QdrantStore:
         self._points, self._about, self._service = points, about, service
         self._metadata = (("api-key", api_key),) if api_key else ()
         self._timeout_seconds = timeout_seconds
+        self._groups = QueryGroups(self._query_one, self._query_many)
 
     async def version(self) -> str:
         with translated("preflight"):
@@ -56,12 +58,15 @@ class QdrantStore:
         request = q.DeletePoints(collection_name=collection, wait=True, points=encode.selector(ids, where))
         await self._update(self._points.Delete, request)
 
+    async def delete_older(self, collection: str, versions: dict[Id, int]) -> None:
+        chosen = q.PointsSelector(filter=encode.older_than(versions))
+        await self._update(self._points.Delete, q.DeletePoints(collection_name=collection, wait=True, points=chosen))
+
     async def set_payload(self, collection: str, change: SetPayload) -> None:
         chosen = encode.selector(change.ids, change.filter)
         place: dict[str, Any] = {"collection_name": collection, "wait": True, "points_selector": chosen}
         if change.overwrite is not None:
-            payload = payload_to_grpc(change.overwrite)
-            await self._update(self._points.OverwritePayload, q.SetPayloadPoints(payload=payload, **place))
+            await self._overwrite(collection, change, change.overwrite)
         if change.set is not None:
             await self._update(
                 self._points.SetPayload, q.SetPayloadPoints(payload=payload_to_grpc(change.set), **place)
@@ -69,9 +74,35 @@ class QdrantStore:
         if change.unset is not None:
             await self._update(self._points.DeletePayload, q.DeletePayloadPoints(keys=change.unset, **place))
 
+    async def _overwrite(self, collection: str, change: SetPayload, payload: dict[str, Any]) -> None:
+        found: list[Any] = []
+        offset = None
+        while True:
+            request = overwrite.versions_request(collection, change, offset)
+            with translated():
+                page = await self._points.Scroll(request, timeout=self._timeout_seconds, metadata=self._metadata)
+            found.extend(page.result)
+            if not page.HasField("next_page_offset"):
+                break
+            offset = page.next_page_offset
+        overwrite.check_all_found(change, found)
+        for request in overwrite.overwrite_requests(collection, payload, found):
+            await self._update(self._points.UpdateBatch, request)
+
     async def query(self, collection: str, query: Query, timeout: float) -> list[dict[str, Any]]:
-        reply = await self._ask(self._points.Query, reads.query_request(collection, query), timeout)
-        return [reads.scored(point, query) for point in reply.result]
+        found = await self._groups.ask(collection, reads.query_request(collection, query), timeout)
+        return [reads.scored(point, query) for point in found]
+
+    async def _query_one(self, request: Any, timeout: float) -> Any:
+        return (await self._ask(self._points.Query, request, timeout)).result
+
+    async def _query_many(self, collection: str, requests: Sequence[Any], timeout: float) -> Sequence[Any]:
+        batch = q.QueryBatchPoints(collection_name=collection, query_points=requests)
+        reply = await self._ask(self._points.QueryBatch, batch, timeout)
+        return [each.result for each in reply.result]
+
+    async def close(self) -> None:
+        await self._groups.close()
 
     async def get(self, collection: str, get: Get, timeout: float) -> list[dict[str, Any]]:
         reply = await self._ask(self._points.Get, reads.get_request(collection, get), timeout)
@@ -116,11 +147,11 @@ class QdrantStore:
     async def _update(self, method: Any, request: Any) -> None:
         with translated():
             reply = await method(request, timeout=self._timeout_seconds, metadata=self._metadata)
-        status = reply.result.status
-        if status != q.UpdateStatus.Completed:
-            # WaitTimeout and Acknowledged come back as success, but the points cannot be found yet.
-            name = q.UpdateStatus.Name(status)
-            raise Outage(ErrorCode.OVERLOADED, f"Qdrant answered {name} instead of Completed")
+        for result in reply.result if isinstance(reply, q.UpdateBatchResponse) else [reply.result]:
+            if result.status != q.UpdateStatus.Completed:
+                # WaitTimeout and Acknowledged come back as success, but the points cannot be found yet.
+                name = q.UpdateStatus.Name(result.status)
+                raise Outage(ErrorCode.OVERLOADED, f"Qdrant answered {name} instead of Completed")
 
 
 @asynccontextmanager
@@ -133,4 +164,8 @@ async def open_store(url: str, api_key: str | None, timeout_seconds: float) -> A
     else:
         channel = grpc.aio.insecure_channel(target, options=_CHANNEL_OPTIONS)
     async with channel:
-        yield QdrantStore(channel, api_key, timeout_seconds)
+        store = QdrantStore(channel, api_key, timeout_seconds)
+        try:
+            yield store
+        finally:
+            await store.close()

@@ -91,13 +91,25 @@ def newer_only(ids: list[Id], versions: list[int | None]) -> grpc.Filter:
         by_version.setdefault(version, []).append(point_id(point))
     arms: list[grpc.Condition] = []
     for version, group in by_version.items():
-        mine = grpc.Condition(has_id=grpc.HasIdCondition(has_id=group))
         if version is None:
-            arms.append(mine)
+            arms.append(grpc.Condition(has_id=grpc.HasIdCondition(has_id=group)))
         else:
-            older = grpc.Condition(filter=grpc.Filter(should=_older(version)))
-            arms.append(grpc.Condition(filter=grpc.Filter(must=[mine, older])))
+            arms.append(_lower(group, version))
     return grpc.Filter(should=arms)
+
+
+def older_than(versions: dict[Id, int]) -> grpc.Filter:
+    """Those of the points that are stored without a version or with a lower one than is given for them."""
+    by_version: dict[int, list[grpc.PointId]] = {}
+    for point, version in versions.items():
+        by_version.setdefault(version, []).append(point_id(point))
+    return grpc.Filter(should=[_lower(group, version) for version, group in by_version.items()])
+
+
+def _lower(group: list[grpc.PointId], version: int) -> grpc.Condition:
+    mine = grpc.Condition(has_id=grpc.HasIdCondition(has_id=group))
+    older = grpc.Condition(filter=grpc.Filter(should=_older(version)))
+    return grpc.Condition(filter=grpc.Filter(must=[mine, older]))
 
 
 def _older(version: int | None) -> list[grpc.Condition]:

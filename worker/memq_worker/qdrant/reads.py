@@ -43,7 +43,7 @@ def _payload_selector(wanted: bool | list[str]) -> Any:
 
 def record(point: Any, with_payload: bool | list[str], with_vector: bool) -> dict[str, Any]:
     """A stored point as the reply says it; what was not asked for is absent."""
-    result: dict[str, Any] = {"id": _id(point.id)}
+    result: dict[str, Any] = {"id": id_of(point.id)}
     if with_payload is not False:
         payload = {key: _value(value) for key, value in point.payload.items()}
         version = payload.pop(VERSION_KEY, None)
@@ -61,7 +61,7 @@ def scored(point: Any, query: Query) -> dict[str, Any]:
     return result
 
 
-def _id(point: Any) -> Id:
+def id_of(point: Any) -> Id:
     return point.num if point.WhichOneof("point_id_options") == "num" else point.uuid
 
 

@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from memq.dead.letter import DeadLetter, read_letter
+from memq.dead.replay import Replay
+from memq.dead.selection import Selection
+from memq.dead.walk import Walk, walk
+from memq.errors import BrokerUnavailable
+
+if TYPE_CHECKING:
+    from aio_pika.abc import AbstractIncomingMessage
+
+    from memq.errors import Unroutable
+    from memq.link import Link
+    from memq.sender import Sender
+
+EVERYTHING = Selection()
+
+
+@dataclass(slots=True)
+class Tally:
+    """depth: letters in the queue at the start, as far as nobody else held them.   walked: those looked at.
+    selected: those that fit.   done: those sent again, or removed.   unroutable: those that no queue takes any more,
+    which stay, and `unroutable_reason` for the first.   codes: the selected by code.
+    """
+
+    depth: int = 0
+    walked: int = 0
+    selected: int = 0
+    done: int = 0
+    unroutable: int = 0
+    unroutable_reason: str | None = None
+    codes: Counter[str] = field(default_factory=Counter[str])
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """letters: from the front of the queue, at most as many as the selection's limit; the tally counts all."""
+
+    letters: list[DeadLetter]
+    tally: Tally
+
+
+Progress = Callable[[Tally], None]
+Approval = Callable[[Tally], Awaitable[bool]]
+
+
+class DeadLetters:
+    """What no worker could apply. Letters that a call does not select, or only looks at, stay where they are; while it
+    runs, others do not see those it has walked past.
+
+    Every call raises BrokerUnavailable, TopologyMissing and ConfigurationError.
+    """
+
+    def __init__(self, link: Link, sender: Sender, queue: str, client: str, timeout: float) -> None:
+        self._link = link
+        self._sender = sender
+        self._queue = queue
+        self._client = client
+        self._timeout = timeout
+
+    async def list(self, selection: Selection = EVERYTHING, *, progress: Progress | None = None) -> Listing:
+        letters: list[DeadLetter] = []
+        tally = Tally()
+        async with self._walk(tally) as walked:
+            async for block in walked.blocks():
+                async for message in block:
+                    letter = _look(message, tally, selection, progress)
+                    if letter is not None and (selection.limit is None or len(letters) < selection.limit):
+                        letters.append(letter)
+        return Listing(letters, tally)
+
+    async def find(self, which: int | str, *, progress: Progress | None = None) -> DeadLetter | None:
+        """With its body. which: its position, from 1, or its message id or correlation id; the first that fits."""
+        tally = Tally()
+        chosen = Selection() if isinstance(which, int) else Selection(ids=frozenset({which}))
+        async with self._walk(tally) as walked:
+            async for block in walked.blocks():
+                async for message in block:
+                    letter = _look(message, tally, chosen, progress)
+                    if letter is not None and which in (letter.position, letter.message_id, letter.correlation_id):
+                        return read_letter(letter.position, message, with_body=True)
+        return None
+
+    async def replay(
+        self,
+        selection: Selection = EVERYTHING,
+        *,
+        dry_run: bool = False,
+        progress: Progress | None = None,
+        tally: Tally | None = None,
+    ) -> Tally:
+        """Publishes them again under their routing keys, as new: each leaves the queue when the broker has confirmed
+        its copy. Interrupted, a few may be sent twice, which ids make harmless; none is lost.
+
+        tally: counted into, for who has to know how far it came when this raises. Raises Unconfirmed too.
+        """
+        tally = tally or Tally()
+        async with self._walk(tally) as walked:
+            replay = Replay(walked, self._sender, self._timeout)
+
+            def sent() -> None:
+                tally.done += 1
+                if progress is not None:
+                    progress(tally)
+
+            def unroutable(error: Unroutable) -> None:
+                tally.unroutable += 1
+                tally.unroutable_reason = tally.unroutable_reason or str(error)
+
+            async for block in walked.blocks():
+                chosen: list[AbstractIncomingMessage] = []
+                async for message in block:
+                    if _look(message, tally, selection, progress) is not None:
+                        chosen.append(message)
+                    if tally.selected == selection.limit:
+                        break
+                if not dry_run:
+                    await replay.run(chosen, sent, unroutable)
+                if tally.selected == selection.limit:
+                    break
+        return tally
+
+    async def purge(
+        self,
+        selection: Selection = EVERYTHING,
+        *,
+        dry_run: bool = False,
+        approve: Approval | None = None,
+        progress: Progress | None = None,
+        tally: Tally | None = None,
+    ) -> Tally:
+        """Removes them for good. approve: asked with what was selected; exactly that is removed, or nothing.
+
+        tally: as for `replay`.
+        """
+        tally = tally or Tally()
+        async with self._walk(tally) as walked:
+            tags: list[int] = []
+            async for block in walked.blocks():
+                async for message in block:
+                    if _look(message, tally, selection, progress) is not None:
+                        tags.append(message.delivery_tag or 0)
+                    if tally.selected == selection.limit:
+                        break
+                if tally.selected == selection.limit:
+                    break
+            await walked.stop()
+            if dry_run or not tags or (approve is not None and not await approve(tally)):
+                return tally
+            for tag in tags:
+                await walked.remove(tag)
+                tally.done += 1
+        return tally
+
+    @contextlib.asynccontextmanager
+    async def _walk(self, tally: Tally) -> AsyncGenerator[Walk]:
+        try:
+            async with asyncio.timeout(self._timeout):
+                session = await self._link.session()
+        except TimeoutError:
+            raise BrokerUnavailable(
+                f"no connection to RabbitMQ within {self._timeout:g} s: {self._link.reason}"
+            ) from None
+        async with walk(session.address, self._queue, f"{self._client} dead letters") as walked:
+            tally.depth = walked.depth
+            yield walked
+
+
+def _look(
+    message: AbstractIncomingMessage, tally: Tally, selection: Selection, progress: Progress | None
+) -> DeadLetter | None:
+    """The letter, if it is selected."""
+    tally.walked += 1
+    letter = read_letter(tally.walked, message)
+    selected = selection.takes(letter, datetime.now(UTC))
+    if selected:
+        tally.selected += 1
+        tally.codes[letter.code] += 1
+    if progress is not None:
+        progress(tally)
+    return letter if selected else None

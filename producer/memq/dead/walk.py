@@ -1,0 +1,164 @@
+"""One pass over the dead-letter queue, from its front to the depth it had at the start.
+
+Everything delivered stays unacknowledged until it is removed or the walk ends; then the broker puts it back where it
+was. The walk goes block by block, each by a consumer of its own that is cancelled when its block is complete:
+AMQP has no other way to stop a flow without handing something back, and unbounded prefetch would be unbounded memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import aio_pika
+import aiormq.exceptions
+
+from memq.errors import BrokerUnavailable, ConfigurationError, TopologyMissing
+from memq.publisher import Lost, losing
+from memq.session import close_quietly
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator
+
+    from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
+
+    from memq.address import Address
+
+FIRST_BLOCK = 20
+BLOCK_LIMIT = 10_000
+BLOCK_BYTES = 16 * 1024 * 1024
+GROWTH = 8
+QUIET_SECONDS = 1.0
+
+
+class Walk:
+    """depth: letters ready when it began.   seen: those delivered so far."""
+
+    def __init__(self, channel: AbstractChannel, control: AbstractChannel, queue: str, depth: int) -> None:
+        self.depth = depth
+        self.seen = 0
+        self._channel = channel
+        self._control = control
+        self._queue = queue
+        self._bytes = 0
+        self._blocks = 0
+        self._tag: str | None = None
+        self._inbox: asyncio.Queue[AbstractIncomingMessage | None] = asyncio.Queue()
+
+    async def blocks(self) -> AsyncIterator[AsyncIterator[AbstractIncomingMessage]]:
+        """Each has to be read to its end before the next one. Raises Lost."""
+        size = FIRST_BLOCK
+        while self.seen < self.depth:
+            before = self.seen
+            yield self._block(min(size, self.depth - before))
+            if self.seen == before:
+                return
+            mean = max(self._bytes // self.seen, 1)
+            size = max(1, min(size * GROWTH, BLOCK_BYTES // mean, BLOCK_LIMIT))
+
+    async def remove(self, tag: int) -> None:
+        """For good. The block it came in has to be complete or stopped: its room would be filled again."""
+        with losing():
+            underlay = await self._channel.get_underlay_channel()
+            await underlay.basic_ack(tag)
+
+    def lost(self, *_: Any) -> None:
+        self._inbox.put_nowait(None)
+
+    async def put_back(self) -> None:
+        """All that is left, in order; where this does not get through, the end of the channel does the same."""
+        await self.stop()
+        with losing():
+            underlay = await self._channel.get_underlay_channel()
+            await underlay.basic_nack(0, multiple=True, requeue=True)
+            # An answer on this channel means that the broker has read what was sent on it before.
+            await self._channel.set_qos(1)
+
+    async def stop(self) -> None:
+        """No more of this block."""
+        tag, self._tag = self._tag, None
+        if tag is not None:
+            with losing():
+                source = await self._channel.get_queue(self._queue, ensure=False)
+                await source.cancel(tag)
+
+    async def _block(self, size: int) -> AsyncIterator[AbstractIncomingMessage]:
+        self._blocks += 1
+        with losing():
+            await self._channel.set_qos(size)
+            source = await self._channel.get_queue(self._queue, ensure=False)
+            # What is handed back is ordered by consumer tag, so tags sort as blocks do.
+            self._tag = await source.consume(self._arrived, consumer_tag=f"memq-dead-{self._blocks:09}")
+        for _ in range(size):
+            message = await self._next()
+            if message is None:
+                break
+            self.seen += 1
+            self._bytes += len(message.body)
+            yield message
+        await self.stop()
+
+    async def _next(self) -> AbstractIncomingMessage | None:
+        """None when others have taken what was there."""
+        quiet = 0
+        while True:
+            try:
+                async with asyncio.timeout(QUIET_SECONDS):
+                    message = await self._inbox.get()
+            except TimeoutError:
+                # What was on its way to us when the queue was counted has had one more wait to arrive.
+                quiet = quiet + 1 if await self._ready() == 0 else 0
+                if quiet > 1 and self._inbox.empty():
+                    return None
+                continue
+            if message is None:
+                raise Lost("the connection was lost, or the queue is gone")
+            return message
+
+    async def _ready(self) -> int:
+        with losing():
+            declared = await self._control.declare_queue(self._queue, passive=True)
+        return declared.declaration_result.message_count or 0
+
+    async def _arrived(self, message: AbstractIncomingMessage) -> None:
+        self._inbox.put_nowait(message)
+
+
+@contextlib.asynccontextmanager
+async def walk(address: Address, queue: str, client: str) -> AsyncGenerator[Walk]:
+    """On a connection of its own. Raises TopologyMissing, ConfigurationError and BrokerUnavailable."""
+    try:
+        with losing():
+            connection = await aio_pika.connect(address.url, client_properties={"connection_name": client})
+    except Lost as error:
+        raise BrokerUnavailable(f"no connection to RabbitMQ at {address}: {error}") from error
+    try:
+        started = await _start(connection, address, queue)
+        yield started
+        await started.put_back()
+    except Lost as error:
+        raise BrokerUnavailable(f"the connection to RabbitMQ was lost while reading {queue}: {error}") from error
+    finally:
+        await close_quietly(connection)
+
+
+async def _start(connection: AbstractConnection, address: Address, queue: str) -> Walk:
+    try:
+        with losing():
+            control = await connection.channel()
+            declared = await control.declare_queue(queue, passive=True)
+            channel = await connection.channel()
+    except Lost as error:
+        if isinstance(error.__cause__, aiormq.exceptions.ChannelNotFoundEntity):
+            told = "run `memq-worker declare`, or start a worker, and check the prefix"
+            raise TopologyMissing(f"RabbitMQ at {address} has no queue {queue}: {told}") from error
+        if isinstance(error.__cause__, aiormq.exceptions.ChannelAccessRefused):
+            raise ConfigurationError(f"RabbitMQ at {address} denies the user a right: {error}") from error
+        raise
+    started = Walk(channel, control, queue, declared.declaration_result.message_count or 0)
+    for closable in (connection, channel, control):
+        closable.close_callbacks.add(started.lost)
+    underlay = await channel.get_underlay_channel()
+    underlay.on_consumer_cancel_callbacks.add(started.lost)
+    return started

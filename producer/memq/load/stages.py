@@ -1,0 +1,51 @@
+"""How many users there are at each moment of a run."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from dataclasses import dataclass
+
+UNITS = {"s": 1, "m": 60}
+MOST_USERS = 10_000
+
+_STAGE = re.compile(r"(\d+(?:\.\d+)?)([sm]):(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """The number of users goes in a straight line from that of the stage before to `users`."""
+
+    seconds: float
+    users: int
+
+
+def parse_stages(text: str) -> tuple[Stage, ...]:
+    """`30s:10,1m:50`. Raises ValueError naming the part that cannot be read."""
+    stages: list[Stage] = []
+    for part in text.split(","):
+        found = _STAGE.fullmatch(part.strip())
+        if found is None:
+            raise ValueError(f"{part.strip()!r} is not DURATION:USERS, like 30s:10 or 1m:50")
+        stage = Stage(float(found[1]) * UNITS[found[2]], int(found[3]))
+        if stage.users > MOST_USERS:
+            raise ValueError(f"{part.strip()!r}: at most {MOST_USERS} users")
+        stages.append(stage)
+    if not duration(stages):
+        raise ValueError("the stages take no time")
+    return tuple(stages)
+
+
+def duration(stages: tuple[Stage, ...] | list[Stage]) -> float:
+    return sum(stage.seconds for stage in stages)
+
+
+def users_at(stages: tuple[Stage, ...], seconds: float) -> int:
+    """0 after the last stage. The first one starts with as many users as it ends with."""
+    begin = 0.0
+    for before, stage in itertools.pairwise((stages[0], *stages)):
+        if seconds < begin + stage.seconds:
+            share = (seconds - begin) / stage.seconds
+            return round(before.users + (stage.users - before.users) * share)
+        begin += stage.seconds
+    return 0

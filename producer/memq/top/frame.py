@@ -1,0 +1,78 @@
+"""One look at memq, as numbers. None is what cannot be seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Queue:
+    """ready: waiting for a worker.   oldest_seconds: age of the message that has waited longest."""
+
+    role: str
+    ready: int | None = None
+    consumers: int | None = None
+    oldest_seconds: float | None = None
+
+
+@dataclass(slots=True)
+class Worker:
+    """pool: host and port of its metrics.   cpu: share of one core.   in_flight, prefetch: of writes and requests."""
+
+    pool: str
+    slot: str
+    ready: bool
+    held: bool
+    blocked: bool
+    settled_per_second: float | None
+    in_flight: int
+    prefetch: int
+    cpu: float | None
+    memory_bytes: float | None
+    loop_lag_seconds: float | None
+
+
+@dataclass(slots=True)
+class Latency:
+    """Of one operation, in milliseconds from receipt to settlement; None where there was none in the window."""
+
+    operation: str
+    per_second: float | None
+    p50_ms: float | None
+    p95_ms: float | None
+
+
+@dataclass(slots=True)
+class Code:
+    """total: since the workers started.   recent: in the window."""
+
+    code: str
+    total: int
+    recent: int
+
+
+@dataclass(slots=True)
+class Frame:
+    """window_seconds: what rates, latencies and recent numbers are about; 0 when there was one reading only.
+
+    unseen: what could not be read, and so is missing here.
+    """
+
+    window_seconds: float
+    queues: list[Queue]
+    workers: list[Worker]
+    workers_up: int | None
+    workers_expected: int | None
+    arriving_per_second: float | None
+    settled_per_second: float | None
+    points_per_second: float | None
+    latencies: list[Latency]
+    errors: list[Code]
+    dead_letters: list[Code]
+    unseen: list[str] = field(default_factory=list[str])
+    troubles: list[str] = field(default_factory=list[str])
+
+    @property
+    def dark(self) -> bool:
+        """Nothing at all can be seen."""
+        return not self.workers and all(queue.ready is None for queue in self.queues)

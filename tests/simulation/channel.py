@@ -1,0 +1,218 @@
+"""A channel as the worker sees it and as the broker does, which is not always the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from aiormq.abc import DeliveredMessage
+from aiormq.exceptions import ChannelInvalidStateError, DeliveryError, PublishError
+from pamqp.commands import Basic
+from pamqp.header import ContentHeader
+
+from tests.simulation.ledger import Publication
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Iterable
+
+    from tests.simulation.broker import Copy
+    from tests.simulation.client import Connection
+
+
+class Channel:
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.close_callbacks: set[Callable[..., None]] = set()
+        self.on_consumer_cancel_callbacks: set[Callable[..., Any]] = set()
+        self.open = True  # as the client knows
+        self.prefetch = 0
+        self.unacked: dict[int, Copy] = {}  # as the broker knows
+        self.queue = ""
+        self._broker = connection.broker
+        self._callback: Any = None
+        self._tag = ""
+        self._tags = 0
+        self._publishes: dict[asyncio.Future[None], None] = {}
+
+    async def get_underlay_channel(self) -> Channel:
+        return self
+
+    async def basic_qos(self, *, prefetch_count: int, timeout: float) -> None:
+        def at_broker() -> None:
+            self.prefetch = prefetch_count
+
+        await self._call(at_broker, timeout)
+
+    async def basic_consume(self, queue: str, callback: Any, *, consumer_tag: str, timeout: float) -> None:
+        self._callback = callback
+
+        def at_broker() -> None:
+            self.queue, self._tag = queue, consumer_tag
+            target = self._broker.queues[queue]
+            target.consumers.append(self)
+            self._broker.world.loop.call_soon(self._broker.pump, target)
+
+        await self._call(at_broker, timeout)
+
+    async def basic_cancel(self, tag: str, *, timeout: float) -> None:
+        await self._call(self._leave, timeout)
+
+    async def _call(self, at_broker: Callable[[], None], timeout: float) -> None:
+        self._check_open()
+        await self.connection.call(at_broker, timeout)
+
+    @property
+    def is_closed(self) -> bool:
+        return not self.usable
+
+    @property
+    def usable(self) -> bool:
+        return self.open and self.connection.alive and not self.connection.process.dead
+
+    def _check_open(self) -> None:
+        if not self.usable:
+            raise ChannelInvalidStateError("channel closed")
+
+    def _leave(self) -> None:
+        consumers = self._broker.queues[self.queue].consumers if self.queue else []
+        if self in consumers:
+            consumers.remove(self)
+
+    def deliver(self, copy: Copy) -> None:
+        self._tags += 1
+        tag = self._tags
+        self.unacked[tag] = copy
+        headers = dict(copy.headers)
+        if copy.count:
+            headers["x-delivery-count"] = copy.count
+        message = copy.message
+        name = f"{message.n}:{self._broker.deliveries}"
+        self._broker.deliveries += 1
+        delivered = DeliveredMessage(
+            Basic.Deliver(self._tag, tag, copy.redelivered, "", message.key),
+            ContentHeader(
+                properties=Basic.Properties(
+                    # Of each delivery its own: what is published for it can be told apart.
+                    correlation_id=name,
+                    reply_to=copy.reply_to,
+                    headers=headers,
+                    delivery_mode=2,
+                )
+            ),
+            message.body,
+            self,  # pyright: ignore[reportArgumentType]
+        )
+        self.connection.send(lambda: self._receive(tag, copy, name, delivered), to_client=True)
+
+    def _receive(self, tag: int, copy: Copy, name: str, message: DeliveredMessage) -> None:
+        if self.open and not self.connection.process.dead:
+            self._broker.ledger.delivered(self, tag, copy, name)
+            _at_once(self._callback(message))
+
+    def ack(self, tag: int, multiple: bool) -> None:
+        self._check_open()
+        self._broker.ledger.acked(self, tag, multiple)
+        self.connection.send(lambda: self._settle(tag, multiple))
+
+    def nack(self, tag: int, requeue: bool) -> None:
+        self._check_open()
+        self._broker.ledger.nacked(self, tag, requeue)
+        self.connection.send(lambda: self._return(tag))
+
+    def _settle(self, tag: int, multiple: bool) -> None:
+        for settled in [t for t in self.unacked if t == tag or (multiple and t < tag)]:
+            del self.unacked[settled]
+        self._broker.pump(self._broker.queues[self.queue])
+
+    def _return(self, tag: int) -> None:
+        copy = self.unacked.pop(tag, None)
+        if copy is not None:
+            self._broker.requeue([copy], counts=self._broker.world.scenario.nack_counts)
+
+    async def basic_publish(
+        self, body: bytes, *, exchange: str, routing_key: str, properties: Basic.Properties, mandatory: bool
+    ) -> None:
+        self._check_open()
+        publication = Publication(
+            self.connection.process.number,
+            exchange,
+            routing_key,
+            body,
+            dict(properties.headers or {}),
+            properties.reply_to,
+            properties.correlation_id,
+        )
+        self._broker.ledger.published(publication)
+        answer: asyncio.Future[None] = self._broker.world.loop.create_future()
+        self._publishes[answer] = None
+
+        def ask() -> None:
+            said = self._broker.publish(publication)
+            self._broker.world.log("publish", exchange or routing_key, publication.correlation_id, said)
+            if said != "unconfirmed":
+                self.connection.send(lambda: _confirm(answer, publication, said), to_client=True)
+
+        self.connection.send(ask)
+        try:
+            await answer
+        finally:
+            self._publishes.pop(answer, None)
+
+    def kill(self, reason: str) -> None:
+        """The broker closes this channel and no other."""
+        self.gone()
+        self.connection.send(lambda: self._killed(reason), to_client=True)
+
+    def _killed(self, reason: str) -> None:
+        self.open = False
+        for answer in list(self._publishes):
+            answer.cancel()
+        for callback in sorted(self.close_callbacks, key=lambda c: c.__qualname__):
+            callback(self, reason)
+
+    def cancel_consumer(self) -> None:
+        self._leave()
+        self.connection.send(self._cancelled, to_client=True)
+
+    def _cancelled(self) -> None:
+        for callback in sorted(self.on_consumer_cancel_callbacks, key=lambda c: c.__qualname__):
+            _at_once(callback(Basic.Cancel(self._tag)))
+
+    def gone(self) -> None:
+        """At the broker: everything unsettled goes back."""
+        self._leave()
+        copies = list(self.unacked.values())
+        self.unacked = {}
+        self._broker.requeue(copies, counts=True)
+        for answer in list(self._publishes):
+            answer.cancel()
+
+
+async def acknowledge(channel: Channel, acks: Iterable[tuple[int, bool]], nacks: Iterable[tuple[int, bool]]) -> None:
+    """In place of memq_transport.acknowledge, which writes bytes."""
+    for tag, requeue in nacks:
+        channel.nack(tag, requeue)
+    for tag, multiple in acks:
+        channel.ack(tag, multiple)
+
+
+def _at_once(coroutine: Any) -> None:
+    try:
+        coroutine.send(None)
+    except StopIteration:
+        return
+    raise AssertionError("a callback of the client library may not wait")
+
+
+def _confirm(answer: asyncio.Future[None], publication: Publication, said: str) -> None:
+    publication.answer = said
+    if answer.done():
+        return
+    if said == "confirmed":
+        answer.set_result(None)
+    elif said == "nacked":
+        answer.set_exception(DeliveryError(None, Basic.Nack(1)))
+    else:
+        returned = Basic.Return(312, "NO_ROUTE", publication.exchange, publication.routing_key)
+        message = DeliveredMessage(returned, ContentHeader(properties=Basic.Properties()), b"", None)  # pyright: ignore[reportArgumentType]
+        answer.set_exception(PublishError(message, returned))

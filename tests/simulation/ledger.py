@@ -1,0 +1,168 @@
+"""Every delivery and what became of it. Nothing may be acknowledged without a reason that can be checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from memq_schemas import Names, headers
+from memq_schemas.topology import RETRY_SECONDS
+from tests.simulation.model import DEAD_CODES, MAX_ATTEMPTS
+from tests.simulation.scheduler import EPOCH
+
+if TYPE_CHECKING:
+    from tests.simulation.broker import Copy
+    from tests.simulation.channel import Channel
+    from tests.simulation.model import Message
+    from tests.simulation.world import World
+
+NAMES = Names()
+_TIERS = {NAMES.retry(seconds): attempt for attempt, seconds in enumerate(RETRY_SECONDS, 1)}
+
+
+@dataclass(slots=True, eq=False)
+class Publication:
+    process: int
+    exchange: str
+    routing_key: str
+    body: bytes
+    headers: dict[str, Any]
+    reply_to: str | None
+    correlation_id: str | None
+    answer: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class Delivered:
+    copy: Copy
+    process: int
+    step: int
+    index: int
+    publications: list[Publication] = field(default_factory=list[Publication])
+
+
+class Ledger:
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._open: dict[Channel, dict[int, Delivered]] = {}
+        self._named: dict[str, Delivered] = {}
+        self.fates: dict[int, set[str]] = {}
+
+    def _fate(self, message: Message, fate: str) -> None:
+        self._world.log(fate, message.n)
+        self.fates.setdefault(message.n, set()).add(fate)
+
+    def expired(self, copy: Copy) -> None:
+        """The broker has dropped it: a request that nobody took in time, or one that was lost with a restart."""
+        if not copy.message.is_request:
+            self._world.fail(f"{copy.message.n} was dropped by the broker")
+        self._fate(copy.message, "expired")
+
+    def dead(self, copy: Copy) -> None:
+        """At the end: what lies among the dead letters."""
+        message = copy.message
+        reason = copy.headers.get(headers.ERROR_CODE) or copy.headers.get("x-first-death-reason")
+        charged = reason == "delivery_limit" and self._world.scenario.refuses_copies
+        if reason not in DEAD_CODES.get(message.kind, ()) and not charged:
+            self._world.fail(f"{message.n} ({message.kind}) is a dead letter: {reason}")
+        self._fate(message, "dead")
+
+    def delivered(self, channel: Channel, tag: int, copy: Copy, name: str) -> None:
+        world, message = self._world, copy.message
+        taken = self._open.setdefault(channel, {})
+        world.log("deliver", channel.connection.process.number, channel.queue, tag, message.n, copy.count)
+        taken[tag] = self._named[name] = Delivered(copy, channel.connection.process.number, world.step, tag)
+        channel.connection.process.took(channel, message.n, tag)
+
+    def published(self, publication: Publication) -> None:
+        delivered = self._named.get(publication.correlation_id or "")
+        if delivered is None or delivered.process != publication.process:
+            self._world.fail(f"published for {publication.correlation_id}, which is not held: {publication.exchange}")
+            return
+        delivered.publications.append(publication)
+        if publication.exchange:
+            self._check_copy(delivered, publication)
+
+    def _check_copy(self, delivered: Delivered, publication: Publication) -> None:
+        world, copy, message = self._world, delivered.copy, delivered.copy.message
+        before, count = copy.headers.get(headers.RETRY_COUNT, 0), publication.headers.get(headers.RETRY_COUNT, -1)
+        target = publication.exchange
+        if publication.body != message.body or publication.routing_key != message.key:
+            world.fail(f"{message.n} changed on its way to {target}")
+        if any(name.startswith(headers.BROKER_PREFIXES) for name in publication.headers):
+            world.fail(f"the copy of {message.n} carries the broker's headers")
+        if target in _TIERS:
+            failed = world.points.failures.get(message.n, 0)
+            if count != before + 1 or _TIERS[target] != count or count > failed:
+                world.fail(f"{message.n} failed {failed} times and goes to {target} with a count of {count}")
+        elif target == NAMES.dead:
+            code = publication.headers.get(headers.ERROR_CODE)
+            if count != before or code not in DEAD_CODES.get(message.kind, set()):
+                world.fail(f"{message.n} ({message.kind}) is dead-lettered for {code} with a count of {count}")
+            if message.kind == "failing" and before + 1 != MAX_ATTEMPTS:
+                world.fail(f"{message.n} is dead-lettered after {before + 1} attempts")
+        elif target == NAMES.suspect:
+            if count != before or copy.count < 2:
+                world.fail(f"{message.n}, delivered {copy.count + 1} times, is a suspect with a count of {count}")
+        else:
+            world.fail(f"{message.n} goes to {target}")
+
+    def acked(self, channel: Channel, tag: int, multiple: bool) -> None:
+        taken = self._open.get(channel, {})
+        if tag not in taken:
+            self._world.fail(f"tag {tag} is acknowledged, and not open on its channel")
+        for settled in [t for t in taken if t == tag or (multiple and t < tag)]:
+            self._justify(channel, taken.pop(settled))
+
+    def nacked(self, channel: Channel, tag: int, requeue: bool) -> None:
+        delivered = self._open.get(channel, {}).pop(tag, None)
+        if delivered is None:
+            self._world.fail(f"tag {tag} is handed back, and not open on its channel")
+        elif not requeue:
+            self._world.fail(f"{delivered.copy.message.n} is given up")
+
+    def _justify(self, channel: Channel, delivered: Delivered) -> None:
+        message = delivered.copy.message
+        moves = [p for p in delivered.publications if p.exchange and p.answer == "confirmed"]
+        replies = [p for p in delivered.publications if not p.exchange and p.answer]
+        answered = bool(replies) or message.reply_to is None
+        if len(moves) > 1 or len(replies) > 1:
+            self._world.fail(f"{message.n} is moved {len(moves)} times and answered {len(replies)} times")
+        if message.is_request:
+            late = message.deadline is not None and EPOCH + self._world.loop.time() >= message.deadline
+            if not answered and not late:
+                self._world.fail(f"request {message.n} is acknowledged without an answer")
+            self._fate(message, "answered" if answered else "expired")
+        elif moves:
+            if self._wrote(channel, delivered):
+                self._world.fail(f"{message.n} is both written and moved to {moves[0].exchange}")
+            if moves[0].exchange == NAMES.dead and not answered:
+                self._world.fail(f"{message.n} is dead-lettered without an answer")
+        elif not self._reached(channel, delivered):
+            self._world.fail(f"{message.n} ({message.kind}) is acknowledged, and neither written nor moved")
+        else:
+            if not answered:
+                self._world.fail(f"{message.n} is written and acknowledged without an answer")
+            channel.connection.process.applied(channel, message, delivered.index)
+            self._fate(message, "applied")
+
+    def _wrote(self, channel: Channel, delivered: Delivered) -> bool:
+        message, process = delivered.copy.message, channel.connection.process.number
+        events = self._world.points.events.get(message.ids[0], ())
+        return any(e.n == message.n and e.step > delivered.step and e.process == process for e in events)
+
+    def _reached(self, channel: Channel, delivered: Delivered) -> bool:
+        """Whether the store has had each of its points, or a newer one of the same id in its place."""
+        message, process = delivered.copy.message, channel.connection.process
+        for point in message.ids:
+            for event in self._world.points.events.get(point, ()):
+                if event.n == message.n:
+                    break
+                if message.version is not None and (event.version or 0) >= message.version:
+                    break
+                later = process.place(event.n, channel) > delivered.index
+                if message.version is None and later and event.step > delivered.step:
+                    break
+            else:
+                return False
+        return True

@@ -1,0 +1,191 @@
+"""What one seed stands for: the messages that are sent, the faults that are injected, and what is expected of them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from memq_schemas import headers
+from tests.simulation.scheduler import EPOCH
+
+if TYPE_CHECKING:
+    from random import Random
+
+MAX_ATTEMPTS = 3
+
+# What a message is, and so what has to become of it. Each write's first point, or id, is its alone: `mark`.
+Kind = Literal[
+    "plain", "versioned", "delete", "payload", "request", "malformed", "wrong", "refused", "flaky", "failing", "poison"
+]
+_KINDS: dict[Kind, int] = {
+    "plain": 30, "versioned": 24, "delete": 6, "payload": 6, "request": 14, "malformed": 4, "wrong": 3, "refused": 6,
+    "flaky": 8, "failing": 3, "poison": 5,
+}  # fmt: skip
+
+# The code in the dead letter; what has none is applied, or answered.
+DEAD_CODES: dict[Kind, set[str]] = {
+    "malformed": {"malformed"},
+    "wrong": {"wrong_dimension"},
+    "refused": {"rejected_by_store"},
+    "failing": {"store_error", "unexpected"},
+    "poison": {"delivery_limit"},
+}
+_MARKS = 1000
+
+
+@dataclass(slots=True)
+class Message:
+    n: int
+    kind: Kind
+    key: str
+    body: bytes
+    ids: list[int]
+    at: float
+    version: int | None = None
+    failures: int = 0
+    unexpected: bool = False
+    reply_to: str | None = None
+    headers: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def is_request(self) -> bool:
+        return self.kind == "request"
+
+    @property
+    def deadline(self) -> float | None:
+        """Epoch seconds."""
+        deadline = self.headers.get(headers.DEADLINE)
+        return None if deadline is None else deadline / 1000
+
+
+Fault = Literal[
+    "disconnect", "channel", "silence", "cancel", "restart", "kill", "soft", "hard", "outage", "nacks", "unconfirmed",
+    "unroutable",
+]  # fmt: skip
+_FAULTS: tuple[Fault, ...] = (
+    "disconnect", "channel", "silence", "cancel", "restart", "kill", "soft", "hard", "outage", "outage", "nacks",
+    "unconfirmed", "unroutable",
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class Injection:
+    at: float
+    fault: Fault
+    seconds: float
+    worker: int
+    away: bool
+    hanging: bool
+
+
+@dataclass(slots=True)
+class Scenario:
+    messages: list[Message]
+    injections: list[Injection]
+    workers: int
+    prefetch: int
+    batch_points: int
+    nack_counts: bool  # as on RabbitMQ 3.10 and 4.0, and not on 4.3
+    lost_replies: float
+    partial: float
+    slow: float
+
+    @property
+    def refuses_copies(self) -> bool:
+        """Each session that ends for it charges what is in quarantine, which may then end by its delivery limit."""
+        return any(i.fault in ("nacks", "unconfirmed", "unroutable") for i in self.injections)
+
+
+def mark_of(point: int) -> int | None:
+    return point - _MARKS if point >= _MARKS else None
+
+
+def scenario(random: Random) -> Scenario:
+    span = random.choice((0.0, 0.02, 1.0, 5.0))
+    messages: list[Message] = []
+    for n in range(random.randint(5, 20)):
+        # One that kills is enough: each further one charges a quarantined neighbour with its own kills.
+        kinds: dict[Kind, int] = {**_KINDS, "poison": 0} if any(m.kind == "poison" for m in messages) else _KINDS
+        messages.append(_message(random, random.choices(tuple(kinds), tuple(kinds.values()))[0], n, span))
+    # A few disconnections a message: more would end what is in quarantine by its delivery limit, rightly.
+    injections = [_injection(random, max(span, 2.0)) for _ in range(random.choice((0, 1, 1, 2, 2, 3)))]
+    if any(i.fault == "hard" for i in injections) and random.random() < 0.5:
+        # Cut off in the middle of a call is the stop that could lose something.
+        injections.append(Injection(0.0, "outage", max(span, 2.0), 0, away=True, hanging=True))
+    faulty = random.random() < 0.5
+    return Scenario(
+        messages=messages,
+        injections=sorted(injections, key=lambda i: i.at),
+        workers=random.choice((1, 1, 2)),
+        prefetch=random.choice((2, 5, 20)),
+        batch_points=random.choice((2, 4, 50)),
+        nack_counts=random.random() < 0.5,
+        lost_replies=0.08 if faulty else 0.0,
+        partial=0.05 if faulty else 0.0,
+        slow=0.1 if faulty else 0.0,
+    )
+
+
+def _injection(random: Random, span: float) -> Injection:
+    return Injection(
+        at=span * random.random(),
+        fault=random.choice(_FAULTS),
+        seconds=random.choice((0.01, 0.5, 4.0, 15.0)),
+        worker=random.randrange(2),
+        away=random.random() < 0.5,
+        hanging=random.random() < 0.3,
+    )
+
+
+def _message(random: Random, kind: Kind, n: int, span: float) -> Message:
+    at = span * random.random()
+    if kind == "request":
+        return _request(random, n, at)
+    reply_to = random.choice((None, None, "caller", "gone"))
+    ids = [_MARKS + n]
+    if kind in ("plain", "delete", "payload"):
+        ids += random.sample(range(4), random.randint(1, 2))
+    version = random.randrange(1, 2**40) if kind == "versioned" else None
+    if kind == "versioned":
+        ids += random.sample(range(10, 13), random.randint(1, 2))
+    if kind == "delete":
+        key, body = "delete.docs", {"ids": ids}
+    elif kind == "payload":
+        key, body = "payload.docs", {"ids": ids, "set": {"n": n}}
+    else:
+        key, body = "upsert.docs", {"points": [_point(i, n, version, 3 if kind == "wrong" else 2) for i in ids]}
+    text = json.dumps(body).encode()
+    return Message(
+        n=n,
+        kind=kind,
+        key=key,
+        # Spaces at the end make each body its own, whatever is in it.
+        body=text[: 8 + n] if kind == "malformed" else text + b" " * n,
+        ids=ids,
+        at=at,
+        version=version,
+        failures={"flaky": random.randint(1, MAX_ATTEMPTS - 1), "failing": 10**9}.get(kind, 0),
+        unexpected=random.random() < 0.3,
+        reply_to=reply_to,
+    )
+
+
+def _point(point: int, n: int, version: int | None, size: int) -> dict[str, Any]:
+    made: dict[str, Any] = {"id": point, "vector": [1.0] * size, "payload": {"n": n}}
+    return made if version is None else made | {"version": version}
+
+
+def _request(random: Random, n: int, at: float) -> Message:
+    key, body = random.choice((("count.docs", {}), ("query.docs", {"vector": [1.0, 2.0]}), ("collections.list", {})))
+    deadline = random.choice((None, 0.001, 2.0, 20.0))
+    return Message(
+        n=n,
+        kind="request",
+        key=key,
+        body=json.dumps(body).encode() + b" " * n,
+        ids=[],
+        at=at,
+        reply_to=random.choice(("caller", "caller", "gone", None)),
+        headers={} if deadline is None else {headers.DEADLINE: int((EPOCH + at + deadline) * 1000)},
+    )

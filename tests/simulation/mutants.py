@@ -1,0 +1,260 @@
+"""Ways to break the worker. Each has to be found by the simulation: a checker that never goes red checks nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+from memq_schemas import ErrorCode, headers
+from memq_worker.amqp.acks import AckLedger
+from memq_worker.amqp.link import ConsumerLink
+from memq_worker.errors import DependencyError, Outage, WorkerError
+from memq_worker.pipeline import batch, intake, points
+from memq_worker.pipeline.batch import WriteQueue
+from memq_worker.pipeline.hold import Abandoned, Hold
+from memq_worker.pipeline.outcome import Done, Release, decide
+from memq_worker.pipeline.settle import Settler
+from memq_worker.pipeline.write import CollectionWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+def _patch(target: Any, name: str, replacement: Callable[[Any], Any]) -> Any:
+    """`replacement` is given the original."""
+    return patch.object(target, name, replacement(getattr(target, name)))
+
+
+def ack_before_write() -> Any:
+    def mutate(original: Any) -> Any:
+        def add(self: CollectionWriter, command: Any) -> None:
+            command.delivery.settled = True
+            command.delivery.link.ack(command.delivery.tag)
+            original(self, command)
+
+        return add
+
+    return _patch(CollectionWriter, "add", mutate)
+
+
+def versions_are_not_read() -> Any:
+    return _patch(points, "_versions", lambda _: lambda _: None)
+
+
+def a_later_version_in_a_batch_always_wins() -> Any:
+    return _patch(batch, "_keeps", lambda _: lambda *_: False)
+
+
+def copies_are_not_waited_for() -> Any:
+    def mutate(original: Any) -> Any:
+        async def move(self: Settler, *args: Any, **named: Any) -> None:
+            async def publish() -> None:
+                with suppress(Exception):
+                    await original(self, *args, **named)
+
+            self.__dict__.setdefault("kept", []).append(asyncio.create_task(publish()))
+
+        return move
+
+    return _patch(Settler, "_move", mutate)
+
+
+def ids_in_flight_hold_nothing_back() -> Any:
+    def mutate(original: Any) -> Any:
+        def take(self: WriteQueue) -> Any:
+            self._in_flight = set()
+            return original(self)
+
+        return take
+
+    return _patch(WriteQueue, "take", mutate)
+
+
+def later_writes_go_first() -> Any:
+    def mutate(original: Any) -> Any:
+        def add(self: WriteQueue, command: Any) -> None:
+            original(self, command)
+            self._waiting.rotate(1)
+
+        return add
+
+    return _patch(WriteQueue, "add", mutate)
+
+
+def an_outage_drops_what_waits() -> Any:
+    def mutate(original: Any) -> Any:
+        async def write(self: CollectionWriter, commands: list[Any]) -> Any:
+            try:
+                return await original(self, commands)
+            except Outage:
+                return [Done("applied", command.result) for command in commands]
+
+        return write
+
+    return _patch(CollectionWriter, "_write", mutate)
+
+
+def an_outage_costs_attempts() -> Any:
+    def mutate(original: Any) -> Any:
+        async def through(self: Hold, call: Any, wanted: Any) -> Any:
+            async def spend() -> Any:
+                try:
+                    return await call()
+                except Outage as error:
+                    raise DependencyError(ErrorCode.STORE_ERROR, "outage") from error
+
+            return await original(self, spend, wanted)
+
+        return through
+
+    return _patch(Hold, "through", mutate)
+
+
+def a_hard_stop_settles_what_it_cuts_off() -> Any:
+    def mutate(original: Any) -> Any:
+        async def apply(self: CollectionWriter, commands: list[Any]) -> None:
+            try:
+                await original(self, commands)
+            except asyncio.CancelledError:
+                for command in commands:
+                    command.delivery.link.ack(command.delivery.tag)
+                raise
+
+        return apply
+
+    return _patch(CollectionWriter, "_apply", mutate)
+
+
+def what_is_handed_back_is_acknowledged() -> Any:
+    def mutate(original: Any) -> Any:
+        async def act(self: Settler, delivery: Any, outcome: Any) -> None:
+            if isinstance(outcome, Release):
+                delivery.link.ack(delivery.tag)
+            else:
+                await original(self, delivery, outcome)
+
+        return act
+
+    return _patch(Settler, "_act", mutate)
+
+
+def deliveries_are_settled_twice() -> Any:
+    def mutate(original: Any) -> Any:
+        async def settle(self: Settler, delivery: Any, outcome: Any) -> None:
+            await original(self, delivery, outcome)
+            delivery.settled = False
+            await original(self, delivery, outcome)
+
+        return settle
+
+    return _patch(Settler, "settle", mutate)
+
+
+@contextmanager
+def acks_cross_channels() -> Iterator[None]:
+    newest: dict[tuple[str, int], ConsumerLink] = {}
+
+    def mutate_init(original: Any) -> Any:
+        def init(self: Any, channel: Any, queue: str, *args: Any) -> None:
+            original(self, channel, queue, *args)
+            self.mine = (queue, channel.connection.process.number)
+            newest[self.mine] = self
+
+        return init
+
+    def ack(self: Any, tag: int) -> None:
+        newest[self.mine]._ledger.ack(tag)
+        newest[self.mine]._wake.set()
+
+    with ExitStack() as stack:
+        stack.enter_context(_patch(ConsumerLink, "__init__", mutate_init))
+        stack.enter_context(patch.object(ConsumerLink, "ack", ack))
+        stack.enter_context(patch.object(ConsumerLink, "alive", property(lambda self: newest[self.mine]._alive)))
+        yield
+
+
+def an_ack_covers_what_is_still_open() -> Any:
+    def mutate(original: Any) -> Any:
+        def take(self: AckLedger) -> Any:
+            acks, returned = original(self)
+            return [(tag, True) for tag, _ in acks[-1:]], returned
+
+        return take
+
+    return _patch(AckLedger, "take", mutate)
+
+
+def attempts_are_not_counted() -> Any:
+    def mutate(original: Any) -> Any:
+        async def move(self: Settler, delivery: Any, exchange: str, error: Any, attempts: int) -> None:
+            await original(self, delivery, exchange, error, 0)
+
+        return move
+
+    return _patch(Settler, "_move", mutate)
+
+
+def copies_keep_the_brokers_headers() -> Any:
+    return patch.object(headers, "BROKER_PREFIXES", ("x-none",))
+
+
+def suspects_stay_among_their_neighbours() -> Any:
+    return patch.object(intake, "_SUSPECT_AFTER", 10**9)
+
+
+def everything_delivered_again_is_a_suspect() -> Any:
+    return patch.object(intake, "_SUSPECT_AFTER", 1)
+
+
+def refusals_are_not_answered() -> Any:
+    async def silent(self: Settler, delivery: Any, error: Any) -> None: ...
+
+    return patch.object(Settler, "_reply_error", silent)
+
+
+def one_offender_condemns_its_batch() -> Any:
+    async def apply(self: CollectionWriter, commands: list[Any]) -> None:
+        try:
+            outcomes: Any = await self._hold.through(lambda: self._write(commands), wanted=lambda: True)
+        except Abandoned:
+            outcomes = [Release() for _ in commands]
+        except WorkerError as error:
+            outcomes = [decide(error, c.delivery.attempt, self._policy) for c in commands]
+        await self._settle(commands, outcomes)
+
+    return patch.object(CollectionWriter, "_apply", apply)
+
+
+def failures_stay_unsettled() -> Any:
+    async def settle(self: CollectionWriter, commands: list[Any], outcomes: Any) -> None:
+        for command, outcome in zip(commands, outcomes, strict=True):
+            if isinstance(outcome, Done):
+                await self._settler.settle(command.delivery, outcome)
+
+    return patch.object(CollectionWriter, "_settle", settle)
+
+
+MUTANTS: tuple[Callable[[], Any], ...] = (
+    ack_before_write,
+    versions_are_not_read,
+    a_later_version_in_a_batch_always_wins,
+    copies_are_not_waited_for,
+    ids_in_flight_hold_nothing_back,
+    later_writes_go_first,
+    an_outage_drops_what_waits,
+    an_outage_costs_attempts,
+    a_hard_stop_settles_what_it_cuts_off,
+    what_is_handed_back_is_acknowledged,
+    deliveries_are_settled_twice,
+    acks_cross_channels,
+    an_ack_covers_what_is_still_open,
+    attempts_are_not_counted,
+    copies_keep_the_brokers_headers,
+    suspects_stay_among_their_neighbours,
+    everything_delivered_again_is_a_suspect,
+    refusals_are_not_answered,
+    one_offender_condemns_its_batch,
+    failures_stay_unsettled,
+)

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from memq_schemas import ErrorCode
+from memq_worker.errors import DependencyError, MessageError, Outage
+from memq_worker.qdrant.grouped import QueryGroups
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+BAD = -1
+
+
+class Store:
+    """Answers n with 2n when it is told to."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[Any]] = []
+        self.go = asyncio.Event()
+        self.go.set()
+        self.error: Exception | None = None
+
+    async def one(self, request: Any, timeout: float) -> Any:
+        return (await self._answer([request]))[0]
+
+    async def many(self, collection: str, requests: Sequence[Any], timeout: float) -> Sequence[Any]:
+        return await self._answer(list(requests))
+
+    async def _answer(self, requests: list[Any]) -> list[Any]:
+        self.calls.append(requests)
+        await self.go.wait()
+        if self.error is not None:
+            raise self.error
+        if BAD in requests:
+            raise MessageError(ErrorCode.REJECTED_BY_STORE, "bad")
+        return [2 * request for request in requests]
+
+
+def ask(groups: QueryGroups, *requests: Any, timeout: float = 30.0) -> list[asyncio.Task[Any]]:
+    return [asyncio.create_task(groups.ask("docs", request, timeout)) for request in requests]
+
+
+async def turns(number: int = 5) -> None:
+    for _ in range(number):
+        await asyncio.sleep(0)
+
+
+async def test_one_alone_is_asked_alone_and_at_once() -> None:
+    store = Store()
+    assert await QueryGroups(store.one, store.many).ask("docs", 1, 30.0) == 2
+    assert store.calls == [[1]]
+
+
+async def test_while_some_are_answered_others_gather_and_each_gets_its_own_answer() -> None:
+    store = Store()
+    groups = QueryGroups(store.one, store.many, most=4, in_flight=1)
+    store.go.clear()
+    first = ask(groups, 0)
+    await turns()
+    rest = ask(groups, *range(1, 10))
+    await turns()
+    assert store.calls == [[0]]
+    store.go.set()
+    assert await asyncio.gather(*first, *rest) == [2 * n for n in range(10)]
+    assert store.calls == [[0], [1, 2, 3, 4], [5, 6, 7, 8], [9]]
+
+
+async def test_no_more_calls_are_out_than_allowed() -> None:
+    store = Store()
+    groups = QueryGroups(store.one, store.many, in_flight=2)
+    store.go.clear()
+    tasks: list[asyncio.Task[Any]] = []
+    for number in range(5):
+        tasks += ask(groups, number)
+        await turns()
+    assert store.calls == [[0], [1]]
+    store.go.set()
+    assert await asyncio.gather(*tasks) == [0, 2, 4, 6, 8]
+
+
+async def test_one_that_is_refused_spoils_no_other() -> None:
+    store = Store()
+    groups = QueryGroups(store.one, store.many)
+    answers = await asyncio.gather(*ask(groups, 1, BAD, 3), return_exceptions=True)
+    assert answers[0] == 2
+    assert isinstance(answers[1], MessageError)
+    assert answers[2] == 6
+
+
+async def test_an_outage_is_told_to_all_of_the_group() -> None:
+    store = Store()
+    store.error = Outage(ErrorCode.STORE_UNAVAILABLE, "away")
+    groups = QueryGroups(store.one, store.many)
+    answers = await asyncio.gather(*ask(groups, 1, 2), return_exceptions=True)
+    assert answers == [store.error, store.error]
+    assert store.calls == [[1, 2]]
+
+
+async def test_each_has_its_own_deadline() -> None:
+    store = Store()
+    groups = QueryGroups(store.one, store.many)
+    store.go.clear()
+    (late,), (patient,) = ask(groups, 1, timeout=0.01), ask(groups, 2)
+    with pytest.raises(DependencyError) as caught:
+        await late
+    assert caught.value.code is ErrorCode.DEADLINE_EXCEEDED
+    store.go.set()
+    assert await patient == 4
+
+
+async def test_who_has_left_is_not_asked_for() -> None:
+    store = Store()
+    groups = QueryGroups(store.one, store.many, in_flight=1)
+    store.go.clear()
+    (first,) = ask(groups, 1)
+    await turns()
+    gone, stays = ask(groups, 2, 3)
+    await turns()
+    gone.cancel()
+    await turns()
+    store.go.set()
+    assert await asyncio.gather(first, stays) == [2, 6]
+    assert store.calls == [[1], [3]]
+
+
+async def test_closing_leaves_no_task() -> None:
+    store = Store()
+    groups = QueryGroups(store.one, store.many)
+    store.go.clear()
+    (waiting,) = ask(groups, 1)
+    await turns()
+    await groups.close()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert asyncio.all_tasks() == {asyncio.current_task()}

@@ -1,0 +1,28 @@
+"""AMQP 0-9-1 at a fraction of the CPU, in front of an unmodified aiormq; producer and worker both stand on it.
+
+aiormq makes three awaits, a lock and a buffer of every frame, and a task and several futures of every message. Here the
+content frames of a channel are put together straight out of the socket's buffer, and confirmed publishes are joined
+into one write a turn of the event loop. Handshake, heartbeats, declarations and closing are still aiormq's.
+"""
+
+from memq_transport.connecting import connect, frames_of, unusable
+from memq_transport.deliveries import Deliveries, acknowledge
+from memq_transport.frames import Frames
+from memq_transport.properties import Properties, decode, encode
+from memq_transport.publisher import ConfirmingPublisher, Lost, Refused, Returned
+
+__all__ = [
+    "ConfirmingPublisher",
+    "Deliveries",
+    "Frames",
+    "Lost",
+    "Properties",
+    "Refused",
+    "Returned",
+    "acknowledge",
+    "connect",
+    "decode",
+    "encode",
+    "frames_of",
+    "unusable",
+]

@@ -1,0 +1,108 @@
+"""Connections of aio_pika that read through `Frames`, where the installed aiormq is one that is known."""
+
+from __future__ import annotations
+
+import asyncio
+from contextvars import ContextVar
+from functools import cache
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import aio_pika
+import aiormq.connection
+import pamqp.frame
+from pamqp.body import ContentBody
+from pamqp.commands import Basic
+from pamqp.header import ContentHeader
+
+from memq_transport.deliveries import Deliveries
+from memq_transport.frames import Frames
+from memq_transport.properties import decode
+
+if TYPE_CHECKING:
+    from aio_pika.abc import AbstractConnection
+    from yarl import URL
+
+# What is replaced is no public interface of aiormq, so only releases that have been read are trusted.
+KNOWN = "7.2."
+
+_frames: WeakKeyDictionary[Any, Frames] = WeakKeyDictionary()
+_made: ContextVar[list[Frames] | None] = ContextVar("memq_frames", default=None)
+_stock: Any = aiormq.connection.FrameReceiver
+
+
+def _receiver(reader: asyncio.StreamReader) -> Any:
+    """Whoever else uses aiormq in this process gets aiormq's own."""
+    made = _made.get()
+    if made is None:
+        return _stock(reader)
+    frames = Frames(reader)
+    made.append(frames)
+    return frames
+
+
+async def connect(url: str | URL, **options: Any) -> AbstractConnection:
+    """aio_pika.connect, reading through frames of ours unless `unusable` says why not. Raises as aio_pika."""
+    if unusable() is not None:
+        return await aio_pika.connect(url, **options)
+    aiormq.connection.FrameReceiver = _receiver  # type: ignore[assignment,misc]
+    made: list[Frames] = []
+    token = _made.set(made)
+    try:
+        connection = await aio_pika.connect(url, **options)
+    finally:
+        _made.reset(token)
+    if made:
+        _frames[connection] = made[-1]
+    return connection
+
+
+def frames_of(connection: AbstractConnection) -> Frames | None:
+    """What the connection reads through; None when that is aiormq's own."""
+    return _frames.get(connection)
+
+
+@cache
+def unusable() -> str | None:
+    """Why frames are left to aiormq: another release than those known, or one that behaves otherwise; None if not."""
+    installed = version("aiormq")
+    if not installed.startswith(KNOWN):
+        return f"aiormq {installed} is not one of {KNOWN}x"
+    try:
+        read = _read_back()
+    except Exception as error:  # noqa: BLE001  (whatever has changed there, the stock way is left)
+        return f"aiormq {installed}: {type(error).__name__} in the self-test"
+    return None if read == _EXPECTED else f"aiormq {installed}: the self-test read something else"
+
+
+_EXPECTED = [(7, True, "upsert.a", "c", {"k": 1}, b"xyz"), "Ack"]
+
+
+def _read_back() -> list[Any]:
+    """What a delivery in two body frames, and a frame of aiormq's own, come to."""
+    header = ContentHeader(0, 3, Basic.Properties(correlation_id="c", headers={"k": 1}))
+    sent = (
+        Basic.Deliver("tag", 7, True, "exchange", "upsert.a"),
+        header,
+        ContentBody(b"x"),
+        ContentBody(b"yz"),
+        Basic.Ack(1, False),
+    )
+    reader = asyncio.StreamReader()
+    for frame in sent:
+        reader.feed_data(pamqp.frame.marshal(frame, 1 if frame is not sent[-1] else 2))
+    frames = Frames(reader)
+    found: list[Any] = []
+
+    def delivered(tag: int, redelivered: bool, key: str, properties: bytes, body: bytes) -> None:
+        read = decode(properties)
+        found.append((tag, redelivered, key, read.correlation_id, dict(read.headers or {}), body))
+
+    frames.attach(1, Deliveries(delivered))
+    try:
+        # Everything is there, so it never waits.
+        frames.get_frame().send(None)
+    except StopIteration as end:
+        found.append(type(end.value[2]).__name__)
+    return found

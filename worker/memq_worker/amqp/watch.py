@@ -1,0 +1,84 @@
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime
+
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aiormq.exceptions import ChannelAccessRefused, ChannelNotFoundEntity
+from pamqp.commands import Basic
+
+from memq_worker.amqp.failure import lost
+from memq_worker.errors import BrokerUnavailable
+
+
+class Unseen(Exception):
+    """The broker does not show this queue: it is not there, or the user may not read it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    messages: int  # ready
+    consumers: int
+
+
+class Watch:
+    """Looks at queues, on a channel of its own: the broker closes it for a queue that is not there, and only it."""
+
+    def __init__(self, connection: AbstractConnection, publishing: AbstractConnection, timeout_seconds: float) -> None:
+        self._connection = connection
+        self._publishing = publishing
+        self._timeout_seconds = timeout_seconds
+        self._channel: AbstractChannel | None = None
+
+    async def depth(self, queue: str) -> Depth:
+        """Raises Unseen or BrokerUnavailable."""
+        with lost():
+            try:
+                channel = await (await self._opened()).get_underlay_channel()
+                declared = await channel.queue_declare(queue, passive=True, timeout=self._timeout_seconds)
+            except (ChannelNotFoundEntity, ChannelAccessRefused) as error:
+                raise Unseen(queue) from error
+        return Depth(declared.message_count or 0, declared.consumer_count or 0)
+
+    async def head_published(self, queue: str) -> float | None:
+        """The timestamp, in epoch seconds, of the message at the head of a queue; None without one.
+
+        The message goes back to its place, which the broker counts as a delivery. Raises Unseen or BrokerUnavailable.
+        """
+        with lost():
+            try:
+                channel = await (await self._opened()).get_underlay_channel()
+                head = await channel.basic_get(queue, timeout=self._timeout_seconds)
+                if not isinstance(head.delivery, Basic.GetOk):
+                    return None
+                await channel.basic_nack(head.delivery.delivery_tag or 0, requeue=True, wait=False)
+            except (ChannelNotFoundEntity, ChannelAccessRefused) as error:
+                raise Unseen(queue) from error
+        stamp = head.header.properties.timestamp
+        return stamp.timestamp() if isinstance(stamp, datetime) else None
+
+    async def _opened(self) -> AbstractChannel:
+        if self._channel is None or self._channel.is_closed:
+            async with asyncio.timeout(self._timeout_seconds):
+                self._channel = await self._connection.channel(publisher_confirms=False)
+        return self._channel
+
+    async def blocked(self, noticed_seconds: float = 0.1) -> bool:
+        """Whether the broker has sent connection.blocked, and not yet taken it back. Raises BrokerUnavailable."""
+        with lost():
+            try:
+                async with asyncio.timeout(noticed_seconds):
+                    await self._ready()
+            except TimeoutError:
+                return True
+        return False
+
+    async def unblocked(self) -> None:
+        """Raises BrokerUnavailable."""
+        with lost():
+            await self._ready()
+
+    async def _ready(self) -> None:
+        transport = self._publishing.transport
+        if transport is None or self._publishing.is_closed:
+            raise BrokerUnavailable("the connection is closed")
+        await transport.ready()

@@ -1,0 +1,44 @@
+import time
+from collections.abc import Mapping
+
+from memq_worker.observe.catalogue import CONSUMED
+
+_PEEK_SECONDS = 60.0
+
+
+class Ages:
+    """How old the oldest ready message of each queue may be, from what can be known without consuming it.
+
+    published: by queue, when what was settled last was published, in epoch seconds. For queues whose messages nobody
+    settles here it is the time since they were last seen empty; for a retry queue that is at most its delay.
+    """
+
+    def __init__(self, published: Mapping[str, float]) -> None:
+        self._published = published
+        self._empty: dict[str, float] = {}
+        self._head: float | None = None
+        self._peeked: float | None = None
+
+    def age(self, role: str, queue: str, messages: int) -> float:
+        """In seconds, of the queue that has `messages` ready now; 0 when it is empty."""
+        now = time.monotonic()
+        # Before the first look nothing is known, and a worker that has just come says nothing of the time before.
+        empty = self._empty.setdefault(role, now)
+        if not messages:
+            self._empty[role] = now
+            if role == "dead":
+                self._head = None
+            return 0.0
+        published = self._published.get(queue) if role in CONSUMED else self._head if role == "dead" else None
+        if published is not None:
+            return max(0.0, time.time() - published)
+        _, retry, seconds = role.partition("retry.")
+        return min(now - empty, float(seconds)) if retry else now - empty
+
+    def wants_head(self, messages: int) -> bool:
+        """Whether the head of the dead letters is to be looked at, which takes it out and puts it back."""
+        return messages > 0 and (self._peeked is None or time.monotonic() - self._peeked >= _PEEK_SECONDS)
+
+    def head(self, published: float | None) -> None:
+        self._peeked = time.monotonic()
+        self._head = published

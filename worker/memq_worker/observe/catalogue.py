@@ -1,0 +1,187 @@
+import itertools
+import json
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from memq_schemas import ErrorCode, Operation
+from memq_schemas.topology import RETRY_SECONDS
+
+# 0.2 s is an objective, so it is an edge.
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_DELAYS = (*_SECONDS, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
+_SIZES = (1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0)
+
+OPERATIONS = (*(operation.value for operation in Operation), "unknown")
+OUTCOMES = (
+    "applied",
+    "superseded",
+    "answered",
+    "refused",
+    "retried",
+    "dead_lettered",
+    "expired",
+    "released",
+    "quarantined",
+)
+STAGES = ("decode", "wait", "store", "settle")
+REASONS = ("idle", "full", "next", "alone", "split")
+CALLS = ("upsert", "delete", "payload", "query", "get", "count", "contract", "collections")
+CODES = tuple(code.value for code in ErrorCode)
+TIERS = tuple(str(seconds) for seconds in RETRY_SECONDS)
+CONSUMED = ("write", "query", "suspect")
+QUEUES = (*CONSUMED, "dead", *(f"retry.{tier}" for tier in TIERS))
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """One metric and every combination of its labels' values. Counters are named without their `_total`."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    help: str
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    edges: tuple[float, ...] = ()
+    of_pool: bool = False  # told by the worker in slot 0 for all, so without a label `worker`
+
+    @property
+    def combinations(self) -> Iterator[tuple[str, ...]]:
+        return itertools.product(*self.labels.values())
+
+    @property
+    def width(self) -> int:
+        """Numbers a combination: one, or of a histogram each bucket, the one above all edges, and the sum."""
+        return len(self.edges) + 2 if self.kind == "histogram" else 1
+
+
+MESSAGES = Instrument(
+    "memq_messages", "counter", "Deliveries settled, by how they ended", {"op": OPERATIONS, "outcome": OUTCOMES}
+)
+DURATION = Instrument(
+    "memq_message_duration_seconds",
+    "histogram",
+    "From receipt of a delivery to its settlement",
+    {"op": OPERATIONS},
+    _SECONDS,
+)
+STAGE = Instrument(
+    "memq_stage_duration_seconds",
+    "histogram",
+    "Where that time went: decode, wait in the worker for the write or answer to begin, store (with outages), settle",
+    {"op": OPERATIONS, "stage": STAGES},
+    _SECONDS,
+)
+DELAY = Instrument(
+    "memq_queue_delay_seconds",
+    "histogram",
+    "From the publisher's timestamp, which has whole seconds, to settlement",
+    {"op": OPERATIONS},
+    _DELAYS,
+)
+CLAMPED = Instrument(
+    "memq_queue_delay_clamped", "counter", "Delays taken as 0 because the publisher's clock is ahead of the worker's"
+)
+BATCH_POINTS = Instrument("memq_batch_points", "histogram", "Points, or ids, in one write to the store", edges=_SIZES)
+BATCH_MESSAGES = Instrument("memq_batch_messages", "histogram", "Messages in one write to the store", edges=_SIZES)
+BATCHES = Instrument(
+    "memq_batches",
+    "counter",
+    "Writes to the store by why they went out: idle (none in flight), full (a limit reached), next (the one before it "
+    "finished), alone (a suspect, filter or payload), split (half of a refused one)",
+    {"reason": REASONS},
+)
+POINTS = Instrument(
+    "memq_points", "counter", "Points, or ids, that writes have taken", {"op": ("upsert", "delete", "payload")}
+)
+INFLIGHT = Instrument("memq_inflight_messages", "gauge", "Deliveries not yet settled", {"queue": CONSUMED})
+PREFETCH = Instrument(
+    "memq_prefetch_messages", "gauge", "The most deliveries that may be unsettled", {"queue": CONSUMED}
+)
+STORE_CALLS = Instrument(
+    "memq_store_calls", "counter", "Calls to Qdrant by how they ended", {"call": CALLS, "code": ("ok", *CODES)}
+)
+STORE_CALL_DURATION = Instrument(
+    "memq_store_call_duration_seconds", "histogram", "One call to Qdrant", {"call": CALLS}, _SECONDS
+)
+REPLIES = Instrument(
+    "memq_replies",
+    "counter",
+    "Replies by what became of them: refused ones were asked for in one of memq's own queues",
+    {"outcome": ("sent", "undeliverable", "refused")},
+)
+RETRIES = Instrument(
+    "memq_retries", "counter", "Copies put into a retry queue, by its delay in seconds", {"tier": TIERS}
+)
+DEAD_LETTERS = Instrument(
+    "memq_dead_letters", "counter", "Copies that this worker put into the dead-letter queue", {"code": CODES}
+)
+REFUSALS = Instrument(
+    "memq_refusals", "counter", "Messages dead-lettered or answered with an error, by code", {"code": CODES}
+)
+RECONNECTS = Instrument("memq_amqp_reconnects", "counter", "Connections to RabbitMQ made again")
+BLOCKED = Instrument("memq_amqp_blocked", "gauge", "1 while RabbitMQ, short of memory or disk, takes no publishes")
+HELD = Instrument("memq_store_held", "gauge", "1 while the store is away and writes wait")
+HELD_SECONDS = Instrument("memq_store_held_seconds", "counter", "Time in which writes waited out an outage")
+LAG = Instrument("memq_event_loop_lag_seconds", "gauge", "Worst lateness of the event loop in the last 10 seconds")
+READY = Instrument("memq_ready", "gauge", "1 while connected, consuming, and not held or stopping")
+QUEUE_MESSAGES = Instrument(
+    "memq_queue_messages", "gauge", "Messages ready in a queue of memq", {"queue": QUEUES}, of_pool=True
+)
+QUEUE_CONSUMERS = Instrument(
+    "memq_queue_consumers", "gauge", "Consumers of a queue of memq", {"queue": QUEUES}, of_pool=True
+)
+QUEUE_OLDEST = Instrument(
+    "memq_queue_oldest_age_seconds",
+    "gauge",
+    "No ready message of the queue is older; 0 when empty. Since the publish of what was delivered last; for dead "
+    "since that of its head, seen once a minute; for a retry queue the time in it, at most its delay",
+    {"queue": QUEUES},
+    of_pool=True,
+)
+
+CATALOGUE = (
+    MESSAGES,
+    DURATION,
+    STAGE,
+    DELAY,
+    CLAMPED,
+    BATCH_POINTS,
+    BATCH_MESSAGES,
+    BATCHES,
+    POINTS,
+    INFLIGHT,
+    PREFETCH,
+    STORE_CALLS,
+    STORE_CALL_DURATION,
+    REPLIES,
+    RETRIES,
+    DEAD_LETTERS,
+    REFUSALS,
+    RECONNECTS,
+    BLOCKED,
+    HELD,
+    HELD_SECONDS,
+    LAG,
+    READY,
+    QUEUE_MESSAGES,
+    QUEUE_CONSUMERS,
+    QUEUE_OLDEST,
+)
+
+Place = tuple[str, tuple[str, ...]]
+
+
+def _places() -> tuple[dict[Place, int], int]:
+    places: dict[Place, int] = {}
+    end = 0
+    for instrument in CATALOGUE:
+        for combination in instrument.combinations:
+            places[instrument.name, combination] = end
+            end += instrument.width
+    return places, end
+
+
+# Where each series has its numbers. A pool and its workers, being of one release, come to the same places.
+PLACES, NUMBERS = _places()
+FINGERPRINT = zlib.crc32(json.dumps([(*place, index) for place, index in PLACES.items()]).encode())

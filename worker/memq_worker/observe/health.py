@@ -1,0 +1,80 @@
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from memq_worker.observe.metrics import Metrics
+
+Status = Literal["up", "down", "unknown"]
+
+
+@dataclass(slots=True)
+class Dependency:
+    """What the last check of a dependency found. `reason` is why it is not up."""
+
+    status: Status = "unknown"
+    latency_ms: float | None = None
+    checked_at: str | None = None
+    reason: str | None = "not checked yet"
+
+
+class Health:
+    """Whether a worker can do its work, and if not why not; told to its slot, where the endpoint reads it."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._dependencies = {"rabbitmq": Dependency(), "qdrant": Dependency()}
+        self._consuming = False
+        self._held = ""
+        self._draining = False
+        self._tell()
+
+    def passed(self, name: str, latency_seconds: float) -> None:
+        self._dependencies[name] = Dependency("up", round(latency_seconds * 1000, 3), _now(), None)
+        self._tell()
+
+    def failed(self, name: str, reason: str) -> None:
+        self._dependencies[name] = Dependency("down", None, _now(), reason)
+        self._tell()
+
+    def up(self, name: str) -> bool:
+        return self._dependencies[name].status == "up"
+
+    def is_(self, *, consuming: bool, held: str, draining: bool) -> None:
+        """`held` is why writes wait, or empty."""
+        if (consuming, held, draining) != (self._consuming, self._held, self._draining):
+            self._consuming, self._held, self._draining = consuming, held, draining
+            self._tell()
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why not ready."""
+        found = [
+            f"{name}: {dependency.reason}"
+            for name, dependency in self._dependencies.items()
+            if dependency.status != "up"
+        ]
+        if self._draining:
+            found.append("draining: it was told to stop")
+        elif not self._consuming:
+            found.append("not consuming")
+        if self._held:
+            found.append(f"held: {self._held}")
+        return found
+
+    def _tell(self) -> None:
+        reasons = self.reasons
+        self._metrics.ready(not reasons)
+        self._metrics.slot.tell(
+            {
+                "ready": not reasons,
+                "reasons": reasons,
+                "consuming": self._consuming,
+                "held": bool(self._held),
+                "draining": self._draining,
+                "dependencies": {name: asdict(found) for name, found in self._dependencies.items()},
+            }
+        )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

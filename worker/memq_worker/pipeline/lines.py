@@ -1,0 +1,138 @@
+"""The lines of the log: one for each write and each request, one for each delivery that did not get what it wanted.
+
+Fields have one name everywhere: op, queue, collection, attempt, outcome, code, correlation_id, trace_id, elapsed_ms. Of
+what a message contains nothing is said; what its sender chose as an address or a name is cut and cleaned.
+"""
+
+import logging
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from memq_schemas import Operation, headers, parse_routing_key
+from memq_worker.errors import WorkerError
+from memq_worker.pipeline.command import Request, Write
+from memq_worker.pipeline.delivery import Delivery
+
+logger = logging.getLogger(__name__)
+
+_ID_LIMIT = 100  # characters
+_REASON_LIMIT = 300
+
+# W3C Trace Context, section 3.2: version ff and ids of zeros are invalid, and version 00 has these four fields alone.
+_TRACEPARENT = re.compile(
+    r"(?!ff)(?P<version>[0-9a-f]{2})-(?P<trace>(?!0{32})[0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?P<more>-.*)?"
+)
+_TRACEPARENT_LIMIT = 200
+
+
+def traceparent(delivery: Delivery) -> str | None:
+    """The sender's trace context, if it has the shape of one."""
+    return None if (found := _traced(delivery)) is None else found[0]
+
+
+def trace_id(delivery: Delivery) -> str | None:
+    """32 hexadecimal digits."""
+    return None if (found := _traced(delivery)) is None else found["trace"]
+
+
+def _traced(delivery: Delivery) -> re.Match[str] | None:
+    given = delivery.properties.headers.get(headers.TRACEPARENT)
+    if not isinstance(given, str) or len(given) > _TRACEPARENT_LIMIT:
+        return None
+    found = _TRACEPARENT.fullmatch(given)
+    return None if found is None or (found["version"] == "00" and found["more"]) else found
+
+
+def cleaned(name: object) -> str:
+    """A name that a sender chose, fit for a log: cut, and without what a terminal or a reader of lines would act on."""
+    text = str(name)[:_ID_LIMIT]
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
+
+
+def operation_label(delivery: Delivery) -> str:
+    """A bounded label: one of the operations, or "unknown"."""
+    return _operation_label(delivery.routing_key)
+
+
+@lru_cache(maxsize=1024)
+def _operation_label(routing_key: str) -> str:
+    try:
+        return parse_routing_key(routing_key)[0].value
+    except LookupError:
+        return "unknown"
+    except ValueError:
+        # A collection that may not be called so: the operation is known.
+        return next(op.value for op in Operation if routing_key.startswith(f"{op.value}.") or routing_key == op.value)
+
+
+def _collection(delivery: Delivery) -> str | None:
+    try:
+        return parse_routing_key(delivery.routing_key)[1]
+    except (LookupError, ValueError):
+        return None
+
+
+def _sender(delivery: Delivery) -> dict[str, str]:
+    fields: dict[str, str] = {}
+    if delivery.properties.correlation_id is not None:
+        fields["correlation_id"] = cleaned(delivery.properties.correlation_id)
+    if (trace := trace_id(delivery)) is not None:
+        fields["trace_id"] = trace
+    return fields
+
+
+def request_answered(request: Request) -> None:
+    delivery = request.delivery
+    if not logger.isEnabledFor(logging.INFO):
+        return
+    fields: dict[str, Any] = {"op": request.operation.value, "queue": delivery.queue}
+    if request.collection is not None:
+        fields["collection"] = cleaned(request.collection)
+    fields |= {"attempt": delivery.attempt, "outcome": "answered", "elapsed_ms": delivery.elapsed_ms}
+    logger.info("request answered", extra=fields | _sender(delivery))
+
+
+def batch_written(applied: Sequence[Write], points: int, seconds: float) -> None:
+    """`points` are the points, or the ids, that the write took; `seconds` how long the store needed for it."""
+    if not logger.isEnabledFor(logging.INFO):
+        return
+    first = applied[0]
+    fields: dict[str, Any] = {
+        "op": first.operation.value,
+        "queue": first.delivery.queue,
+        "collection": cleaned(first.collection),
+        "messages": len(applied),
+        "vector_count": points,
+        "attempt": max(command.delivery.attempt for command in applied),
+        "outcome": "applied",
+        "elapsed_ms": round(seconds * 1000, 3),
+        "throughput_vec_per_sec": round(points / seconds, 1) if seconds else 0.0,
+    }
+    if len(applied) == 1:
+        fields |= _sender(first.delivery)
+    logger.info("batch written", extra=fields)
+
+
+def deliveries_settled(deliveries: Sequence[Delivery], outcome: str) -> None:
+    """Each an ordinary end."""
+    if logger.isEnabledFor(logging.DEBUG):
+        for delivery in deliveries:
+            delivery_settled(delivery, outcome, None, ordinary=True)
+
+
+def delivery_settled(delivery: Delivery, outcome: str, error: WorkerError | None, *, ordinary: bool) -> None:
+    """At debug for an `ordinary` end, which the line of its write or request has told; else a warning."""
+    level = logging.DEBUG if ordinary else logging.WARNING
+    if not logger.isEnabledFor(level):
+        return
+    fields: dict[str, Any] = {"op": operation_label(delivery), "queue": cleaned(delivery.queue)}
+    if (collection := _collection(delivery)) is not None:
+        fields["collection"] = cleaned(collection)
+    fields |= {"attempt": delivery.attempt, "outcome": outcome}
+    if error is not None:
+        fields |= {"code": error.code.value, "reason": error.message[:_REASON_LIMIT]}
+    fields["elapsed_ms"] = delivery.elapsed_ms
+    message = "delivery settled" if ordinary else "delivery not applied"
+    logger.log(level, message, extra=fields | _sender(delivery))

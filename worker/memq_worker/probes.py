@@ -1,0 +1,91 @@
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from memq_schemas import Names
+from memq_worker.amqp.watch import Depth, Unseen, Watch
+from memq_worker.errors import BrokerUnavailable, WorkerError
+from memq_worker.observe.ages import Ages
+from memq_worker.observe.catalogue import QUEUES
+from memq_worker.observe.health import Health
+from memq_worker.observe.metrics import Metrics
+
+_EVERY_SECONDS = 5.0
+_AGAIN_SECONDS = 1.0
+_PATIENCE_SECONDS = 5.0
+
+
+class Probes:
+    """Asks Qdrant and RabbitMQ every few seconds whether they answer, and RabbitMQ how much waits in its queues.
+
+    queues: whether to look at all of them, as one worker of a pool does for all.
+    """
+
+    def __init__(self, health: Health, metrics: Metrics, names: Names, *, queues: bool) -> None:
+        self._health = health
+        self._metrics = metrics
+        self._names = names
+        self._queues = queues
+        self._ages = Ages(metrics.published)
+
+    async def store(self, ask: Callable[[], Awaitable[object]]) -> None:
+        """For ever."""
+        while True:
+            started = time.perf_counter()
+            try:
+                async with asyncio.timeout(_PATIENCE_SECONDS):
+                    await ask()
+            except TimeoutError:
+                self._health.failed("qdrant", f"no answer within {_PATIENCE_SECONDS:g} s")
+            except WorkerError as error:
+                self._health.failed("qdrant", error.message)
+            else:
+                self._health.passed("qdrant", time.perf_counter() - started)
+            await self._pause("qdrant")
+
+    async def broker(self, watch: Watch) -> None:
+        """Until it is cancelled, which is due when the session of `watch` has ended."""
+        await asyncio.gather(self._looks(watch), self._blocked(watch))
+
+    async def _looks(self, watch: Watch) -> None:
+        while True:
+            started = time.perf_counter()
+            try:
+                with suppress(Unseen):
+                    await watch.depth(self._names.write)
+                self._health.passed("rabbitmq", time.perf_counter() - started)
+                if self._queues:
+                    await self._look_at_all(watch)
+            except BrokerUnavailable as error:
+                self._health.failed("rabbitmq", str(error))
+            await self._pause("rabbitmq")
+
+    async def _pause(self, name: str) -> None:
+        # Who waits for it to be back wants to know soon.
+        await asyncio.sleep(_EVERY_SECONDS if self._health.up(name) else _AGAIN_SECONDS)
+
+    async def _look_at_all(self, watch: Watch) -> None:
+        for role in QUEUES:
+            queue = f"{self._names.prefix}.{role}"
+            depth = Depth(0, 0)
+            with suppress(Unseen):
+                depth = await watch.depth(queue)
+                if role == "dead" and self._ages.wants_head(depth.messages):
+                    self._ages.head(None)  # also if it may not be read: then it is not asked again each time
+                    self._ages.head(await watch.head_published(queue))
+            age = self._ages.age(role, queue, depth.messages)
+            self._metrics.queue(role, depth.messages, depth.consumers, age)
+        self._metrics.slot.looked()
+
+    async def _blocked(self, watch: Watch) -> None:
+        try:
+            while True:
+                with suppress(BrokerUnavailable):
+                    if await watch.blocked():
+                        self._metrics.blocked(True)
+                        await watch.unblocked()
+                self._metrics.blocked(False)
+                await asyncio.sleep(_AGAIN_SECONDS)
+        finally:
+            self._metrics.blocked(False)

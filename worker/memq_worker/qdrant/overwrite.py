@@ -1,0 +1,80 @@
+from collections.abc import Iterator
+from typing import Any
+
+from qdrant_client import grpc
+from qdrant_client.conversions.conversion import payload_to_grpc
+
+from memq_schemas import ErrorCode, SetPayload
+from memq_schemas.points import VERSION_KEY
+from memq_worker.errors import MessageError
+from memq_worker.qdrant.encode import point_id, where
+from memq_worker.qdrant.reads import id_of
+
+# Qdrant does the operations of one request one by one, and each carries the whole payload.
+_MAX_OPERATIONS = 100
+_MAX_BYTES = 4 * 2**20
+_PAGE = 1000
+
+_VERSION_ONLY = grpc.WithPayloadSelector(include=grpc.PayloadIncludeSelector(fields=[VERSION_KEY]))
+
+
+def versions_request(collection: str, change: SetPayload, offset: Any) -> Any:
+    """A page of the chosen points, with nothing of them but id and version."""
+    chosen = where(change.filter)
+    if change.ids is not None:
+        ids = grpc.HasIdCondition(has_id=[point_id(i) for i in change.ids])
+        chosen = grpc.Filter(must=[grpc.Condition(has_id=ids)])
+    return grpc.ScrollPoints(
+        collection_name=collection,
+        filter=chosen,
+        offset=offset,
+        limit=_PAGE,
+        with_payload=_VERSION_ONLY,
+        with_vectors=grpc.WithVectorsSelector(enable=False),
+        # A replica that is behind would show a version that is no longer there.
+        read_consistency=grpc.ReadConsistency(type=grpc.ReadConsistencyType.Majority),
+    )
+
+
+def check_all_found(change: SetPayload, found: list[Any]) -> None:
+    """Raises MessageError for the first of the ids that is not stored, before anything is changed."""
+    stored = {id_of(point.id) for point in found}
+    for index, wanted in enumerate(change.ids or ()):
+        if wanted not in stored:
+            raise MessageError(ErrorCode.UNKNOWN_POINT, f"ids[{index}]: there is no such point")
+
+
+def overwrite_requests(collection: str, payload: dict[str, Any], found: Any) -> Iterator[Any]:
+    """Replaces the payload of the `found` points and keeps their versions, which are part of the payload.
+
+    Each version's points are chosen by it again: one that has another by now was written since, whole, and what it was
+    written with is what the overwriting would have been followed by.
+    """
+    by_version: dict[int | None, list[Any]] = {}
+    for point in found:
+        stored = point.payload.get(VERSION_KEY)
+        by_version.setdefault(stored.integer_value if stored is not None else None, []).append(point.id)
+    operations: list[Any] = []
+    size = 0
+    for version, ids in by_version.items():
+        operation = _operation(payload, version, ids)
+        operations.append(operation)
+        size += operation.ByteSize()
+        if len(operations) >= _MAX_OPERATIONS or size >= _MAX_BYTES:
+            yield grpc.UpdateBatchPoints(collection_name=collection, wait=True, operations=operations)
+            operations, size = [], 0
+    if operations:
+        yield grpc.UpdateBatchPoints(collection_name=collection, wait=True, operations=operations)
+
+
+def _operation(payload: dict[str, Any], version: int | None, ids: list[Any]) -> Any:
+    mine = grpc.Condition(has_id=grpc.HasIdCondition(has_id=ids))
+    if version is None:
+        same = grpc.Condition(is_empty=grpc.IsEmptyCondition(key=VERSION_KEY))
+        kept = payload
+    else:
+        same = grpc.Condition(field=grpc.FieldCondition(key=VERSION_KEY, match=grpc.Match(integer=version)))
+        kept = {**payload, VERSION_KEY: version}
+    chosen = grpc.PointsSelector(filter=grpc.Filter(must=[mine, same]))
+    change = grpc.PointsUpdateOperation.OverwritePayload(payload=payload_to_grpc(kept), points_selector=chosen)
+    return grpc.PointsUpdateOperation(overwrite_payload=change)
