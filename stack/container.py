@@ -83,6 +83,10 @@ class Container:
     def stop(self, grace: float = 20.0) -> None:
         self._do("stop", "--time", f"{grace:.0f}", self._name)
 
+    def control(self, *arguments: str) -> str:
+        """What `rabbitmqctl` prints. Raises ContainerError with what it complained about."""
+        return self._do("exec", self._name, "rabbitmqctl", *arguments)
+
     def close(self, grace: float = 0.0) -> None:
         if self._created:
             if grace:

@@ -12,6 +12,7 @@ from memq.answers import (
 )
 from memq.errors import (
     BrokerUnavailable,
+    BufferFull,
     ConfigurationError,
     InvalidPoint,
     InvalidRequest,
@@ -28,6 +29,7 @@ from memq_schemas import Distance, Filter, Point, Record, ScoredPoint, VectorPar
 
 __all__ = [
     "BrokerUnavailable",
+    "BufferFull",
     "ConfigurationError",
     "ConnectionChange",
     "CountAnswer",

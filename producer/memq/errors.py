@@ -58,6 +58,10 @@ class Unconfirmed(MemqError):
     """The broker did not confirm a message in time. It may have arrived; sending it again is harmless for upserts."""
 
 
+class BufferFull(Unconfirmed):
+    """For `buffer_timeout` seconds as much was on its way as may be, so this message was not even tried."""
+
+
 class Unroutable(MemqError):
     """The broker has no queue for the message and has thrown it away."""
 

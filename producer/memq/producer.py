@@ -63,6 +63,7 @@ class Producer:
     timeout: seconds for an answer, and for the first connection.   confirm_timeout: seconds for the broker's confirm.
     max_points_per_message, max_message_bytes: where upserts are split; a worker refuses what exceeds its own limits.
     max_in_flight: unconfirmed writes at once (and at most 32 MiB of them); more wait, which slows the caller down.
+    buffer_timeout: seconds that a write waits for this room before it raises BufferFull; None for as long as it takes.
     on_connection: called with a ConnectionChange when the connection is lost and when it is back.
 
     Entering raises ConfigurationError (address, user, vhost), TopologyMissing, or BrokerUnavailable after `timeout`.
@@ -78,10 +79,12 @@ class Producer:
         max_message_bytes: int = MIB,
         max_points_per_message: int = 100,
         max_in_flight: int = 512,
+        buffer_timeout: float | None = None,
         name: str = "memq",
         on_connection: Callable[[ConnectionChange], None] | None = None,
     ) -> None:
-        if min(timeout, confirm_timeout, max_message_bytes, max_points_per_message, max_in_flight) <= 0:
+        limits = (timeout, confirm_timeout, max_message_bytes, max_points_per_message, max_in_flight)
+        if min(*limits, 1 if buffer_timeout is None else buffer_timeout) <= 0:
             raise InvalidRequest("timeouts and limits have to be greater than zero")
         self._brokers = addresses(url)
         self._names = Names(prefix)
@@ -90,6 +93,7 @@ class Producer:
         self._max_bytes = max_message_bytes
         self._max_points = max_points_per_message
         self._max_in_flight = max_in_flight
+        self._buffer_timeout = buffer_timeout
         self._name = name
         self._on_connection = on_connection
         self._open: _Open | None = None
@@ -148,8 +152,8 @@ class Producer:
         integer numpy array or a list of lists. Vectors travel as float32.
         progress: called after every delivered message with a Receipt of the call so far.
 
-        Raises InvalidPoint, Unconfirmed, Unroutable, with `wait` also RemoteError and ReplyTimeout. Their `points` say
-        which message failed and `confirmed` what was delivered; messages of one call may arrive in any order.
+        Raises InvalidPoint, Unconfirmed, BufferFull, Unroutable, with `wait` also RemoteError and ReplyTimeout. Their
+        `points` say which message failed, `confirmed` what was delivered; messages of one call may arrive in any order.
         A NaN in a payload becomes null, a date RFC 3339 text (UTC where it has no zone).
         """
         splitter = Splitter(self._max_points, self._max_bytes)
@@ -267,6 +271,7 @@ class Producer:
             confirm_timeout=self._confirm_timeout,
             answer_timeout=self._timeout if wait else None,
             window_bytes=WINDOW_BYTES,
+            buffer_timeout=None if wait else self._buffer_timeout,
             progress=progress,
         )
 

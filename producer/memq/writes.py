@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from memq.answers import Receipt
-from memq.errors import MemqError
+from memq.errors import BufferFull, MemqError
 from memq.window import Window
 
 if TYPE_CHECKING:
@@ -28,11 +28,13 @@ class Writes:
         confirm_timeout: float,
         answer_timeout: float | None,
         window_bytes: int,
+        buffer_timeout: float | None = None,
         progress: Callable[[Receipt], None] | None = None,
     ) -> None:
         """With `answer_timeout` every message asks for an answer, otherwise a confirm is enough."""
         self._sender = sender
         self._confirm_timeout = confirm_timeout
+        self._buffer_timeout = buffer_timeout
         self._answer_timeout = answer_timeout
         # Waiting for slow answers must not take the room of other calls' publishes.
         self._window = window if answer_timeout is None else Window(WAITING_MESSAGES, window_bytes)
@@ -66,7 +68,8 @@ class Writes:
     async def _feed(self, messages: AsyncIterator[tuple[range, Outgoing]]) -> None:
         try:
             async for positions, outgoing in messages:
-                await self._window.acquire(len(outgoing.body))
+                if not await self._room(positions, outgoing):
+                    break
                 if self._failures or self._defect:
                     self._window.release(len(outgoing.body))
                     break
@@ -82,6 +85,20 @@ class Writes:
         finally:
             if self._tasks:
                 await asyncio.wait(self._tasks)
+
+    async def _room(self, positions: range, outgoing: Outgoing) -> bool:
+        try:
+            async with asyncio.timeout(self._buffer_timeout):
+                await self._window.acquire(len(outgoing.body))
+        except TimeoutError:
+            error = BufferFull(
+                f"{outgoing.routing_key}: no room for it within {self._buffer_timeout:g} s: the broker confirms slower "
+                "than this producer is given work, or is away; try later, or raise max_in_flight or buffer_timeout"
+            )
+            error.points = positions
+            self._failures.append(error)
+            return False
+        return True
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

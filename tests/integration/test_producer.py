@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import aio_pika
 import numpy as np
 import orjson
 import pytest
@@ -28,7 +27,6 @@ from memq import (
     Unroutable,
 )
 from memq_schemas import ErrorCode, Names, Operation, headers
-from tests.support.broker import Address, take
 from tests.support.responder import SILENCE, Refusal, Responder, declare, responder, result
 from tests.support.until import until
 
@@ -37,7 +35,8 @@ if TYPE_CHECKING:
 
     from aio_pika.abc import AbstractIncomingMessage
 
-    from stack.broker import Server
+    from tests.support.broker import Address
+
 
 pytestmark = pytest.mark.integration
 
@@ -473,25 +472,3 @@ async def test_a_closed_producer_says_so(amqp: Address, worker: Responder) -> No
         await worker.until(1)
     with pytest.raises(BrokerUnavailable, match="closed"):
         await asking
-
-
-async def test_a_killed_broker_loses_nothing_that_was_confirmed(server: Server) -> None:
-    connection = await aio_pika.connect(server.amqp_url)
-    async with connection:
-        await declare(await connection.channel(), "memq")
-    running = asyncio.Event()
-
-    async with Producer(server.amqp_url, max_points_per_message=1, max_in_flight=100, confirm_timeout=90) as memq:
-
-        def progress(receipt: Receipt) -> None:
-            if (receipt.points or 0) >= 500:
-                running.set()
-
-        sending = asyncio.create_task(memq.upsert("docs", points(3000), progress=progress))
-        await running.wait()
-        await asyncio.to_thread(server.kill)
-        assert not sending.done()
-        await asyncio.to_thread(server.start)
-        assert await sending == Receipt(3000, 3000)
-    arrived = await take(Address(server.amqp_url, "memq", None, "/"), Names().write)
-    assert set(ids(orjson.loads(message.body) for message in arrived)) == set(range(3000))
