@@ -1,8 +1,9 @@
-"""RabbitMQ from the distribution's own packages, without the system service that comes with it."""
+"""Programs from the distribution's own packages, without the system services that come with them."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
     from stack.machine import Machine
 
-COMMAND = "apt-get update && apt-get install -y --no-install-recommends rabbitmq-server"
 MINUTES = 15
 POLICY = Path("/usr/sbin/policy-rc.d")
 
@@ -22,17 +22,34 @@ class PackageError(RuntimeError):
     pass
 
 
-def install(machine: Machine, apt: Path) -> None:
-    say(f"memq: no RabbitMQ on this machine, installing it: {COMMAND}")
+@dataclass(frozen=True, slots=True)
+class Package:
+    name: str
+    what: str
+    units: tuple[str, ...]
+    """The services that it would start, now and at boot."""
+
+    @property
+    def command(self) -> str:
+        return f"apt-get update && apt-get install -y --no-install-recommends {self.name}"
+
+
+RABBITMQ = Package("rabbitmq-server", "RabbitMQ", ("rabbitmq-server.service", "epmd.socket", "epmd.service"))
+PROMETHEUS = Package("prometheus", "Prometheus", ("prometheus.service",))
+COMMAND = RABBITMQ.command
+
+
+def install(machine: Machine, apt: Path, package: Package = RABBITMQ) -> None:
+    say(f"memq: no {package.what} on this machine, installing it: {package.command}")
     # Another apt-get may be at work on a machine that has just booted.
     wait = "DPkg::Lock::Timeout=300"
     with services_kept_down():
-        for args in (("update",), ("install", "-y", "--no-install-recommends", "rabbitmq-server")):
+        for args in (("update",), ("install", "-y", "--no-install-recommends", package.name)):
             done = machine.run(apt, "-o", wait, *args, within=MINUTES * 60, DEBIAN_FRONTEND="noninteractive")
             if done.returncode:
                 said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
                 raise PackageError(f"apt-get {args[0]} failed:\n{said}")
-    _keep_down_at_boot(machine)
+    _keep_down_at_boot(machine, package)
 
 
 @contextmanager
@@ -49,8 +66,8 @@ def services_kept_down() -> Iterator[None]:
         POLICY.unlink(missing_ok=True)
 
 
-def _keep_down_at_boot(machine: Machine) -> None:
+def _keep_down_at_boot(machine: Machine, package: Package) -> None:
     systemctl = machine.which("systemctl")
     if systemctl and Path("/run/systemd/system").is_dir():
-        for unit in ("rabbitmq-server.service", "epmd.socket", "epmd.service"):
+        for unit in package.units:
             machine.run(systemctl, "disable", "--now", unit, within=60)

@@ -1,0 +1,41 @@
+"""Expressions that have a value from the first scrape on: 0 where nothing has happened, never NaN and never nothing."""
+
+from __future__ import annotations
+
+WINDOW = "$__rate_interval"
+
+
+def selected(metric: str, *matchers: str) -> str:
+    kept = ",".join(matcher for matcher in matchers if matcher)
+    return f"{metric}{{{kept}}}" if kept else metric
+
+
+def per_second(counter: str, *matchers: str, by: str = "") -> str:
+    """The rate of a counter, summed, or for each value of the labels `by`."""
+    return f"{_sum(by)}(rate({selected(counter, *matchers)}[{WINDOW}]))"
+
+
+def grown(counter: str, *matchers: str, by: str = "", window: str = WINDOW) -> str:
+    return f"{_sum(by)}(increase({selected(counter, *matchers)}[{window}]))"
+
+
+def quantile(share: float, histogram: str, *matchers: str, by: str = "") -> str:
+    """Without observations a quantile is NaN, which compares with nothing: then it is 0."""
+    labels = f"{by},le" if by else "le"
+    buckets = per_second(f"{histogram}_bucket", *matchers, by=labels)
+    nothing = f"0 * {per_second(f'{histogram}_count', *matchers, by=by)}"
+    return f"histogram_quantile({share:g}, {buckets}) >= 0 or {nothing}"
+
+
+def mean(histogram: str, *matchers: str) -> str:
+    total, count = (per_second(f"{histogram}_{part}", *matchers) for part in ("sum", "count"))
+    return f"{total} / clamp_min({count}, 0.000000001)"
+
+
+def share_left(bad: str, of: str) -> str:
+    """1 without any. Both are numbers of messages."""
+    return f"1 - ({bad}) / clamp_min({of}, 1)"
+
+
+def _sum(by: str) -> str:
+    return f"sum by ({by}) " if by else "sum"

@@ -1,0 +1,195 @@
+"""A private Prometheus on 127.0.0.1 with the rules and jobs of `prometheus/`, scraping the addresses it is given."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stack import package
+from stack.machine import Machine
+from stack.ports import free_ports
+from stack.process import Process
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+CONFIGURATION = Path(__file__).resolve().parent.parent / "prometheus" / "prometheus.yml"
+HOST = "127.0.0.1"
+READY_SECONDS = 60.0
+ANSWER_SECONDS = 20.0
+TRIES = 4
+# A parallel run may take our port between the choice and the bind.
+TAKEN = "address already in use"
+
+# No proxy: a developer's http_proxy has no business with loopback.
+_http = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class NoPrometheus(RuntimeError):
+    """Prometheus is not to be had; the message says which command would help."""
+
+
+class QueryRefused(ValueError):
+    """Prometheus could not make sense of a query; the message is its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Programs:
+    prometheus: Path
+    promtool: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    labels: dict[str, str]
+    value: float
+
+
+def found(machine: Machine | None = None, *, install: bool = True) -> Programs:
+    """The programs of this machine, else those that apt-get can install for root. Raises NoPrometheus."""
+    machine = machine or Machine()
+    if programs := _installed(machine):
+        return programs
+    apt = machine.which("apt-get")
+    if install and apt and machine.root:
+        try:
+            package.install(machine, apt, package.PROMETHEUS)
+        except package.PackageError as error:
+            raise NoPrometheus(f"no Prometheus: {error}") from error
+        if programs := _installed(machine):
+            return programs
+    advice = f". Run\n    sudo sh -c '{package.PROMETHEUS.command}'" if apt else ", and no apt-get to install them"
+    raise NoPrometheus(f"no Prometheus: prometheus and promtool are not both on this machine{advice}")
+
+
+def _installed(machine: Machine) -> Programs | None:
+    prometheus, promtool = machine.which("prometheus"), machine.which("promtool")
+    return Programs(prometheus, promtool) if prometheus and promtool else None
+
+
+def configuration(targets: Mapping[str, Sequence[str]], interval: str, source: Path = CONFIGURATION) -> str:
+    """prometheus.yml with other addresses, by job. A job that `targets` does not name is left out.
+
+    Raises ValueError for a job that prometheus.yml does not have.
+    """
+    head, *jobs = re.split(r"(?m)^  - job_name: ", source.read_text("utf-8"))
+    head = re.sub(r"(?m)^  (scrape_interval|scrape_timeout|evaluation_interval): .*$", rf"  \1: {interval}", head)
+    rules = [str(source.parent / name) for name in ("recording.yml", "alerts.yml")]
+    head = re.sub(r"(?m)^rule_files: .*$", lambda _: f"rule_files: {json.dumps(rules)}", head)
+    kept: dict[str, str] = {}
+    for job in jobs:
+        name = job.split("\n", 1)[0]
+        places = f"    static_configs: {json.dumps([{'targets': list(targets.get(name, ()))}])}"
+        kept[name] = re.sub(r"(?m)^    (?:static|dns_sd)_configs: .*$", lambda _, line=places: line, job)
+    if unknown := targets.keys() - kept.keys():
+        raise ValueError(f"{source.name} has no job {', '.join(sorted(unknown))}")
+    return head + "".join(f"  - job_name: {kept[name]}" for name in kept if name in targets)
+
+
+class Prometheus:
+    """Runs from the moment it is made; `home` gets its configuration, its data and its log."""
+
+    def __init__(self, program: Path, home: Path, targets: Mapping[str, Sequence[str]], interval: str = "1s") -> None:
+        self.address = f"{HOST}:{free_ports(1)[0]}"
+        self.log = home / "prometheus.log"
+        self.log.unlink(missing_ok=True)
+        config = home / "prometheus.yml"
+        config.write_text(configuration({**targets, "prometheus": [self.address]}, interval), "utf-8")
+        self._process = Process(
+            [
+                str(program),
+                f"--config.file={config}",
+                f"--storage.tsdb.path={home / 'prometheus'}",
+                f"--web.listen-address={self.address}",
+                "--log.level=warn",
+            ],
+            log=self.log,
+        )
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.address}"
+
+    async def ready(self) -> None:
+        """Returns when it answers. Raises NoPrometheus."""
+        deadline = time.monotonic() + READY_SECONDS
+        while not await asyncio.to_thread(self._answers):
+            if not self._process.running:
+                raise NoPrometheus(f"Prometheus ended while starting:\n{self._process.tail()}")
+            if time.monotonic() > deadline:
+                raise NoPrometheus(f"Prometheus was not ready after {READY_SECONDS:.0f} s:\n{self._process.tail()}")
+            await asyncio.sleep(0.05)
+
+    async def query(self, expression: str) -> list[Series]:
+        """The value now of every series that the expression has. Raises QueryRefused."""
+        data = await asyncio.to_thread(self._ask, "query", query=expression)
+        if data["resultType"] == "scalar":
+            return [Series({}, float(data["result"][1]))]
+        return [Series(each["metric"], float(each["value"][1])) for each in data["result"]]
+
+    async def metrics(self) -> set[str]:
+        """The name of every metric that it has, recorded ones among them."""
+        return set(await asyncio.to_thread(self._ask, "label/__name__/values"))
+
+    async def rules(self) -> list[dict[str, Any]]:
+        """Every rule as Prometheus has read it: `type`, `name`, `query`, `health`, and for alerts `annotations` …"""
+        data = await asyncio.to_thread(self._ask, "rules")
+        return [rule for group in data["groups"] for rule in group["rules"]]
+
+    def stop(self) -> None:
+        self._process.stop(5.0)
+
+    def _answers(self) -> bool:
+        try:
+            with _http.open(f"{self.url}/-/ready", timeout=2) as response:
+                return bool(response.status == 200)
+        except OSError:
+            return False
+
+    def _ask(self, what: str, **parameters: str) -> Any:
+        url = f"{self.url}/api/v1/{what}"
+        if parameters:
+            url += f"?{urllib.parse.urlencode(parameters)}"
+        try:
+            with _http.open(url, timeout=ANSWER_SECONDS) as response:
+                return json.load(response)["data"]
+        except urllib.error.HTTPError as error:
+            raise QueryRefused(f"{parameters}: {json.load(error).get('error')}") from error
+
+
+@asynccontextmanager
+async def prometheus(
+    programs: Programs, home: Path, targets: Mapping[str, Sequence[str]], interval: str = "1s"
+) -> AsyncIterator[Prometheus]:
+    """One that answers, for as long as the block runs. Raises NoPrometheus.
+
+    `targets`: host:port by job of prometheus.yml; the job `prometheus` is filled in.
+    """
+    server = await _started(programs, home, targets, interval)
+    try:
+        yield server
+    finally:
+        await asyncio.to_thread(server.stop)
+
+
+async def _started(programs: Programs, home: Path, targets: Mapping[str, Sequence[str]], interval: str) -> Prometheus:
+    for attempt in range(1, TRIES + 1):
+        server = Prometheus(programs.prometheus, home, targets, interval)
+        try:
+            await server.ready()
+        except BaseException as error:
+            await asyncio.to_thread(server.stop)
+            if attempt == TRIES or not isinstance(error, NoPrometheus) or TAKEN not in str(error):
+                raise
+        else:
+            return server
+    raise AssertionError("unreachable")
