@@ -144,6 +144,7 @@ BEFORE = Row(
             "undeliverable: the caller had gone; refused: it named a queue of memq's own.",
             "cps",
             (Query(per_second("memq_replies_total", 'outcome!="sent"', by="outcome"), "{{outcome}}"),),
+            moves=True,
         ),
         Panel(
             "Store calls that fail",

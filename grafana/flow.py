@@ -43,7 +43,6 @@ QUEUES = Row(
                 Query(per_second("rabbitmq_global_messages_received_total"), "published"),
                 Query(per_second("rabbitmq_global_messages_delivered_total"), "delivered"),
                 Query(per_second("rabbitmq_global_messages_acknowledged_total"), "acknowledged"),
-                Query(per_second("rabbitmq_global_messages_redelivered_total"), "redelivered"),
             ),
             moves=True,
         ),

@@ -105,6 +105,7 @@ HEALTHY = Row(
             Query(f"count(ALERTS{{{NOT_THE_WATCHDOG}}}) or vector(0)", "firing"),
             steps=((DOWN, GREEN), (1, RED)),
             width=2,
+            moves=True,
         ),
     ),
 )
