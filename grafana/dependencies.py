@@ -137,8 +137,8 @@ QDRANT_SERVER = Row(
             optional=True,
         ),
         Panel(
-            "Memory",
-            "Resident memory of each node.",
+            "Qdrant's memory",
+            "Resident, of each node.",
             "bytes",
             (Query(f"memory_resident_bytes{{{QDRANT}}}", "{{instance}}"),),
             width=6,

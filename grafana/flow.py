@@ -28,7 +28,7 @@ QUEUES = Row(
             steps=((DOWN, GREEN), (60, RED)),
         ),
         Panel(
-            "Time to drain",
+            "Time to drain, by queue",
             "Waiting messages divided by the rate at which they are settled, over two minutes; at most a day.",
             "s",
             (Query("memq:queue_drain:seconds", "{{queue}}"),),

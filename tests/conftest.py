@@ -9,14 +9,18 @@ from _pytest.capture import CaptureManager
 
 from stack.broker import Broker, NoBroker, Server, found, private
 from stack.machine import Machine, say
+from stack.prometheus import NoPrometheus, Programs
+from stack.prometheus import found as prometheus_found
 from tests.support.broker import Address, own_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
 # Taken before any test has changed it: what selects the broker is the run's, not a test's.
 ENVIRONMENT = dict(os.environ)
 BROKER = pytest.StashKey[Broker]()
+PROMETHEUS = pytest.StashKey[Programs | NoPrometheus]()
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -25,12 +29,15 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     Not in a fixture: installing RabbitMQ may take longer than the time limit of the test that happens to come first.
     """
     config = session.config
-    wanted = any("broker" in getattr(item, "fixturenames", ()) for item in session.items)
-    if not wanted or config.option.collectonly:
+    if config.option.collectonly:
         return
-    capture = config.pluginmanager.getplugin("capturemanager")
-    shown = capture.global_and_fixture_disabled() if isinstance(capture, CaptureManager) else nullcontext()
-    with shown, ExitStack() as opening:
+    wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
+    if "prometheus_programs" in wanted:
+        with _shown(config):
+            config.stash[PROMETHEUS] = _prometheus()
+    if "broker" not in wanted:
+        return
+    with _shown(config), ExitStack() as opening:
         try:
             broker = opening.enter_context(found(Machine(environ=ENVIRONMENT)))
         except NoBroker as error:
@@ -38,6 +45,27 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         say(f"memq: testing with {broker.how}, RabbitMQ {broker.version or 'of unknown version'}")
         config.stash[BROKER] = broker
         config.add_cleanup(opening.pop_all().close)
+
+
+def _shown(config: pytest.Config) -> AbstractContextManager[None]:
+    capture = config.pluginmanager.getplugin("capturemanager")
+    return capture.global_and_fixture_disabled() if isinstance(capture, CaptureManager) else nullcontext()
+
+
+def _prometheus() -> Programs | NoPrometheus:
+    try:
+        return prometheus_found(Machine(environ=ENVIRONMENT))
+    except NoPrometheus as error:
+        return error
+
+
+@pytest.fixture(scope="session")
+def prometheus_programs(request: pytest.FixtureRequest) -> Programs:
+    """Prometheus and promtool. Without them the test is skipped: they are for looking at memq, not a part of it."""
+    found = request.config.stash[PROMETHEUS]
+    if isinstance(found, NoPrometheus):
+        pytest.skip(str(found))
+    return found
 
 
 @pytest.fixture(scope="session")

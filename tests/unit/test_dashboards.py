@@ -1,0 +1,149 @@
+"""The dashboards, as Grafana reads them: what makes a page fail or say "No data" there is found here."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from grafana import generate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+FILES = sorted(generate.FOLDER.glob("*.json"))
+UNITS = {"none", "s", "bytes", "cps", "percentunit"}
+COUNTER = re.compile(r"\b(?:memq|rabbitmq|process|grpc)_\w*(?:_total|_bucket|_sum|_count)\b")
+
+
+@pytest.fixture(params=FILES, ids=lambda file: file.stem)
+def page(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return json.loads(request.param.read_text("utf-8"))
+
+
+def every_panel(page: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for panel in page["panels"]:
+        yield panel
+        yield from panel.get("panels", [])
+
+
+def with_data(page: dict[str, Any]) -> list[dict[str, Any]]:
+    return [panel for panel in every_panel(page) if panel["type"] != "row"]
+
+
+def expressions(page: dict[str, Any]) -> list[str]:
+    asked = [target["expr"] for panel in with_data(page) for target in panel["targets"]]
+    return asked + [each["expr"] for each in page["annotations"]["list"]]
+
+
+def test_the_files_are_what_is_generated() -> None:
+    assert generate.stale() == [], "run python -m grafana.generate"
+    assert [file.stem for file in FILES] == ["memq-dead-letters", "memq-overview", "memq-worker"]
+
+
+def test_a_changed_file_is_stale(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(generate, "FOLDER", tmp_path)
+    generate.write()
+    (tmp_path / "memq-worker.json").write_text("{}")
+    (tmp_path / "left-over.json").write_text("{}")
+    assert {path.name for path in generate.stale()} == {"memq-worker.json", "left-over.json"}
+
+
+def test_panels_have_ids_of_their_own(page: dict[str, Any]) -> None:
+    """A page with a panel without one does not open at all."""
+    ids = [panel["id"] for panel in every_panel(page)]
+    assert all(isinstance(number, int) and number > 0 for number in ids)
+    assert len(set(ids)) == len(ids)
+
+
+def test_panels_say_what_they_show(page: dict[str, Any]) -> None:
+    titles = [panel["title"] for panel in with_data(page)]
+    assert len(set(titles)) == len(titles)
+    for panel in with_data(page):
+        assert panel["title"]
+        assert panel["description"].endswith(".")
+        assert panel["fieldConfig"]["defaults"]["unit"] in UNITS
+        assert panel["fieldConfig"]["defaults"]["noValue"]
+        assert panel["targets"]
+        assert all(target["legendFormat"] for target in panel["targets"])
+
+
+def test_panels_have_room_and_do_not_overlap(page: dict[str, Any]) -> None:
+    closed = [row["panels"] for row in page["panels"] if row.get("collapsed")]
+    for panels in (page["panels"], *closed):
+        places = [panel["gridPos"] for panel in panels]
+        assert all(place["x"] + place["w"] <= 24 and place["w"] > 0 and place["h"] > 0 for place in places)
+        for one, other in itertools.combinations(places, 2):
+            beside = one["x"] + one["w"] <= other["x"] or other["x"] + other["w"] <= one["x"]
+            below = one["y"] + one["h"] <= other["y"] or other["y"] + other["h"] <= one["y"]
+            assert beside or below, (one, other)
+
+
+def test_an_open_row_keeps_no_panels_inside_and_a_closed_one_all_of_them(page: dict[str, Any]) -> None:
+    for row in (panel for panel in page["panels"] if panel["type"] == "row"):
+        assert bool(row["panels"]) == row["collapsed"]
+
+
+def test_variables_have_a_current_value_and_none_has_an_id(page: dict[str, Any]) -> None:
+    """Without the one, Grafana looks for a data source of the variable's name; a variable with a zero id it ignores."""
+    variables = page["templating"]["list"]
+    assert variables[0]["type"] == "datasource"
+    for variable in variables:
+        assert variable["current"]["text"]
+        assert variable["current"]["value"]
+        assert "id" not in variable
+    used = set(re.findall(r"\$\{?(\w+)", json.dumps(page["panels"]))) - {"__rate_interval", "__range"}
+    assert used == {variable["name"] for variable in variables}
+
+
+def test_every_query_goes_to_the_chosen_data_source(page: dict[str, Any]) -> None:
+    chosen = {"type": "prometheus", "uid": "${datasource}"}
+    asking = [*with_data(page), *page["annotations"]["list"], *page["templating"]["list"][1:]]
+    assert all(each["datasource"] == chosen for each in asking)
+    assert all(target["datasource"] == chosen for panel in with_data(page) for target in panel["targets"])
+
+
+def test_counters_are_shown_as_rates_over_a_window_that_fits_the_scrapes(page: dict[str, Any]) -> None:
+    for expression in expressions(page):
+        ranged = re.findall(r"\b(\w+)\((\w+)(?:\{[^}]*\})?\[([^\]]+)\]", expression)
+        assert all(
+            window == "$__rate_interval" or (function == "increase" and window in ("1h", "30d", "$__range"))
+            for function, _, window in ranged
+        ), expression
+        inside = {name for function, name, _ in ranged if function in ("rate", "increase")}
+        assert set(COUNTER.findall(expression)) <= inside, expression
+
+
+def test_nobody_edits_what_is_generated_and_the_page_keeps_itself_current(page: dict[str, Any]) -> None:
+    assert page["editable"] is False
+    assert page["refresh"] == "10s"
+    assert page["time"] == {"from": "now-1h", "to": "now"}
+    assert page["uid"].startswith("memq-")
+    assert page["schemaVersion"] >= 36
+    assert "__inputs" not in page
+
+
+def test_queries_once_are_instant_and_queries_over_time_are_not(page: dict[str, Any]) -> None:
+    for panel in with_data(page):
+        for target in panel["targets"]:
+            assert target["instant"] == (panel["type"] in ("stat", "table"))
+            assert target["instant"] != target["range"]
+        letters = [target["refId"] for target in panel["targets"]]
+        assert len(set(letters)) == len(letters)
+
+
+def test_the_provisioned_data_source_is_the_current_one_and_knows_the_scrape_interval() -> None:
+    folder = ROOT / "grafana/provisioning"
+    (source,) = yaml.safe_load((folder / "datasources/prometheus.yml").read_text("utf-8"))["datasources"]
+    current = {json.loads(file.read_text("utf-8"))["templating"]["list"][0]["current"]["value"] for file in FILES}
+    assert {source["uid"]} == current
+    scraped = yaml.safe_load((ROOT / "prometheus/prometheus.yml").read_text("utf-8"))["global"]["scrape_interval"]
+    assert source["jsonData"]["timeInterval"] == scraped
+    (provider,) = yaml.safe_load((folder / "dashboards/memq.yml").read_text("utf-8"))["providers"]
+    assert (provider["type"], provider["allowUiUpdates"]) == ("file", False)
