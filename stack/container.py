@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from stack.amqp import NotReady, answers, management_version
+from stack.images import RABBITMQ as IMAGE
 from stack.ports import free_ports
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
     from stack.machine import Machine
 
-IMAGE = "rabbitmq:4.3.6-management"
 HOST = "127.0.0.1"
 USER = "memq"
 BOOT_SECONDS = 120.0

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 VARIABLE = "MEMQ_AMQP_URL"
+FILE_VARIABLE = "MEMQ_AMQP_URL_FILE"
 DEFAULT_URL = "amqp://guest:guest@127.0.0.1:5672/"
 HEARTBEAT_SECONDS = 10
 
@@ -33,14 +35,29 @@ class Address:
 
 
 def addresses(url: str | Sequence[str] | None = None) -> tuple[Address, ...]:
-    """Where to connect: what was given, else MEMQ_AMQP_URL, else the local broker. Commas separate several brokers.
+    """Where to connect: what was given, else MEMQ_AMQP_URL, else what the file of MEMQ_AMQP_URL_FILE says, else the
+    local broker. Commas separate several brokers.
 
     Raises ConfigurationError, which never quotes the URL.
     """
-    given = url or os.environ.get(VARIABLE) or DEFAULT_URL
+    given = url or os.environ.get(VARIABLE) or _from_file() or DEFAULT_URL
     # A comma may stand inside a password; before a scheme it can only be a separator.
     parts = re.split(r"[,\s]+(?=amqps?://)", given.strip()) if isinstance(given, str) else given
     return tuple(_address(part.strip()) for part in parts)
+
+
+def _from_file() -> str | None:
+    path = os.environ.get(FILE_VARIABLE)
+    if not path:
+        return None
+    try:
+        text = Path(path).read_text("utf-8").strip()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise ConfigurationError(f"{FILE_VARIABLE}: the file cannot be read: {reason}") from None
+    if not text:
+        raise ConfigurationError(f"{FILE_VARIABLE}: the file is empty")
+    return text
 
 
 def _address(url: str) -> Address:

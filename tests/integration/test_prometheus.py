@@ -41,7 +41,8 @@ TESTS = read("alerts_test.yml")["tests"]
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("check", "config", "--lint=all", "--lint-fatal", "prometheus.yml"),
+        # Syntax only: the file with Qdrant's key is in a container. The rules are checked by themselves.
+        ("check", "config", "--syntax-only", "--lint=all", "--lint-fatal", "prometheus.yml"),
         ("check", "rules", "--lint=all", "--lint-fatal", "recording.yml", "alerts.yml"),
         ("test", "rules", "alerts_test.yml"),
     ],

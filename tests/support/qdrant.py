@@ -12,13 +12,14 @@ from urllib.parse import urlsplit
 
 import grpc
 
+from stack.images import QDRANT as IMAGE
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 # Taken before any test clears the environment: what selects the server is the run's, not a test's.
 GIVEN_URL = os.environ.get("MEMQ_QDRANT_URL", "")
-IMAGE = "qdrant/qdrant:v1.19.0"
 READY_SECONDS = 60.0
 
 

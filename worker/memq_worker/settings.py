@@ -14,6 +14,9 @@ CONSUMER_TIMEOUT_SECONDS = 1800  # RabbitMQ's default: a message unsettled for l
 
 INTERNAL = "set by the pool for its children"
 
+# Also read from the file that MEMQ_<NAME>_FILE names, which is how containers are given secrets.
+SECRETS = ("amqp_url", "qdrant_api_key")
+
 _PREFIX = r"^[A-Za-z0-9_-]{1,40}(\.[A-Za-z0-9_-]{1,40}){0,3}$"
 
 
@@ -151,20 +154,46 @@ def _url(text: str) -> URL | None:
 
 
 def load(flags: dict[str, Any] | None = None) -> Settings:
-    """Settings from flags and environment. Raises ConfigurationError naming every bad one, never quoting a value."""
+    """Settings from flags, variables and files of secrets, the first that has one.
+
+    Raises ConfigurationError naming every bad one, never quoting a value.
+    """
+    flags = flags or {}
+    files = _files(flags)
+    given: dict[str, Any] = {**files, **flags}
     try:
-        return Settings(**(flags or {}))
+        return Settings(**given)
     except ValidationError as error:
         problems = error.errors(include_input=False, include_url=False, include_context=False)
-        raise ConfigurationError("\n".join(_problem(list(p["loc"]), p["msg"], flags or {}) for p in problems)) from None
+        said = [_problem(list(p["loc"]), p["msg"], flags, files) for p in problems]
+        raise ConfigurationError("\n".join(said)) from None
 
 
-def _problem(place: list[Any], message: str, flags: dict[str, Any]) -> str:
+def _files(flags: dict[str, Any]) -> dict[str, str]:
+    """Raises ConfigurationError."""
+    found: dict[str, str] = {}
+    for name in SECRETS:
+        path = os.environ.get(file_variable(name))
+        if not path or name in flags or os.environ.get(variable(name)):
+            continue
+        try:
+            found[name] = Path(path).read_text("utf-8").strip()
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+            raise ConfigurationError(f"{file_variable(name)}: the file cannot be read: {reason}") from None
+        if not found[name]:
+            raise ConfigurationError(f"{file_variable(name)}: the file is empty")
+    return found
+
+
+def _problem(place: list[Any], message: str, flags: dict[str, Any], files: dict[str, str]) -> str:
     text = message.removeprefix("Value error, ")
     if not place:
         return text
     name = str(place[0])
-    return f"{flag(name) if name in flags else variable(name)}: {text}"
+    if name in flags:
+        return f"{flag(name)}: {text}"
+    return f"{file_variable(name) if name in files else variable(name)}: {text}"
 
 
 def flag(name: str) -> str:
@@ -173,3 +202,7 @@ def flag(name: str) -> str:
 
 def variable(name: str) -> str:
     return "MEMQ_" + name.upper()
+
+
+def file_variable(name: str) -> str:
+    return f"{variable(name)}_FILE"

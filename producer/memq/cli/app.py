@@ -19,8 +19,9 @@ Exit codes:
 
 \b
 Environment:
-  MEMQ_AMQP_URL  the broker, like amqp://user:password@host:5672/vhost
-  NO_COLOR       plain text
+  MEMQ_AMQP_URL       the broker, like amqp://user:password@host:5672/vhost
+  MEMQ_AMQP_URL_FILE  a file that has it
+  NO_COLOR            plain text
 """
 
 app = typer.Typer(

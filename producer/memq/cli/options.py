@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeAlias
 import orjson
 import typer
 
-from memq.address import DEFAULT_URL, VARIABLE, addresses
+from memq.address import VARIABLE, addresses
 from memq.errors import ConfigurationError
 from memq_schemas.topology import DEFAULT_PREFIX
 
@@ -37,7 +37,7 @@ Fields: TypeAlias = Annotated[
 ]
 Wait: TypeAlias = Annotated[bool, typer.Option("--wait", help="Return when the worker has applied it.")]
 
-URL = DEFAULT_URL
+URL = ""  # what `addresses` takes without one
 PREFIX = DEFAULT_PREFIX
 TIMEOUT = 30.0
 
