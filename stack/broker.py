@@ -1,4 +1,7 @@
-"""Find a RabbitMQ broker, or start one: MEMQ_AMQP_URL, rabbitmq-server, Docker, apt-get, in this order."""
+"""Find a RabbitMQ broker, or start one.
+
+In this order: MEMQ_AMQP_URL, a chroot named by MEMQ_BROKER_ROOT, rabbitmq-server, Docker, apt-get.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
-from stack import package
+from stack import chroot, package
 from stack.amqp import answers
 from stack.container import Container, ContainerError, engine_answers
 from stack.images import RABBITMQ as IMAGE
@@ -125,6 +128,8 @@ def private(
 def choose(machine: Machine) -> tuple[Callable[[Path], Server], str]:
     """The first way to a broker that works here, and its name."""
     tried: list[str] = []
+    if root := machine.environ.get("MEMQ_BROKER_ROOT"):
+        return _in_chroot(Path(root).resolve())
     if local := _local(machine, tried):
         return local
     if docker := machine.which("docker"):
@@ -142,6 +147,12 @@ def choose(machine: Machine) -> tuple[Callable[[Path], Server], str]:
         if local := _local(machine, tried):
             return local
     raise NoBroker(_advice(tried, apt))
+
+
+def _in_chroot(root: Path) -> tuple[Callable[[Path], Server], str]:
+    if (reason := chroot.problem(root)) is not None:
+        raise NoBroker(f"MEMQ_BROKER_ROOT: {reason}")
+    return partial(Node, chroot.SERVER, root=root), f"private node of {root}"
 
 
 def _local(machine: Machine, tried: list[str]) -> tuple[Callable[[Path], Server], str] | None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stack import chroot
 from stack.amqp import NotReady, answers, management_version
 from stack.ports import free_ports
 from stack.process import Process
@@ -59,10 +60,14 @@ class Ports:
 
 
 class Node:
-    """Not started by the constructor. `directory` is the node's for good: the same data come back with `start()`."""
+    """Not started by the constructor. `directory` is the node's for good: the same data come back with `start()`.
 
-    def __init__(self, server: Path, directory: Path) -> None:
+    root: a Debian tree to run in, where `server` is looked up; else this machine's.
+    """
+
+    def __init__(self, server: Path, directory: Path, root: Path | None = None) -> None:
         self.server = server
+        self._root = root
         self.directory = directory.resolve()
         self.ports = Ports(*free_ports(5))
         self.version: str | None = None
@@ -146,7 +151,8 @@ class Node:
         (self.directory / "log" / "console.log").unlink(missing_ok=True)
         if self._epmd is None or not self._epmd.running:
             self._epmd = self._start_epmd()
-        self._node = Process([str(self.server)], log=self.directory / "log" / "console.log", environ=self._environ())
+        console = self.directory / "log" / "console.log"
+        self._node = Process(self._command(self.server), log=console, environ=self._environ())
         deadline = time.monotonic() + BOOT_SECONDS
         while not self._ready():
             if not self._node.running:
@@ -169,10 +175,16 @@ class Node:
         log.unlink(missing_ok=True)
         # Left to itself the node starts a daemon that nobody owns; as our child it has a pid and an end.
         return Process(
-            [str(epmd_program()), "-d", "-port", str(self.ports.epmd), "-address", HOST],
+            self._command(
+                chroot.EPMD if self._root else epmd_program(), "-d", "-port", str(self.ports.epmd), "-address", HOST
+            ),
             log=log,
             environ={"PATH": os.defpath, "HOME": str(self.directory / "home")},
         )
+
+    def _command(self, program: Path, *args: str) -> list[str]:
+        command = [str(program), *args]
+        return chroot.entered(self._root, self.directory, command) if self._root else command
 
     def _environ(self) -> dict[str, str]:
         home = self.directory

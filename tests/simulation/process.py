@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from contextvars import copy_context
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from memq_schemas import Names
@@ -36,10 +37,12 @@ SETTINGS = Settings(
 
 
 class Watch:
-    """Takes whatever the worker reports."""
+    """Takes whatever the worker reports, and probes nothing."""
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         return lambda *_, **__: None
+
+    async def broker(self, *_: Any) -> None: ...
 
 
 class Process:
@@ -63,7 +66,9 @@ class Process:
             update={"prefetch": world.scenario.prefetch, "batch_points": world.scenario.batch_points}
         )
         pipeline = Pipeline(SimulatedStore(world, self), watch, pipeline_options(settings))
-        made = Service(settings, pipeline, watch, self.stop)
+        ours = ("settings", "pipeline", "stop")
+        reported = {name: watch for name in signature(Service).parameters if name not in ours}
+        made = Service(settings=settings, pipeline=pipeline, stop=self.stop, **reported)
         made._brokers = Connections(world.broker, self)  # pyright: ignore[reportAttributeAccessIssue]
         service = asyncio.create_task(made.run())
         hard = asyncio.create_task(self.stop.hard.wait())
