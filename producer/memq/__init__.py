@@ -25,6 +25,7 @@ from memq.errors import (
 )
 from memq.link import ConnectionChange
 from memq.producer import Producer
+from memq.tracing import trace_context
 from memq_schemas import Distance, Filter, Point, Record, ScoredPoint, VectorParams, point_id
 
 __all__ = [
@@ -56,4 +57,5 @@ __all__ = [
     "Unroutable",
     "VectorParams",
     "point_id",
+    "trace_context",
 ]

@@ -51,6 +51,10 @@ class Publisher:
     def __init__(self, exchange: AbstractExchange) -> None:
         self._exchange = exchange
 
+    @property
+    def exchange(self) -> str:
+        return self._exchange.name
+
     async def publish(self, message: Message, routing_key: str) -> None:
         """Returns once the broker has confirmed. Raises Unroutable, Refused or Lost; has no timeout of its own."""
         with losing():

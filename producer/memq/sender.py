@@ -16,6 +16,7 @@ from aio_pika import Message
 from memq.errors import BrokerUnavailable, ReplyTimeout, Unconfirmed
 from memq.publisher import Lost, Refused
 from memq.replies import Reply, decode_reply
+from memq.tracing import tracing
 from memq_schemas import Operation, headers, routing_key
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Sender:
     def __init__(self, link: Link, pending: Pending) -> None:
         self._link = link
         self._pending = pending
+        self._tracing = tracing()
         self._token = uuid4().hex
         self._numbers = itertools.count(1)
 
@@ -110,7 +112,8 @@ class Sender:
         """Whether the broker has confirmed; if not, another attempt may follow at once."""
         attempt.published = True
         try:
-            await session.publisher.publish(message, routing_key)
+            with self._tracing.sending(message, routing_key, session):
+                await session.publisher.publish(message, routing_key)
         except Lost as error:
             attempt.failed(str(error), uncertain=True)
             self._link.drop(session, str(error))

@@ -18,6 +18,7 @@ from memq_worker.observe.member import Member
 from memq_worker.observe.metrics import Metrics
 from memq_worker.observe.slot import Foreign, Slot
 from memq_worker.observe.store import MeteredStore
+from memq_worker.observe.tracing import traced
 from memq_worker.pipeline.batch import BatchLimits
 from memq_worker.pipeline.decode import Limits
 from memq_worker.pipeline.intake import Pipeline, PipelineOptions
@@ -198,7 +199,9 @@ async def serve(settings: Settings) -> None:
     with ExitStack() as stack:
         stack.enter_context(served([member], Exposition([member]), settings.metrics_host, settings.metrics_port))
         async with open_store(settings.qdrant_url, key, settings.store_timeout_seconds) as store:
-            pipeline = Pipeline(MeteredStore(store, metrics), metrics, pipeline_options(settings))
+            options = pipeline_options(settings)
+            seen, tracing = traced(MeteredStore(store, metrics), settings.qdrant_url, options.names)
+            pipeline = Pipeline(seen, metrics, options, tracing)
             stop = stack.enter_context(on_signals(Stop()))
             health = Health(metrics)
             probes = Probes(health, metrics, topology(settings.prefix).names, queues=settings.slot == 0)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from memq import BrokerUnavailable, ReplyTimeout, Unconfirmed, Unroutable
+from memq.address import Address
 from memq.publisher import Lost, Refused
 from memq.replies import Pending
 from memq.sender import Outgoing, Sender
@@ -25,6 +26,8 @@ class Broker:
 
     reply_to = "memq.reply.1"
     reason = "it is dark"
+    exchange = "memq.commands"
+    address = Address("amqp://somewhere", "somewhere", 5672, "/")
 
     def __init__(self, *steps: Any) -> None:
         self.steps = list(steps)

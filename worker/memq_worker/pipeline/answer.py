@@ -12,6 +12,7 @@ from memq_worker.pipeline.hold import Hold
 from memq_worker.pipeline.outcome import Done, Expire, Outcome, Refuse
 from memq_worker.pipeline.settle import Settler
 from memq_worker.pipeline.store import Contract, Store
+from memq_worker.pipeline.tracing import Tracing
 
 logger = logging.getLogger(__name__)
 
@@ -26,14 +27,20 @@ class Answerer:
         hold: Hold,
         contracts: Contracts,
         timeout_seconds: float,
+        tracing: Tracing,
     ) -> None:
         self._store = store
         self._settler = settler
         self._hold = hold
         self._contracts = contracts
         self._timeout_seconds = timeout_seconds
+        self._tracing = tracing
 
     async def answer(self, request: Request) -> None:
+        with self._tracing.request(request.delivery):
+            await self._answer(request)
+
+    async def _answer(self, request: Request) -> None:
         delivery = request.delivery
         delivery.began = time.perf_counter()
         outcome = await self._outcome(request)

@@ -19,6 +19,7 @@ from memq_worker.pipeline.outcome import Expire, Outcome, Quarantine, Refuse, Re
 from memq_worker.pipeline.retry import RetryPolicy
 from memq_worker.pipeline.settle import Settler
 from memq_worker.pipeline.store import Store
+from memq_worker.pipeline.tracing import UNTRACED, Tracing
 from memq_worker.pipeline.write import CollectionWriter
 
 logger = logging.getLogger(__name__)
@@ -41,14 +42,17 @@ class PipelineOptions:
 class Pipeline:
     """From a delivery to its settlement: decode, then batch and write, or answer. Lives longer than any connection."""
 
-    def __init__(self, store: Store, observer: Observer, options: PipelineOptions) -> None:
+    def __init__(self, store: Store, observer: Observer, options: PipelineOptions, tracing: Tracing = UNTRACED) -> None:
         self._store = store
         self._observer = observer
+        self._tracing = tracing
         self._options = options
         self._hold = Hold(observer)
         self._contracts = Contracts(store)
-        self._settler = Settler(options.names, options.worker, observer)
-        self._answerer = Answerer(store, self._settler, self._hold, self._contracts, options.request_timeout_seconds)
+        self._settler = Settler(options.names, options.worker, observer, tracing)
+        self._answerer = Answerer(
+            store, self._settler, self._hold, self._contracts, options.request_timeout_seconds, tracing
+        )
         self._writers: dict[str, CollectionWriter] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -110,6 +114,7 @@ class Pipeline:
             self._hold,
             self._contracts,
             self._observer,
+            self._tracing,
             options.retries,
             options.batches,
             options.writes_in_flight,

@@ -5,12 +5,11 @@ what a message contains nothing is said; what its sender chose as an address or 
 """
 
 import logging
-import re
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from memq_schemas import Operation, headers, parse_routing_key
+from memq_schemas import Operation, headers, parse_routing_key, tracecontext
 from memq_worker.errors import WorkerError
 from memq_worker.pipeline.command import Request, Write
 from memq_worker.pipeline.delivery import Delivery
@@ -20,29 +19,16 @@ logger = logging.getLogger(__name__)
 _ID_LIMIT = 100  # characters
 _REASON_LIMIT = 300
 
-# W3C Trace Context, section 3.2: version ff and ids of zeros are invalid, and version 00 has these four fields alone.
-_TRACEPARENT = re.compile(
-    r"(?!ff)(?P<version>[0-9a-f]{2})-(?P<trace>(?!0{32})[0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?P<more>-.*)?"
-)
-_TRACEPARENT_LIMIT = 200
-
 
 def traceparent(delivery: Delivery) -> str | None:
     """The sender's trace context, if it has the shape of one."""
-    return None if (found := _traced(delivery)) is None else found[0]
+    given = delivery.properties.headers.get(headers.TRACEPARENT)
+    return None if tracecontext.trace_id(given) is None else given
 
 
 def trace_id(delivery: Delivery) -> str | None:
     """32 hexadecimal digits."""
-    return None if (found := _traced(delivery)) is None else found["trace"]
-
-
-def _traced(delivery: Delivery) -> re.Match[str] | None:
-    given = delivery.properties.headers.get(headers.TRACEPARENT)
-    if not isinstance(given, str) or len(given) > _TRACEPARENT_LIMIT:
-        return None
-    found = _TRACEPARENT.fullmatch(given)
-    return None if found is None or (found["version"] == "00" and found["more"]) else found
+    return tracecontext.trace_id(delivery.properties.headers.get(headers.TRACEPARENT))
 
 
 def cleaned(name: object) -> str:

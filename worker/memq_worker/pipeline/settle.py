@@ -21,6 +21,7 @@ from memq_worker.pipeline.outcome import (
     Release,
     Retry,
 )
+from memq_worker.pipeline.tracing import UNTRACED, Tracing
 
 logger = logging.getLogger(__name__)
 
@@ -31,11 +32,17 @@ class Settler:
     """Tells the broker, and the sender who asked, how a delivery ended. Each delivery once."""
 
     def __init__(
-        self, names: Names, worker: str, observer: Observer, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        names: Names,
+        worker: str,
+        observer: Observer,
+        tracing: Tracing = UNTRACED,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._names = names
         self._worker = worker
         self._observer = observer
+        self._tracing = tracing
         self._now = now
 
     async def settle(self, delivery: Delivery, outcome: Outcome) -> None:
@@ -167,6 +174,8 @@ class Settler:
         operation = operation_label(delivery)
         code = error.code.value if error is not None else ""
         self._observer.settled(operation, label, (delivery,), code)
+        if code:
+            self._tracing.failed(code)
         lines.delivery_settled(delivery, label, error, ordinary=isinstance(outcome, Done | Release))
 
 

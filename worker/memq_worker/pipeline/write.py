@@ -16,6 +16,7 @@ from memq_worker.pipeline.outcome import Done, Outcome, Release, decide
 from memq_worker.pipeline.retry import RetryPolicy
 from memq_worker.pipeline.settle import Settler
 from memq_worker.pipeline.store import Store
+from memq_worker.pipeline.tracing import Tracing
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ class CollectionWriter:
         hold: Hold,
         contracts: Contracts,
         observer: Observer,
+        tracing: Tracing,
         policy: RetryPolicy,
         limits: BatchLimits,
         writes_in_flight: int,
@@ -47,6 +49,7 @@ class CollectionWriter:
         self._hold = hold
         self._contracts = contracts
         self._observer = observer
+        self._tracing = tracing
         self._policy = policy
         self._queue = WriteQueue(limits)
         self._writes_in_flight = writes_in_flight
@@ -98,7 +101,8 @@ class CollectionWriter:
         for command in batch.commands:
             command.delivery.began = began
         try:
-            await self._apply(batch.commands, reason)
+            with self._tracing.write([command.delivery for command in batch.commands]):
+                await self._apply(batch.commands, reason)
         except Exception as error:
             # Whatever of ours went wrong, nothing may stay unsettled: it would fill the prefetch window for good.
             logger.exception("unexpected error around a write", extra={"messages": len(batch.commands)})

@@ -1,0 +1,69 @@
+"""A PRODUCER span for each publish, by OpenTelemetry's conventions. Importing this needs the package."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import propagate, trace
+from opentelemetry.trace import SpanKind, Status, StatusCode
+
+from memq.tracing import named
+from memq_schemas import headers
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from aio_pika import Message
+    from opentelemetry.context import Context
+    from opentelemetry.trace import TracerProvider
+
+    from memq.session import Session
+
+
+class Spans:
+    """memq.tracing.Tracing. Without an SDK the spans are none, and the caller's context is still carried."""
+
+    def __init__(self, provider: TracerProvider | None = None) -> None:
+        self._tracer = trace.get_tracer("memq", version("memq"), provider)
+
+    @contextmanager
+    def sending(self, message: Message, routing_key: str, session: Session) -> Generator[None]:
+        exchange = session.publisher.exchange
+        attributes: dict[str, Any] = {
+            "messaging.system": "rabbitmq",
+            "messaging.operation.name": "send",
+            "messaging.operation.type": "send",
+            "messaging.destination.name": f"{exchange}:{routing_key}",
+            "messaging.rabbitmq.destination.routing_key": routing_key,
+            "messaging.message.id": message.message_id or "",
+            "messaging.message.body.size": message.body_size,
+            "server.address": session.address.host,
+            "server.port": session.address.port,
+        }
+        if message.correlation_id is not None:
+            attributes["messaging.message.conversation_id"] = message.correlation_id
+        with self._tracer.start_as_current_span(
+            f"send {exchange}:{routing_key}",
+            context=_parent(message),
+            kind=SpanKind.PRODUCER,
+            attributes=attributes,
+            record_exception=False,
+            set_status_on_exception=False,
+        ) as span:
+            carrier: dict[str, str] = {}
+            propagate.inject(carrier)
+            message.headers.update(carrier)
+            try:
+                yield
+            except Exception as error:
+                span.set_attribute("error.type", type(error).__name__)
+                span.set_status(Status(StatusCode.ERROR))
+                raise
+
+
+def _parent(message: Message) -> Context | None:
+    """What the message carries already, else what the caller named; None for what is current."""
+    carried = message.headers.get(headers.TRACEPARENT) or named()
+    return propagate.extract({headers.TRACEPARENT: carried}) if isinstance(carried, str) else None
