@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from typing import TYPE_CHECKING
 
 import orjson
@@ -11,8 +13,10 @@ from memq_schemas import Upsert
 from tests.benchmarks.drain import drain
 from tests.benchmarks.ingest import ingest
 from tests.benchmarks.load import DIMENSIONS, Form, bodies
+from tests.benchmarks.logs import measured
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.support.broker import Address
@@ -41,3 +45,20 @@ async def test_a_small_ingest_gives_figures(tmp_path: Path) -> None:
     figures = await ingest(tmp_path, batches=3, points=10)
     assert figures.points == 30
     assert figures.points_per_second > 0
+
+
+@pytest.fixture
+def logging_as_it_was() -> Iterator[None]:
+    root, hook = logging.getLogger(), sys.excepthook
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    sys.excepthook = hook
+
+
+@pytest.mark.usefixtures("logging_as_it_was")
+def test_lines_and_spans_have_a_cost() -> None:
+    figures = measured(times=100)
+    assert len({(what, how) for what, how, _ in figures}) == len(figures) == 18
+    assert all(cost > 0 for _, _, cost in figures)

@@ -163,6 +163,8 @@ DEAD: list[tuple[str, Any, dict[str, Any]]] = [
     ("upsert.docs", upserts(point(1, vector=[1.0])), {}),
     ("upsert.docs", upserts(point(1)), {"content_type": CANARY}),
     ("upsert.docs", upserts(point(1)), {"content_encoding": CANARY}),
+    ("upsert.docs", CANARY, {"content_type": "application/vnd.apache.arrow.stream"}),
+    ("upsert.docs", CANARY, {"content_encoding": "zstd"}),
     ("upsert.nowhere", upserts(point(1)), {}),
     (f"upsert.{CANARY}/", upserts(point(1)), {}),
     ("delete.docs", {"ids": [CANARY]}, {}),
