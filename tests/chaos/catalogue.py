@@ -6,7 +6,19 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from tests.chaos.experiments import disorder, drain, hostile, kills, poison, replies, store
+from tests.chaos.experiments import (
+    broker,
+    disorder,
+    drain,
+    hostile,
+    kills,
+    network,
+    overload,
+    pauses,
+    poison,
+    replies,
+    store,
+)
 from tests.chaos.figures import Figures
 from tests.chaos.scene import Ground, Plan
 
@@ -83,6 +95,43 @@ EXPERIMENTS: dict[str, Experiment] = {
             replies.run,
             Plan(messages=60),
             Plan(messages=5_000),
+        ),
+        Experiment(
+            "network",
+            "connections of workers and producers cut, reset, half-open and slow, and one of two dead",
+            network.run,
+            Plan(messages=240, kills=1),
+            Plan(messages=2_000, kills=5),
+        ),
+        Experiment(
+            "broker killed",
+            "RabbitMQ killed with SIGKILL under load, and started again on its data",
+            broker.run,
+            Plan(messages=200, kills=1),
+            Plan(messages=4_000, kills=10),
+            own_broker=True,
+        ),
+        Experiment(
+            "pauses",
+            "SIGSTOP to a worker, the store and the broker, and their late return",
+            pauses.run,
+            Plan(kills=1, seconds=6),
+            Plan(kills=4, seconds=20, drain_seconds=180),
+            own_broker=True,
+        ),
+        Experiment(
+            "overload",
+            "ten times as much as the write queue may hold",
+            overload.run,
+            Plan(messages=400),
+            Plan(messages=5_000),
+        ),
+        Experiment(
+            "backlog",
+            "a backlog drained at prefetch 10, 256 and 1000 in 256 MiB",
+            overload.run_backlog,
+            Plan(messages=399, drain_seconds=120),
+            Plan(messages=18_000, drain_seconds=600),
         ),
     )
 }

@@ -85,7 +85,7 @@ OTHERS: tuple[Hostile, ...] = (
     Hostile("YAML", b"points: []", properties={"content_type": "application/yaml"}),
     Hostile("no collection", _upsert(), "upsert"),
     Hostile("a path for a collection", _upsert(), "upsert.../../etc"),
-    Hostile("a collection that is not there", _upsert(), f"upsert.{CANARY}"),
+    Hostile("a collection that is not there", _upsert(), "upsert.nowhere"),
     Hostile("no operation of ours", _upsert(), f"payload.{COLLECTION}.x"),
     Hostile("delete by an empty filter", b'{"filter":{}}', f"delete.{COLLECTION}"),
     Hostile("delete by nothing", b"{}", f"delete.{COLLECTION}"),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 import signal
 from typing import TYPE_CHECKING, Any
 
+from memq_worker.amqp.link import ConsumerLink
 from memq_worker.pipeline.settle import Settler
 from memq_worker.qdrant.client import QdrantStore
 
@@ -19,7 +21,7 @@ _PLACES: dict[str, tuple[type, str, bool]] = {
     # name: class, method, whether the method is let through before the worker dies
     "before store": (QdrantStore, "upsert", False),
     "after store": (QdrantStore, "upsert", True),
-    "mid batch": (Settler, "acknowledge", True),
+    "mid batch": (ConsumerLink, "ack", True),
     "mid reply": (Settler, "_reply", True),
     "after copy": (Settler, "_move", True),
 }
@@ -38,15 +40,15 @@ class Trap:
         owner, name, after = _PLACES[point]
         original: Any = getattr(owner, name)
 
-        if name == "acknowledge":
+        if not inspect.iscoroutinefunction(original):
 
             @functools.wraps(original)
-            def acknowledge(*args: Any, **more: Any) -> Any:
+            def passed(*args: Any, **more: Any) -> Any:
                 done = original(*args, **more)
                 self._passed()
                 return done
 
-            setattr(owner, name, acknowledge)
+            setattr(owner, name, passed)
             return
 
         @functools.wraps(original)

@@ -283,7 +283,7 @@ def replies_make_their_own_queues() -> None:
         try:
             await original(self, exchange, routing_key, body, properties)
         except Unroutable:
-            await self._publisher._channel.queue_declare(routing_key)
+            await self._channel.queue_declare(routing_key)
             await original(self, exchange, routing_key, body, properties)
 
     _any(link.ConsumerLink).publish = publish

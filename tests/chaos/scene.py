@@ -102,8 +102,8 @@ class Scene:
         self.crews.append(crew)
         return crew
 
-    def sdk(self, url: str | list[str] | None = None) -> SdkSource:
-        return SdkSource(self.address, self.ledger, url)
+    def sdk(self, url: str | list[str] | None = None, confirm_seconds: float = 10.0) -> SdkSource:
+        return SdkSource(self.address, self.ledger, url, confirm_seconds)
 
     def wire(self) -> Wire:
         wire = Wire(self.address, self.ledger)

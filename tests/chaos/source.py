@@ -54,10 +54,16 @@ class Making:
 class SdkSource:
     """Through memq's own Producer, whose word on what is confirmed is under test as well."""
 
-    def __init__(self, address: Address, ledger: Ledger, url: str | Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        address: Address,
+        ledger: Ledger,
+        url: str | Sequence[str] | None = None,
+        confirm_seconds: float = _CONFIRM_SECONDS,
+    ) -> None:
         self._ledger = ledger
         self._producer = Producer(
-            url or address.url, prefix=address.prefix, confirm_timeout=_CONFIRM_SECONDS, timeout=60, name="chaos"
+            url or address.url, prefix=address.prefix, confirm_timeout=confirm_seconds, timeout=60, name="chaos"
         )
         self.longest_gap = 0.0  # seconds between two confirms while sending
         self.unconfirmed = 0

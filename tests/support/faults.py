@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Fault:
     """What a call meets instead of the store, or `after` the store has done it. `status` None lets it through.
 
-    instead: an answer, without the store having been asked.
+    instead: an answer, without the store having been asked.   until: the call waits for it before anything else.
     """
 
     status: grpc.StatusCode | None = None
@@ -27,6 +27,7 @@ class Fault:
     after: bool = False
     alter: Callable[[bytes], bytes] | None = None
     instead: bytes | None = None
+    until: asyncio.Event | None = None
     only: Callable[[bytes], bool] = lambda _: True
 
 
@@ -72,6 +73,8 @@ class _Proxy(grpc.GenericRpcHandler):
         async def call(request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
             self._store.calls.append(method)
             fault = self._store.next_fault(method, request)
+            if fault is not None and fault.until is not None:
+                await fault.until.wait()
             if fault is not None and fault.status is not None and not fault.after:
                 await context.abort(fault.status, fault.details, fault.metadata)
             if fault is not None and fault.instead is not None:

@@ -23,6 +23,7 @@ T = TypeVar("T")
 
 _CALL_SECONDS = 30.0
 _CHUNK = 2**16
+_GREETING = 4096
 
 
 class Way(Enum):
@@ -37,6 +38,7 @@ class _Line:
     client: asyncio.StreamWriter
     server: asyncio.StreamWriter
     lossy: bool = False
+    said: bytes = b""  # by the client, at first: who it is
 
     def close(self, *, reset: bool) -> None:
         for writer in (self.client, self.server):
@@ -59,6 +61,7 @@ class TcpProxy:
         self._rate: int | None = None
         self._slice: int | None = None
         self._silent = self._refusing = False
+        self._silent_for = b""
         self._cut_when: dict[Way, Callable[[bytes], bool]] = {}
         self._lines: set[_Line] = set()
         self._loop = asyncio.new_event_loop()
@@ -92,9 +95,12 @@ class TcpProxy:
         """New connections are reset as soon as they are made."""
         self._do(lambda: setattr(self, "_refusing", refusing))
 
-    def silence(self) -> None:
-        """Half-open: what is sent is taken and comes to nothing, new connections included, until `heal`."""
-        self._do(lambda: setattr(self, "_silent", True))
+    def silence(self, only: bytes = b"") -> None:
+        """Half-open: what is sent is taken and comes to nothing, new connections included, until `heal`.
+
+        only: for clients with these bytes in the first 4 KiB that they have sent, such as a connection's name.
+        """
+        self._do(lambda: (setattr(self, "_silent_for", only), setattr(self, "_silent", True)))
 
     def pause(self, *ways: Way) -> None:
         """Nothing is handed on these ways (both unless given) and nothing lost; senders meet back-pressure."""
@@ -200,7 +206,9 @@ class TcpProxy:
                 return
             if self._delay:
                 await asyncio.sleep(self._delay)
-            if self._silent:
+            if way is Way.UP and len(line.said) < _GREETING:
+                line.said += chunk[:_GREETING]
+            if self._silent and self._silent_for in line.said:
                 line.lossy = True
             else:
                 await self._hand_on(way, chunk, writer)
