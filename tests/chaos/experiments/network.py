@@ -73,7 +73,7 @@ async def _round(playing: Scene, near: TcpProxy, far: TcpProxy, source: SdkSourc
     # Publishing is dead and consuming is not: what cannot be moved away may not be acknowledged either.
     await source.send(playing.making.messages(10))
     await playing.empty(30)  # so there are workers with connections to lose
-    await asyncio.to_thread(near.silence, b"publish")
+    await asyncio.to_thread(near.silence, b" publish")
     await during("half-open where the worker publishes")
     await playing.empty(10)  # taken by a worker, though it cannot move anything on
     await asyncio.sleep(0.5)
