@@ -116,11 +116,11 @@ def corpus(chance: Random, mutations: int) -> list[Hostile]:
 def oversized(each: int) -> Iterator[Hostile]:
     number = b"0.12345678,"
     many = json.dumps({"points": [{"id": n, "vector": [1, 2, 3, 4]} for n in range(2000)]}).encode()
-    huge = b'{"points":[{"id":1,"vector":[1,2,3,4],"payload":{"a":"' + b"x" * (20 * 2**20)
+    huge = b'{"points":[{"id":1,"vector":[1,2,3,4],"payload":{"a":"' + b"x" * (15 * 2**20)  # RabbitMQ 4 takes 16
     found = (
         Hostile("a vector of a million numbers", b'{"points":[{"id":1,"vector":[' + number * 10**6 + b"1]}]}"),
         Hostile("a million empty points", b'{"points":[' + b"{}," * 10**6 + b"{}]}"),
-        Hostile("a body of 20 MiB", huge),
+        Hostile("a body of 15 MiB", huge),
         Hostile("2000 points", many),
         Hostile("headers of 100 kB", _upsert(vector=[1.0]), properties={"headers": {"x-h": "h" * 100_000}}),
         Hostile("a zip bomb", gzip.compress(bytes(50 * 2**20)), properties={"content_encoding": "gzip"}),

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 
-SHARED = [each.name for each in EXPERIMENTS.values() if not each.own_broker]
+# Where counts of deliveries decide what happens, every version of the broker is asked.
+BY_COUNT = {"poison": pytest.mark.broker_semantics}
+SHARED = [
+    pytest.param(each.name, marks=BY_COUNT.get(each.name, ())) for each in EXPERIMENTS.values() if not each.own_broker
+]
 OWN = [each.name for each in EXPERIMENTS.values() if each.own_broker]
 
 

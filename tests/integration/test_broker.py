@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import aio_pika
@@ -77,6 +78,12 @@ def fake(tmp_path: Path) -> Callable[[str, str], Path]:
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
     return Machine(environ={"PATH": str(tmp_path / "bin")}, servers=(), daemons=(), root=False)
+
+
+def test_a_tree_without_a_broker_names_the_script_that_makes_one(machine: Machine, tmp_path: Path) -> None:
+    chosen = replace(machine, environ={**machine.environ, "MEMQ_BROKER_ROOT": str(tmp_path)})
+    with pytest.raises(NoBroker, match=r"MEMQ_BROKER_ROOT: .*scripts/brokers"):
+        choose(chosen)
 
 
 def test_an_installed_server_comes_before_docker(machine: Machine, fake: Callable[[str, str], Path]) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tests.support.broker import Address
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.broker_semantics]
 
 PROPERTIES = Properties(content_type="application/json", headers={"k": "ü"}, delivery_mode=2)
 

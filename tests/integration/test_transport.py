@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tests.support.broker import Address
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.broker_semantics]
 
 PREFETCH = 50
 
