@@ -18,8 +18,8 @@ VARIABLE = "MEMQ_AMQP_URL"
 USER_FILTER = '{"must": [{"key": "user", "match": {"value": "u03"}}]}'
 
 
-def addresses(stack: Stack) -> list[tuple[str, str]]:
-    """What a person or a program needs to reach each part."""
+def addresses(stack: Stack, prometheus: str | None = None) -> list[tuple[str, str]]:
+    """What a person or a program needs to reach each part; `prometheus` is the address of one that scrapes them."""
     broker = stack.broker
     parts = urlsplit(broker.amqp_url)
     rows = [("AMQP", broker.amqp_url if stack.ours else f"{broker.how}, names {stack.prefix}.*")]
@@ -28,10 +28,17 @@ def addresses(stack: Stack) -> list[tuple[str, str]]:
         if stack.ours:
             rows.append(("  user, password", f"{unquote(parts.username or '')}, {unquote(parts.password or '')}"))
     if broker.prometheus_url:
-        rows.append(("Prometheus, broker", f"{broker.prometheus_url}/metrics"))
-    rows.append(("Prometheus, workers", stack.workers.metrics_url))
+        rows.append(("Metrics of the broker", f"{broker.prometheus_url}/metrics"))
+    rows.append(("Metrics of the workers", stack.workers.metrics_url))
     rows.append(("Qdrant gRPC", stack.workers.qdrant_url.removeprefix("http://")))
+    if prometheus:
+        rows += [("Prometheus", prometheus), ("  alerts", f"{prometheus}/alerts")]
     return rows
+
+
+def looking(stack: Stack) -> list[str]:
+    """To see what is going on, and to have something to see."""
+    return [_command(stack, f"top --metrics {stack.workers.metrics_url}"), _command(stack, "traffic --rate 20")]
 
 
 def setting(stack: Stack) -> str | None:

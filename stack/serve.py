@@ -15,6 +15,7 @@ from stack.interrupt import run
 from stack.memories import memories
 from stack.running import Stack, running
 from stack.screen import Screen
+from stack.watched import watched
 from stack.workers import WorkersEnded
 
 if TYPE_CHECKING:
@@ -23,9 +24,10 @@ if TYPE_CHECKING:
     from stack.interrupt import Interrupt
 
 ABOUT = """\
-Starts RabbitMQ, two worker processes and the embedded engine on free ports of this
-machine, prints where they are and commands to try, and runs until Ctrl-C. Collections
-and queues are kept in --data-dir, so that the next start finds them again; ports differ
+Starts RabbitMQ, two worker processes, the embedded engine and, if it is installed,
+Prometheus with memq's rules and alerts, on free ports of this machine. Prints where they
+are and commands to try, and runs until Ctrl-C. Collections, queues and what Prometheus
+has seen are kept in --data-dir, so that the next start finds them again; ports differ
 from start to start, and DIR/env always has the current address: `. .memq/env`.
 """
 ENVIRONMENT = """\
@@ -69,18 +71,25 @@ async def _serve(home: Path, screen: Screen, interrupt: Interrupt) -> int:
     screen.title(f"memq: RabbitMQ, workers and Qdrant's engine, kept in {directions.shown(home)}")
     async with running(home, screen, throwaway=False) as stack:
         _write_environment(stack, home / "env")
-        await kept(stack, screen, interrupt, directions.without_data(stack, memories().ids[0]))
+        async with watched(stack, home, screen) as prometheus:
+            commands = directions.without_data(stack, memories().ids[0])
+            await kept(stack, screen, interrupt, commands, prometheus.url if prometheus else None)
     return 0
 
 
-async def kept(stack: Stack, screen: Screen, interrupt: Interrupt, commands: Sequence[str]) -> None:
+async def kept(
+    stack: Stack, screen: Screen, interrupt: Interrupt, commands: Sequence[str], prometheus: str | None = None
+) -> None:
     """Shows where everything is, then waits for a signal, which is the regular end. Raises WorkersEnded."""
     screen.heading("Running")
-    screen.rows(directions.addresses(stack))
+    screen.rows(directions.addresses(stack, prometheus))
     screen.heading("Try")
     for line in (directions.setting(stack), *commands):
         if line:
             screen.verbatim(line)
+    screen.heading("Look")
+    for line in directions.looking(stack):
+        screen.verbatim(line)
     screen.say("\nCtrl-C stops everything.")
     signal, death = asyncio.create_task(interrupt.expected()), asyncio.create_task(stack.workers.ended())
     try:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import queue
 import re
@@ -12,6 +13,7 @@ import time
 import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import aio_pika
 import pyarrow as pa
@@ -21,10 +23,12 @@ import pytest
 from memq_schemas import topology
 from stack.amqp import management
 from stack.ports import free_ports
+from tests.support.until import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from stack.prometheus import Programs
     from tests.support.broker import Address
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(400)]
@@ -262,8 +266,8 @@ def test_keep_says_where_everything_is_until_it_is_stopped(start: Callable[..., 
     places = dict(re.split(r" {2,}", line, maxsplit=1) for line in run.after("Running"))
     user, password = places["user, password"].split(", ")
     assert management("GET", f"{places['RabbitMQ management']}/api/overview", user, password)["rabbitmq_version"]
-    assert "rabbitmq_queue_messages" in page(places["Prometheus, broker"])
-    assert all("memq_messages_total" in page(places[f"Prometheus, worker {number}"]) for number in (0, 1))
+    assert "rabbitmq_queue_messages" in page(places["Metrics of the broker"])
+    assert all(f'worker="{number}"' in page(places["Metrics of the workers"]) for number in (0, 1))
     host, port = places["Qdrant gRPC"].split(":")
     socket.create_connection((host, int(port)), timeout=5).close()
 
@@ -311,6 +315,31 @@ def test_serve_finds_its_data_again(start: Callable[..., Run], tmp_path: Path) -
     assert len(third.shell(f". {kept}/env; {query}").splitlines()) == 3
     assert third.ended(signal.SIGINT) == 0, third.text
     third.left_nothing()
+
+
+async def test_serve_brings_up_prometheus_and_says_how_to_look(
+    start: Callable[..., Run], tmp_path: Path, prometheus_programs: Programs
+) -> None:
+    run = start("serve", "--data-dir", str(tmp_path / "kept"))
+    run.until(KEPT)
+    places = dict(re.split(r" {2,}", line, maxsplit=1) for line in run.after("Running"))
+    setting, *_ = run.after("Try")
+    top, traffic = run.after("Look")
+
+    def seen(query: str) -> set[str]:
+        """The jobs that have a series of it with another value than 0."""
+        answer = json.loads(page(f"{places['Prometheus']}/api/v1/query?query={quote(query)}"))
+        return {each["metric"].get("job", "") for each in answer["data"]["result"] if float(each["value"][1])}
+
+    await until(lambda: seen("up") == {"memq", "rabbitmq", "rabbitmq-detailed", "prometheus"}, within=SECONDS)
+    assert run.shell(f"{setting}; {traffic} --seconds 2 --size 8 --json").startswith("{")
+    assert "workers 2 of 2" in run.shell(f"{setting}; {top} --once")
+    await until(lambda: seen('sum by (job) (memq_messages_total{outcome="applied"})') == {"memq"}, within=SECONDS)
+    rules = json.loads(page(f"{places['Prometheus']}/api/v1/rules"))["data"]["groups"]
+    assert {rule["health"] for group in rules for rule in group["rules"]} <= {"ok", "unknown"}
+    assert "HighErrorRate" in {rule["name"] for group in rules for rule in group["rules"]}
+    assert run.ended(signal.SIGTERM) == 0, run.text
+    run.left_nothing()
 
 
 @pytest.mark.parametrize("name", ["demo", "serve"])
