@@ -127,7 +127,8 @@ class World:
     def _check_versions(self) -> None:
         newest: dict[int, Message] = {}
         for message in self.messages:
-            for point in message.ids if message.kind == "versioned" else ():
+            applied = "applied" in self.broker.ledger.fates.get(message.n, ())
+            for point in message.ids if message.kind == "versioned" and applied else ():
                 if point not in newest or (newest[point].version or 0) < (message.version or 0):
                     newest[point] = message
         for point, message in newest.items():
