@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import secrets
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +21,7 @@ from memq_worker.pipeline.store import PointsBatch
 from memq_worker.qdrant.client import QdrantStore, open_store
 from tests.support.engine import EmbeddedEngine, embedded_engine
 from tests.support.until import until
-from tests.support.worker import running_worker
+from tests.support.worker import WorkerProcess, running_worker
 from tests.unit.worker.fakes import FakeLink, delivery
 
 if TYPE_CHECKING:
@@ -189,3 +191,49 @@ async def test_two_workers_end_at_the_highest_version_whatever_arrives_when(
             await producer.delete(name, [3, 4], version=16, wait=True)
             left = await producer.get(name, [1, 2, 3, 4])
             assert sorted(point.id for point in left) == [1, 2], "only what is stored with a lower version is deleted"
+
+
+async def test_strict_order_holds_while_workers_are_killed(amqp: Address, engine: EmbeddedEngine) -> None:
+    name = f"docs-{secrets.token_hex(4)}"
+    settings = {"qdrant_url": engine.url, "order": "strict", "prefetch": 50}
+    with ExitStack() as stack:
+        workers = [
+            stack.enter_context(running_worker(amqp, worker_name=f"w{number}", **settings)) for number in range(2)
+        ]
+        async with Producer(amqp.url, prefix=amqp.prefix, timeout=30, max_in_flight=1) as producer:
+            await producer.collections.create(name, 2)
+
+            async def send(start: int) -> None:
+                for step in range(start, start + 100):
+                    await producer.upsert(name, [{"id": step % 7, "vector": [1.0, 1.0], "payload": {"step": step}}])
+
+            for life in range(3):
+                sending = asyncio.create_task(send(100 * life))
+                busy = await until(lambda: next((w for w in workers if w.logged("batch written")), None))
+                assert busy is not None
+                assert not any(w.logged("batch written") for w in workers if w is not busy), "one at a time"
+                busy.kill()
+                workers.remove(busy)
+                workers.append(stack.enter_context(running_worker(amqp, worker_name=f"x{life}", **settings)))
+                await sending
+
+            async def settled() -> bool:
+                found = await producer.get(name, [*range(7)])
+                return {p.id: (p.payload or {})["step"] for p in found} == {n % 7: n for n in range(300)}
+
+            await until(settled, within=30)
+
+
+async def test_workers_of_another_order_say_what_to_do(amqp: Address, engine: EmbeddedEngine) -> None:
+    with running_worker(amqp, qdrant_url=engine.url):
+        other = WorkerProcess(
+            {
+                "amqp_url": amqp.url,
+                "prefix": amqp.prefix,
+                "qdrant_url": engine.url,
+                "order": "strict",
+                "metrics_port": 0,
+            }
+        )
+        assert other.ended() == 2
+        assert "was declared with MEMQ_ORDER=relaxed and this worker has strict" in other.text

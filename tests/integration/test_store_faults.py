@@ -122,7 +122,7 @@ async def test_an_outage_is_waited_out_and_spends_no_attempt(
     await write(producer, 1)
     assert store.calls.count("Upsert") == 4
     assert worker.logged("store held")
-    assert worker.logged("store back")
+    await asyncio.to_thread(worker.until, "store back")
     assert not worker.logged("delivery not applied"), "no attempt was spent"
     names = Names(amqp.prefix)
     assert [await depth(amqp, queue) for queue in (names.dead, names.retry(1), names.retry(5))] == [0, 0, 0]

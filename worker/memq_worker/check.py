@@ -3,7 +3,6 @@ import shutil
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from memq_schemas import topology
 from memq_worker.amqp.connection import Brokers
 from memq_worker.amqp.declare import declare
 from memq_worker.errors import BrokerUnavailable, ConfigurationError, WorkerError
@@ -22,7 +21,7 @@ async def declare_topology(settings: Settings) -> None:
     """Makes exchanges, queues and bindings. Raises ConfigurationError or BrokerUnavailable."""
     brokers = Brokers(settings.amqp_urls, settings.worker_name, settings.amqp_timeout_seconds)
     async with brokers.connect("declare") as connection:
-        await declare(connection, topology(settings.prefix), "always", settings.amqp_timeout_seconds)
+        await declare(connection, settings.topology, "always", settings.amqp_timeout_seconds)
 
 
 async def findings(settings: Settings) -> list[Finding]:
@@ -48,7 +47,7 @@ async def _broker(settings: Settings) -> str:
     brokers = Brokers(settings.amqp_urls, settings.worker_name, settings.amqp_timeout_seconds)
     async with brokers.connect("check") as connection:
         try:
-            await declare(connection, topology(settings.prefix), "check", settings.amqp_timeout_seconds)
+            await declare(connection, settings.topology, "check", settings.amqp_timeout_seconds)
         except ConfigurationError as error:
             if settings.declare == "always":
                 return f"{', '.join(brokers.places)} answers; the topology will be declared at start"

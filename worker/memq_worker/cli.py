@@ -113,11 +113,10 @@ def check(settings: Settings, flags: dict[str, str]) -> int:
 
 def declare(settings: Settings, flags: dict[str, str]) -> int:
     """Make the exchanges, queues and bindings, as a user with configure rights."""
-    from memq_schemas import topology
     from memq_worker.check import declare_topology
 
     asyncio.run(declare_topology(settings))
-    layout = topology(settings.prefix)
+    layout = settings.topology
     typer.echo(f"declared {len(layout.exchanges)} exchanges and {len(layout.queues)} queues under {settings.prefix!r}")
     return 0
 

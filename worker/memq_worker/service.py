@@ -6,7 +6,6 @@ from contextlib import AsyncExitStack, ExitStack, suppress
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
 
-from memq_schemas import topology
 from memq_worker.amqp.connection import Brokers
 from memq_worker.amqp.session import Session, SessionOptions, open_session
 from memq_worker.errors import BrokerUnavailable, ConfigurationError
@@ -19,6 +18,7 @@ from memq_worker.observe.metrics import Metrics
 from memq_worker.observe.slot import Foreign, Slot
 from memq_worker.observe.store import MeteredStore
 from memq_worker.observe.tracing import traced
+from memq_worker.outages import Outages
 from memq_worker.pipeline.batch import BatchLimits
 from memq_worker.pipeline.decode import Limits
 from memq_worker.pipeline.intake import Pipeline, PipelineOptions
@@ -36,11 +36,11 @@ _HARD_STOP_SECONDS = 2.0
 
 def pipeline_options(settings: Settings) -> PipelineOptions:
     return PipelineOptions(
-        names=topology(settings.prefix).names,
+        names=settings.topology.names,
         worker=settings.worker_name,
         limits=Limits(settings.max_body_bytes, settings.max_points),
         batches=BatchLimits(settings.batch_points, settings.batch_bytes),
-        retries=RetryPolicy(settings.max_attempts),
+        retries=RetryPolicy(settings.max_attempts, in_place=settings.order == "strict"),
         writes_in_flight=settings.writes_in_flight,
         request_timeout_seconds=settings.store_timeout_seconds,
     )
@@ -48,7 +48,7 @@ def pipeline_options(settings: Settings) -> PipelineOptions:
 
 def session_options(settings: Settings) -> SessionOptions:
     return SessionOptions(
-        topology=topology(settings.prefix),
+        topology=settings.topology,
         declare=settings.declare,
         prefetch=settings.prefetch,
         request_prefetch=settings.request_prefetch,
@@ -74,6 +74,7 @@ class Service:
             settings.amqp_timeout_seconds,
             fast=settings.transport == "fast",
         )
+        self._outages = Outages(pipeline, settings.topology.names, settings.consumer_timeout_seconds / 2)
         self._sessions = 0
         self._session: Session | None = None
 
@@ -142,12 +143,15 @@ class Service:
         )
         stopping = asyncio.create_task(self._stop.soft.wait())
         probing = asyncio.create_task(self._probes.broker(session.watch))
+        outages = asyncio.create_task(self._outages.watch(session))
         try:
             await asyncio.wait({session.ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             stopping.cancel()
             probing.cancel()
             self.sample()
+            outages.cancel()
+            await asyncio.wait({outages})
         if self._stop.soft.is_set():
             await self._drain(session)
         else:
@@ -204,7 +208,7 @@ async def serve(settings: Settings) -> None:
             pipeline = Pipeline(seen, metrics, options, tracing)
             stop = stack.enter_context(on_signals(Stop()))
             health = Health(metrics)
-            probes = Probes(health, metrics, topology(settings.prefix).names, queues=settings.slot == 0)
+            probes = Probes(health, metrics, settings.topology.names, queues=settings.slot == 0)
             worker = Service(settings, pipeline, metrics, health, probes, stop)
             service = asyncio.create_task(worker.run())
             watches = [

@@ -7,10 +7,11 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from yarl import URL
 
+from memq_schemas import Topology, topology
 from memq_schemas.topology import DEFAULT_PREFIX
 from memq_worker.errors import ConfigurationError
 
-CONSUMER_TIMEOUT_SECONDS = 1800  # RabbitMQ's default: a message unsettled for longer closes its channel
+STRICT_ATTEMPTS = 6  # with the waits between them: thirteen minutes
 
 INTERNAL = "set by the pool for its children"
 
@@ -68,6 +69,10 @@ class Settings(BaseSettings):
     max_attempts: Annotated[
         int, Field(ge=1, le=100, description="attempts at a write that fails for its own sake, before the dead letters")
     ] = 5
+    order: Annotated[
+        Literal["relaxed", "strict"],
+        Field(description="strict: one worker at a time takes writes, in the order in which they were queued"),
+    ] = "relaxed"
     store_timeout_seconds: Annotated[float, Field(gt=0, description="for one call to Qdrant")] = 20.0
     drain_seconds: Annotated[
         float, Field(gt=0, description="after the first stop signal, for what is in flight to be settled")
@@ -75,6 +80,10 @@ class Settings(BaseSettings):
     amqp_timeout_seconds: Annotated[
         float, Field(gt=0, description="for connecting, declaring and publisher confirms")
     ] = 15.0
+    consumer_timeout_seconds: Annotated[
+        float,
+        Field(gt=0, description="RabbitMQ's consumer_timeout; writes held for half of it are handed back to the queue"),
+    ] = 1800.0
     metrics_host: Annotated[str, Field(description="address of the metrics endpoint")] = "127.0.0.1"
     metrics_port: Annotated[
         int, Field(ge=0, le=65535, description="port of the metrics endpoint, one for a whole pool; 0 is off")
@@ -98,6 +107,10 @@ class Settings(BaseSettings):
     parent_pid: Annotated[int | None, Field(description=INTERNAL)] = None
     slot: Annotated[int, Field(description=INTERNAL)] = 0
     slot_descriptor: Annotated[int | None, Field(description=INTERNAL)] = None
+
+    @property
+    def topology(self) -> Topology:
+        return topology(self.prefix, order=self.order)
 
     @property
     def amqp_urls(self) -> list[str]:
@@ -138,10 +151,12 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _ladder(self) -> "Settings":
         # Each has to be able to end within the next, or the outer one cuts off work that was about to succeed.
-        if not self.store_timeout_seconds < self.drain_seconds < CONSUMER_TIMEOUT_SECONDS:
+        if not self.store_timeout_seconds < self.drain_seconds < self.consumer_timeout_seconds:
+            raise ValueError("store_timeout_seconds < drain_seconds < consumer_timeout_seconds has to hold")
+        if self.order == "strict" and self.max_attempts > STRICT_ATTEMPTS:
             raise ValueError(
-                "store_timeout_seconds < drain_seconds < "
-                f"{CONSUMER_TIMEOUT_SECONDS} (RabbitMQ's consumer timeout) has to hold"
+                f"max_attempts: at most {STRICT_ATTEMPTS} with order strict, where all of them have to end within "
+                "the consumer timeout"
             )
         return self
 

@@ -90,3 +90,18 @@ def test_a_held_delivery_does_not_keep_later_ones_unacknowledged() -> None:
     ledger.ack(1)
     assert ledger.take() == ([(1, True)], [])
     assert len(ledger) == 0
+
+
+def test_what_is_handed_back_waits_for_all_of_it_and_goes_oldest_first() -> None:
+    ledger = AckLedger()
+    for tag in range(1, 7):
+        ledger.delivered(tag)
+    ledger.nack(5, requeue=True)
+    ledger.nack(2, requeue=True)
+    ledger.nack(4, requeue=False)
+    ledger.ack(1)
+    ledger.ack(3)
+    assert ledger.take(requeued=False) == ([(1, True), (3, False)], [(4, False)])
+    ledger.nack(6, requeue=True)
+    assert ledger.take() == ([], [(2, True), (5, True), (6, True)])
+    assert len(ledger) == 0

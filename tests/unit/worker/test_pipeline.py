@@ -478,3 +478,49 @@ async def test_a_write_that_ends_after_its_channel_settles_nothing_on_it(
     await pipeline.drain()
     assert link.log == []
     assert watch.outcomes == [], "what was not settled is not counted"
+
+
+async def test_with_strict_order_a_failed_write_keeps_its_place(link: FakeLink, store: FakeStore, watch: Watch) -> None:
+    pipeline = Pipeline(store, watch, options(retries=RetryPolicy(3, in_place=True)))
+    store.failures = [DependencyError(ErrorCode.STORE_ERROR, "odd")]
+    pipeline.accept(delivery(link, 1, upsert(1, payload={"n": 1})))
+    await store.writing.wait()
+    pipeline.accept(delivery(link, 2, upsert(1, payload={"n": 2})))
+    await link.settled(2)
+    assert link.acked == [1, 2]
+    assert store.points[1][1] == {"n": 2}
+    assert link.published == []
+
+
+async def test_with_strict_order_the_attempts_still_end(link: FakeLink, store: FakeStore, watch: Watch) -> None:
+    pipeline = Pipeline(store, watch, options(retries=RetryPolicy(2, in_place=True)))
+    store.failures = [DependencyError(ErrorCode.STORE_ERROR, "odd")] * 2
+    pipeline.accept(delivery(link, 1, upsert(1)))
+    await link.settled(1)
+    (dead,) = link.moved(NAMES.dead)
+    assert dead.properties.headers[headers.RETRY_COUNT] == 1
+
+
+async def test_with_strict_order_a_waiting_write_is_handed_back_when_the_worker_stops(
+    link: FakeLink, store: FakeStore, watch: Watch
+) -> None:
+    pipeline = Pipeline(store, watch, options(retries=RetryPolicy(3, in_place=True)))
+    store.failures = [DependencyError(ErrorCode.STORE_ERROR, "odd")] * 5
+    pipeline.accept(delivery(link, 1, upsert(1), extra={headers.RETRY_COUNT: 1}))
+    await store.writing.wait()
+    await pipeline.drain()
+    assert link.log == [("nack", 1)]
+
+
+async def test_a_suspect_is_handed_back_as_a_copy_that_the_broker_has_not_counted(
+    pipeline: Pipeline, link: FakeLink, store: FakeStore
+) -> None:
+    store.failures = [AWAY] * 50
+    suspect = delivery(link, 1, upsert(1), queue=NAMES.suspect, extra={"x-delivery-count": 3, headers.RETRY_COUNT: 2})
+    suspect.alone = True
+    pipeline.accept(suspect)
+    await store.writing.wait()
+    await pipeline.drain()
+    assert link.log == [("publish", NAMES.suspect), ("ack", 1)]
+    (copy,) = link.moved(NAMES.suspect)
+    assert copy.properties.headers == {headers.RETRY_COUNT: 2}

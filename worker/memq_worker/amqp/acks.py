@@ -22,12 +22,15 @@ class AckLedger:
     def nack(self, tag: int, *, requeue: bool) -> None:
         self._returned.append((tag, requeue))
 
-    def take(self) -> tuple[list[tuple[int, bool]], list[tuple[int, bool]]]:
+    def take(self, *, requeued: bool = True) -> tuple[list[tuple[int, bool]], list[tuple[int, bool]]]:
         """Acknowledgements as (tag, multiple), and what goes back as (tag, requeue): to be sent before the others.
 
-        A multiple acknowledgement covers every older tag, so what goes back has to be back before it.
+        A multiple acknowledgement covers every older tag, so what goes back has to be back before it. What is to be
+        queued again is oldest first, since a quorum queue gives it out again in the order in which it came back; it
+        stays here unless `requeued`.
         """
-        returned, self._returned = self._returned, []
+        returned = sorted(each for each in self._returned if requeued or not each[1])
+        self._returned = [] if requeued else [each for each in self._returned if each[1]]
         for tag, _ in returned:
             self._open.pop(tag, None)
         done = set(self._done)

@@ -6,6 +6,7 @@ from aiormq.abc import AbstractChannel
 from aiormq.exceptions import ChannelAccessRefused, ChannelNotFoundEntity, ChannelPreconditionFailed
 
 from memq_schemas import Topology
+from memq_schemas.topology import Queue
 from memq_worker.amqp.failure import lost
 from memq_worker.errors import ConfigurationError
 
@@ -53,6 +54,8 @@ async def _queues(channel: AbstractChannel, topology: Topology, passive: bool) -
         except ChannelNotFoundEntity as error:
             raise ConfigurationError(f"queue {queue.name!r} is missing: run memq-worker declare") from error
         except ChannelPreconditionFailed as error:
+            if _SINGLE in str(error):
+                raise ConfigurationError(_other_order(queue)) from error
             raise ConfigurationError(
                 f"queue {queue.name!r} exists with other arguments ({error.args[0] if error.args else 'unknown'}): "
                 "empty and delete it, choose another MEMQ_PREFIX, or set MEMQ_DECLARE=check to use it as it is"
@@ -67,6 +70,17 @@ async def _bindings(channel: AbstractChannel, topology: Topology) -> None:
             await channel.queue_bind(binding.queue, binding.exchange, binding.routing_key)
         except ChannelAccessRefused as error:
             raise ConfigurationError(_forbidden("binding to queue", binding.queue)) from error
+
+
+_SINGLE = "x-single-active-consumer"
+
+
+def _other_order(queue: Queue) -> str:
+    wanted, there = ("strict", "relaxed") if _SINGLE in queue.arguments else ("relaxed", "strict")
+    return (
+        f"queue {queue.name!r} was declared with MEMQ_ORDER={there} and this worker has {wanted}: start it with "
+        f"{there}, or let the workers empty the queue, stop them, delete it, and start all of them with {wanted}"
+    )
 
 
 def _forbidden(what: str, name: str) -> str:

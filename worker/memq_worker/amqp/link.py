@@ -1,8 +1,9 @@
 import asyncio
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import datetime
+from typing import Any
 
 import memq_transport
 from aiormq.abc import AbstractChannel, DeliveredMessage
@@ -33,6 +34,7 @@ class ConsumerLink:
         self._ledger = AckLedger()
         self._wake = asyncio.Event()
         self._tag = ""
+        self._on_message: Callable[[DeliveredMessage], Coroutine[Any, Any, None]] | None = None
         self._alive = True
         self._flusher = asyncio.create_task(self._flush_for_ever())
 
@@ -43,6 +45,10 @@ class ConsumerLink:
     @property
     def consuming(self) -> bool:
         return self._alive and bool(self._tag)
+
+    @property
+    def queue(self) -> str:
+        return self._queue
 
     @property
     def unsettled(self) -> int:
@@ -74,10 +80,16 @@ class ConsumerLink:
         # The broker cancels a consumer when its queue goes away, and from 4.3 on when it holds a message too long.
         self._channel.on_consumer_cancel_callbacks.add(self._cancelled)
         await self._channel.basic_qos(prefetch_count=prefetch, timeout=timeout)
-        # RabbitMQ 4.3 closes the connection when a tag is used again, so each life has one of its own.
-        tag = f"memq-{uuid.uuid4().hex}"
-        await self._channel.basic_consume(self._queue, from_stock, consumer_tag=tag, timeout=timeout)
-        self._tag = tag
+        self._on_message = from_stock
+        await self.resume_consuming(timeout)
+
+    async def resume_consuming(self, timeout: float) -> None:
+        """Takes deliveries again, if it does not."""
+        if self._alive and not self._tag and self._on_message is not None:
+            # RabbitMQ 4.3 closes the connection when a tag is used again, so each life has one of its own.
+            tag = f"memq-{uuid.uuid4().hex}"
+            await self._channel.basic_consume(self._queue, self._on_message, consumer_tag=tag, timeout=timeout)
+            self._tag = tag
 
     async def _cancelled(self, frame: object) -> None:
         self.abandon("consumer cancelled by the broker")
@@ -85,15 +97,16 @@ class ConsumerLink:
     async def stop_consuming(self, timeout: float) -> None:
         """After this returns the broker sends no more; what was delivered can still be settled."""
         if self._alive and self._tag:
-            await self._channel.basic_cancel(self._tag, timeout=timeout)
+            tag, self._tag = self._tag, ""
+            await self._channel.basic_cancel(tag, timeout=timeout)
 
     def ack(self, tag: int) -> None:
         self._ledger.ack(tag)
         self._wake.set()
 
     def nack(self, tag: int) -> None:
+        # Sent when all that goes back is known: handed back one by one they would come again in another order.
         self._ledger.nack(tag, requeue=True)
-        self._wake.set()
 
     def reject(self, tag: int) -> None:
         self._ledger.nack(tag, requeue=False)
@@ -109,9 +122,9 @@ class ConsumerLink:
             self._alive = False
             self._ended(reason)
 
-    async def flush(self) -> None:
-        """Sends every acknowledgement that is due."""
-        acks, returned = self._ledger.take()
+    async def flush(self, *, requeued: bool = False) -> None:
+        """Sends every acknowledgement that is due, and what is handed back to the queue if `requeued`."""
+        acks, returned = self._ledger.take(requeued=requeued)
         if self._channel.is_closed:
             raise BrokerUnavailable("the channel is gone")
         await memq_transport.acknowledge(self._channel, acks, returned)

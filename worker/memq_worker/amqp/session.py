@@ -67,16 +67,22 @@ class Session:
         if not self.ended.done():
             self.ended.set_result(reason)
 
-    async def stop_consuming(self) -> None:
-        """Raises BrokerUnavailable."""
+    async def stop_consuming(self, *queues: str) -> None:
+        """Of these queues, or of all. Raises BrokerUnavailable."""
         with lost():
-            await asyncio.gather(*(link.stop_consuming(self._timeout_seconds) for link in self._links))
+            chosen = [link for link in self._links if not queues or link.queue in queues]
+            await asyncio.gather(*(link.stop_consuming(self._timeout_seconds) for link in chosen))
+
+    async def resume_consuming(self) -> None:
+        """Of whatever was stopped. Raises BrokerUnavailable."""
+        with lost():
+            await asyncio.gather(*(link.resume_consuming(self._timeout_seconds) for link in self._links))
 
     async def flush(self) -> None:
-        """Raises BrokerUnavailable."""
+        """Sends every acknowledgement, and hands back what was released. Raises BrokerUnavailable."""
         with lost():
             for link in self._links:
-                await link.flush()
+                await link.flush(requeued=True)
 
 
 @asynccontextmanager

@@ -29,7 +29,7 @@ class Link(Protocol):
     def ack(self, tag: int) -> None: ...
 
     def nack(self, tag: int) -> None:
-        """Hand the delivery back to its queue."""
+        """Hand the delivery back to its queue, together with all others that are handed back."""
         ...
 
     def reject(self, tag: int) -> None:
@@ -66,6 +66,7 @@ class Delivery:
     began: float = 0.0
     stored: float = 0.0
     settled: bool = False
+    failed: int = 0  # attempts spent here, without a hop through a retry queue
     alone: bool = False  # never merged with others: it may be the message that kills workers
 
     @property
@@ -75,7 +76,7 @@ class Delivery:
     @property
     def attempt(self) -> int:
         """1-based. The count is our own header: the broker's counts crashes and hand-backs too."""
-        return _count(self.properties.headers.get(headers.RETRY_COUNT)) + 1
+        return _count(self.properties.headers.get(headers.RETRY_COUNT)) + self.failed + 1
 
     @property
     def deliveries(self) -> int:

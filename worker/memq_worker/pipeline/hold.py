@@ -1,37 +1,53 @@
 import asyncio
+import heapq
+import itertools
 import logging
+import random
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Literal, TypeVar
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential, wait_random
-
-from memq_worker.errors import Outage
+from memq_worker.errors import Outage, WorkerError
 from memq_worker.pipeline.observer import Observer
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+HandedBack = Literal["none", "suspects", "all"]
+
+_ENOUGH = 16  # calls at a time that have got through: the store is as it was before
 
 
 class Abandoned(Exception):
-    """The hold ended because nobody waits for its result any more: the worker stops, or the channel is gone."""
+    """The hold ended because nobody waits for its result any more: it is handed back, or the channel is gone."""
 
 
 class Hold:
     """Waits out an outage of the store: the same call again, with backoff, until it gets through. Spends no attempts.
 
-    What is held stays unacknowledged, so the prefetch fills up and the broker sends no more.
+    What is held stays unacknowledged, so the prefetch fills up and the broker sends no more. While the store is held
+    one call at a time tries, the smallest first. When it gets through two may try, when both do four, and so on, so
+    that a store that has just come back is not met by all that has gathered.
     """
 
     def __init__(self, observer: Observer, *, first_seconds: float = 0.2, most_seconds: float = 5.0) -> None:
         self._observer = observer
-        self._stopping = asyncio.Event()
-        self._since: float | None = None
-        self._waiting = 0
-        self._error: Outage | None = None
-        self._backoff = wait_exponential(multiplier=first_seconds, max=most_seconds) + wait_random(0, first_seconds)
+        self._first_seconds = first_seconds
         self.most_seconds = most_seconds
+        self._stopping = False
+        self._handing_back: HandedBack = "none"
+        self._error: Outage | None = None
+        self._since = 0.0
+        self._failures = 0
+        self._not_before = 0.0
+        self._limit: int | None = None  # None: as many calls as come
+        self._trying = 0
+        self._callers = 0
+        self._waiting: list[_Waiter] = []
+        self._pausing: set[_Waiter] = set()
+        self._number = itertools.count()
+        self._timer: asyncio.TimerHandle | None = None
+        self.began = asyncio.Event()
 
     @property
     def error(self) -> Outage | None:
@@ -40,74 +56,155 @@ class Hold:
 
     def stop(self) -> None:
         """Every held call is abandoned now, and every later one at its first outage."""
-        self._stopping.set()
+        self._stopping = True
+        self._admit()
 
-    async def through(self, call: Callable[[], Awaitable[T]], wanted: Callable[[], bool]) -> T:
-        """The result of `call`. Raises Abandoned once stopped or unwanted, and whatever else `call` raises."""
-        self._waiting += 1
+    def hand_back(self, which: HandedBack) -> None:
+        """Abandons these held calls, and later ones at their first outage, until told otherwise."""
+        self._handing_back = which
+        self._admit()
+
+    def look_again(self) -> None:
+        """Abandons the held calls that have become unwanted."""
+        self._admit()
+
+    def keeps(self, alone: bool) -> bool:
+        """Whether what has failed is held here rather than handed back."""
+        return not self._stopping and self._handing_back != "all" and not (alone and self._handing_back == "suspects")
+
+    async def through(self, call: Callable[[], Awaitable[T]], wanted: Callable[[], bool], size: float = 0) -> T:
+        """The result of `call`. Raises Abandoned once stopped or unwanted, and whatever else `call` raises.
+
+        Of those that wait for their turn the one of the least `size` is first.
+        """
+        self._callers += 1
         try:
+            if self._limit is None:
+                try:
+                    return await call()
+                except Outage as error:
+                    self._met(error, in_turn=False)
+                    if not wanted():
+                        raise Abandoned from error
+            return await self._in_turn(call, wanted, size)
+        finally:
+            self._callers -= 1
+            if not self._callers:
+                # Nobody asks the store any more, so nobody would notice that it is back.
+                self._over()
+
+    async def pause(self, seconds: float, wanted: Callable[[], bool]) -> None:
+        """Waits. Raises Abandoned as soon as stopped or unwanted."""
+        waiter = _Waiter(0, next(self._number), wanted)
+        self._pausing.add(waiter)
+        try:
+            async with asyncio.timeout(seconds):
+                await waiter.admitted
+        except TimeoutError:
+            return
+        finally:
+            self._pausing.discard(waiter)
+
+    async def _in_turn(self, call: Callable[[], Awaitable[T]], wanted: Callable[[], bool], size: float) -> T:
+        while True:
+            await self._turn(size, wanted)
             try:
                 result = await call()
             except Outage as error:
-                result = await self._wait_out(error, call, wanted)
-            self._released()
-            return result
-        finally:
-            self._waiting -= 1
-            if not self._waiting:
-                # Nobody asks the store any more, so nobody would notice that it is back.
-                self._released()
+                self._met(error, in_turn=True)
+                if not wanted():
+                    raise Abandoned from error
+            except WorkerError:
+                self._passed()
+                raise
+            else:
+                self._passed()
+                return result
+            finally:
+                self._trying -= 1
+                self._admit()
 
-    async def _wait_out(self, error: Outage, call: Callable[[], Awaitable[T]], wanted: Callable[[], bool]) -> T:
-        retrying = AsyncRetrying(
-            retry=retry_if_exception_type(Outage),
-            wait=self._wait,
-            sleep=self._sleep,
-            before_sleep=lambda state: self._check(state, wanted),
-            reraise=True,
-        )
-        met = [error]
-        results: list[T] = []
-
-        async def attempt() -> None:
-            # The outage that brought us here counts as the first attempt.
-            if met:
-                raise met.pop()
-            results.append(await call())
-
-        await retrying(attempt)
-        return results[0]
-
-    def _check(self, state: RetryCallState, wanted: Callable[[], bool]) -> None:
-        error = state.outcome.exception() if state.outcome else None
-        assert isinstance(error, Outage)
-        self._held(error)
-        if self._stopping.is_set() or not wanted():
-            raise Abandoned from error
-
-    def _wait(self, state: RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome else None
-        asked = error.retry_after_seconds if isinstance(error, Outage) else None
-        return max(self._backoff(state), asked or 0.0)
-
-    async def _sleep(self, seconds: float) -> None:
+    async def _turn(self, size: float, wanted: Callable[[], bool]) -> None:
+        waiter = _Waiter(size, next(self._number), wanted)
+        heapq.heappush(self._waiting, waiter)
+        self._admit()
         try:
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
-        except TimeoutError:
-            return
+            await waiter.admitted
+        except asyncio.CancelledError:
+            if waiter in self._waiting:
+                self._waiting.remove(waiter)
+                heapq.heapify(self._waiting)
+            elif waiter.admitted.done() and not waiter.admitted.cancelled() and not waiter.admitted.exception():
+                self._trying -= 1
+                self._admit()
+            raise
 
-    def _held(self, error: Outage) -> None:
+    def _admit(self) -> None:
+        """Lets as many try as may now."""
+        unwanted = [w for w in (*self._waiting, *self._pausing) if self._stopping or not w.wanted()]
+        for waiter in unwanted:
+            if not waiter.admitted.done():
+                waiter.admitted.set_exception(Abandoned())
+        if unwanted:
+            self._waiting = [w for w in self._waiting if w not in unwanted]
+            heapq.heapify(self._waiting)
+        seconds = self._not_before - time.monotonic()
+        if self._error is not None and seconds > 0:
+            if self._waiting and self._timer is None:
+                self._timer = asyncio.get_running_loop().call_later(seconds, self._time_is_up)
+            return
+        while self._waiting and (self._limit is None or self._trying < self._limit):
+            waiter = heapq.heappop(self._waiting)
+            if not waiter.admitted.done():
+                self._trying += 1
+                waiter.admitted.set_result(None)
+
+    def _time_is_up(self) -> None:
+        self._timer = None
+        self._admit()
+
+    def _met(self, error: Outage, *, in_turn: bool) -> None:
+        begins = self._error is None
+        if begins or in_turn:
+            # Of many that were under way when the store went away only the first counts for the backoff.
+            self._failures += 1
+            seconds = min(self.most_seconds, self._first_seconds * 2 ** min(self._failures - 1, 16))
+            self._not_before = time.monotonic() + seconds + random.uniform(0, self._first_seconds)
+        if error.retry_after_seconds is not None:
+            self._not_before = max(self._not_before, time.monotonic() + error.retry_after_seconds)
         self._error = error
-        if self._since is None:
+        self._limit = 1
+        if begins:
             self._since = time.monotonic()
+            self.began.set()
             self._observer.held(True)
             logger.warning("store held", extra={"code": error.code.value, "reason": error.message})
 
-    def _released(self) -> None:
-        if self._since is not None:
-            seconds = round(time.monotonic() - self._since, 3)
-            self._since = None
+    def _passed(self) -> None:
+        self._release()
+        if self._limit is not None:
+            self._limit += 1
+            if self._limit > _ENOUGH:
+                self._over()
+
+    def _over(self) -> None:
+        self._release()
+        self._limit = None
+        self._failures = 0
+
+    def _release(self) -> None:
+        if self._error is not None:
             self._error = None
+            self.began.clear()
             self._observer.held(False)
-            logger.info("store back", extra={"held_seconds": seconds})
+            logger.info("store back", extra={"held_seconds": round(time.monotonic() - self._since, 3)})
+
+
+class _Waiter:
+    def __init__(self, size: float, number: int, wanted: Callable[[], bool]) -> None:
+        self._place = (size, number)
+        self.wanted = wanted
+        self.admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def __lt__(self, other: "_Waiter") -> bool:
+        return self._place < other._place

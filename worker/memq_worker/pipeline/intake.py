@@ -1,7 +1,10 @@
 import asyncio
 import logging
+import math
 import time
+import uuid
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +16,7 @@ from memq_worker.pipeline.command import Request, Write
 from memq_worker.pipeline.contracts import Contracts
 from memq_worker.pipeline.decode import Limits, decode, operation_of
 from memq_worker.pipeline.delivery import Delivery
-from memq_worker.pipeline.hold import Hold
+from memq_worker.pipeline.hold import Abandoned, HandedBack, Hold
 from memq_worker.pipeline.observer import Observer
 from memq_worker.pipeline.outcome import Expire, Outcome, Quarantine, Refuse, Release, decide
 from memq_worker.pipeline.retry import RetryPolicy
@@ -26,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 # A write that was given out twice before and never settled may be what kills the workers that take it.
 _SUSPECT_AFTER = 2
+# Moved aside it loses its place among the writes of its ids, so with strict order a few lost connections do not do it.
+_SUSPECT_AFTER_IN_ORDER = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,7 @@ class Pipeline:
         self._answerer = Answerer(
             store, self._settler, self._hold, self._contracts, options.request_timeout_seconds, tracing
         )
+        self._suspect_after = _SUSPECT_AFTER_IN_ORDER if options.retries.in_place else _SUSPECT_AFTER
         self._writers: dict[str, CollectionWriter] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -64,7 +70,7 @@ class Pipeline:
     def accept(self, delivery: Delivery) -> None:
         """Takes charge of a delivery. Returns at once; never raises for what is in the message."""
         names = self._options.names
-        if delivery.queue == names.write and delivery.deliveries >= _SUSPECT_AFTER:
+        if delivery.queue == names.write and delivery.deliveries >= self._suspect_after:
             self._settle_later(delivery, Quarantine())
             return
         left = delivery.seconds_left
@@ -135,8 +141,38 @@ class Pipeline:
             for command in writer.remove(unwanted):
                 await self._settler.settle(command.delivery, Release())
 
+    async def outage(self) -> None:
+        """Returns once the store is held."""
+        await self._hold.began.wait()
+
+    async def hand_back(self, which: HandedBack) -> None:
+        """Gives back what is held, all writes or the suspects alone, and what is met from now on until "none".
+
+        Their consumers have to be stopped before, or the same would come again at once.
+        """
+        self._hold.hand_back(which)
+        if which == "all":
+            await self._release(lambda _: True)
+            for writer in list(self._writers.values()):
+                await writer.drained()
+
+    async def store_back(self, wanted: Callable[[], bool]) -> None:
+        """Returns once the store takes writes, asking it with one that changes nothing, or once unwanted."""
+        collection = next(iter(self._writers), None)
+
+        async def ask() -> None:
+            if collection is None:
+                await self._store.list_collections(self._options.request_timeout_seconds)
+            else:
+                await self._store.delete(collection, [str(uuid.uuid4())], None)
+
+        # Whoever answers with a refusal is back as well; a write that is held is the better question, so it goes first.
+        with suppress(Abandoned, WorkerError):
+            await self._hold.through(ask, wanted, size=math.inf)
+
     async def forget_dead(self) -> None:
         """Drops what waits on a channel that is gone: the broker delivers it again."""
+        self._hold.look_again()
         await self._release(lambda command: not command.delivery.link.alive)
 
     async def drain(self) -> None:

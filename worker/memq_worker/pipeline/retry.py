@@ -8,6 +8,7 @@ class RetryPolicy:
     """Attempt n waits in tier n, the last tier repeating, until `max_attempts` have been made."""
 
     max_attempts: int
+    in_place: bool = False  # a failed write waits here, its ids in flight, so that no later one of them passes it
 
     def next_seconds(self, attempt: int) -> int | None:
         """The tier to wait in after a failed `attempt` (from 1); None when it was the last."""

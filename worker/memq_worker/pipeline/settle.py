@@ -97,6 +97,11 @@ class Settler:
             case Refuse():
                 await self._reply_error(delivery, outcome.error)
                 link.ack(tag)
+            case Release() if delivery.alone:
+                # Handed back by hand: RabbitMQ before 4.3 counts a nack as it counts a crash, and the suspects' queue
+                # gives a message up after a few. Who hands a message back has not been killed by it.
+                await self._move(delivery, self._names.suspect, None, attempts=delivery.attempt - 1)
+                link.ack(tag)
             case Quarantine():
                 await self._move(delivery, self._names.suspect, None, attempts=delivery.attempt - 1)
                 link.ack(tag)

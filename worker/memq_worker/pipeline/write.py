@@ -12,7 +12,7 @@ from memq_worker.pipeline.command import ChangePayload, DeletePoints, UpsertPoin
 from memq_worker.pipeline.contracts import Contracts
 from memq_worker.pipeline.hold import Abandoned, Hold
 from memq_worker.pipeline.observer import Observer
-from memq_worker.pipeline.outcome import Done, Outcome, Release, decide
+from memq_worker.pipeline.outcome import Done, Outcome, Release, Retry, decide
 from memq_worker.pipeline.retry import RetryPolicy
 from memq_worker.pipeline.settle import Settler
 from memq_worker.pipeline.store import Store
@@ -116,9 +116,14 @@ class CollectionWriter:
     async def _apply(self, commands: list[Write], reason: str) -> None:
         """Writes the commands as one; what is refused as a whole is halved until the offender stands alone."""
         started = time.perf_counter()
+        alone = commands[0].delivery.alone
+
+        def wanted() -> bool:
+            return self._hold.keeps(alone) and any(c.delivery.link.alive for c in commands)
+
         try:
             outcomes: Sequence[Outcome] = await self._hold.through(
-                lambda: self._write(commands), wanted=lambda: any(c.delivery.link.alive for c in commands)
+                lambda: self._write(commands), wanted, size=sum(len(c.ids or ()) for c in commands)
             )
         except Abandoned:
             outcomes = [Release() for _ in commands]
@@ -129,6 +134,15 @@ class CollectionWriter:
                 await self._apply(commands[middle:], "split")
                 return
             outcomes = [decide(error, c.delivery.attempt, self._policy) for c in commands]
+            if self._policy.in_place and isinstance(again := outcomes[0], Retry):
+                try:
+                    await self._hold.pause(again.seconds, wanted)
+                except Abandoned:
+                    outcomes = [Release()]
+                else:
+                    commands[0].delivery.failed += 1
+                    await self._apply(commands, "retry")
+                    return
         stored = time.perf_counter()
         for command in commands:
             command.delivery.stored = stored
