@@ -14,6 +14,7 @@ from tests.benchmarks.drain import drain
 from tests.benchmarks.ingest import ingest
 from tests.benchmarks.load import DIMENSIONS, Form, bodies
 from tests.benchmarks.logs import measured
+from tests.benchmarks.metrics import SIZES, measure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,3 +63,9 @@ def test_lines_and_spans_have_a_cost() -> None:
     figures = measured(times=100)
     assert len({(what, how) for what, how, _ in figures}) == len(figures) == 18
     assert all(cost > 0 for _, _, cost in figures)
+
+
+async def test_a_short_measurement_of_metrics_gives_figures() -> None:
+    figures = await measure(messages=300, rounds=1)
+    assert [size for size, _, _ in figures] == list(SIZES)
+    assert all(on > 0 for _, on, _ in figures)

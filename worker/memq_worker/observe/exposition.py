@@ -63,16 +63,21 @@ class Exposition(Collector):
 
         To be asked now and then even if nobody scrapes: the CPU that a process has used cannot be read once it is dead.
         """
-        families: dict[str, Metric] = {}
+        cpu = CounterMetricFamily(
+            "process_cpu_seconds", "Total user and system CPU time spent in seconds.", labels=["worker"]
+        )
+        families: dict[str, Metric] = {cpu.name: cpu}
         with self._processes:
             for member in self._members:
+                worker = str(member.number)
+                used = self._cpu[member.number]
                 for family in _process(member.pid):
+                    if family.name == cpu.name:
+                        used.read(member.pid, family.samples[0].value)
+                        continue
                     own = families.setdefault(family.name, Metric(family.name, family.documentation, family.type))
-                    for sample in family.samples:
-                        value = sample.value
-                        if family.name == "process_cpu_seconds":
-                            value = self._cpu[member.number].total(member.pid, value)
-                        own.samples.append(Sample(sample.name, {"worker": str(member.number)}, value))
+                    own.samples += [Sample(sample.name, {"worker": worker}, sample.value) for sample in family.samples]
+                cpu.add_metric([worker], used.seconds)
         return families.values()
 
 
@@ -83,12 +88,15 @@ class _Cpu:
         self._pid: int | None = None
         self._before = self._last = 0.0
 
-    def total(self, pid: int | None, seconds: float) -> float:
+    @property
+    def seconds(self) -> float:
+        return self._before + self._last
+
+    def read(self, pid: int | None, seconds: float) -> None:
         if pid != self._pid:
             self._pid = pid
             self._before += self._last
         self._last = seconds
-        return self._before + seconds
 
 
 def _process(pid: int | None) -> Iterable[Metric]:

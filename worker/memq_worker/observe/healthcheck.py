@@ -1,6 +1,7 @@
 import json
 import urllib.error
 import urllib.request
+from http.client import HTTPException
 from typing import Any
 
 _SECONDS = 5.0
@@ -22,7 +23,7 @@ def ask(host: str, port: int, path: str) -> tuple[bool, str]:
             return False, _line(json.load(refusal))
         except (ValueError, KeyError, TypeError):
             return False, f"{url} answers {refusal.code}: is it memq-worker that listens there?"
-    except (ValueError, KeyError, TypeError):
+    except (HTTPException, ValueError, KeyError, TypeError):
         return False, f"{url} answers something else: is it memq-worker that listens there?"
     except OSError as error:
         return False, f"{url} does not answer ({getattr(error, 'reason', None) or error})"

@@ -14,27 +14,31 @@ class Metrics:
     def __init__(self, slot: Slot) -> None:
         self.slot = slot
         self._numbers = slot.numbers
-        self._messages = {place[1]: at for place, at in PLACES.items() if place[0] == catalogue.MESSAGES.name}
+        self._messages = self._places(catalogue.MESSAGES)
         self._durations = self._histograms(catalogue.DURATION)
         stages = self._histograms(catalogue.STAGE)
         self._stages = {op: [stages[op, stage] for stage in catalogue.STAGES] for op in catalogue.OPERATIONS}
         self._delays = self._histograms(catalogue.DELAY)
         self._clamped = PLACES[catalogue.CLAMPED.name, ()]
+        self._batches = self._places(catalogue.BATCHES)
+        self._points = self._places(catalogue.POINTS)
         self._batch_points = self._histograms(catalogue.BATCH_POINTS)[()]
         self._batch_messages = self._histograms(catalogue.BATCH_MESSAGES)[()]
-        self._calls = {place[1]: at for place, at in PLACES.items() if place[0] == catalogue.STORE_CALLS.name}
+        self._calls = self._places(catalogue.STORE_CALLS)
         self._call_durations = self._histograms(catalogue.STORE_CALL_DURATION)
         self._held_since: float | None = None
         self.published: dict[str, float] = {}  # by queue, of what was settled last, in epoch seconds
 
-    def _histograms(self, instrument: Instrument) -> dict[str | tuple[str, ...], Histogram]:
+    def _places(self, instrument: Instrument) -> dict[str | tuple[str, ...], int]:
         """By labels; where there is one label, by its value."""
         return {
-            labels[0] if len(labels) == 1 else labels: Histogram(
-                self._numbers, PLACES[instrument.name, labels], instrument.edges
-            )
+            labels[0] if len(labels) == 1 else labels: PLACES[instrument.name, labels]
             for labels in instrument.combinations
         }
+
+    def _histograms(self, instrument: Instrument) -> dict[str | tuple[str, ...], Histogram]:
+        places = self._places(instrument)
+        return {labels: Histogram(self._numbers, at, instrument.edges) for labels, at in places.items()}
 
     def _add(self, instrument: Instrument, *labels: str, amount: float = 1) -> None:
         self._numbers[PLACES[instrument.name, labels]] += amount
@@ -44,21 +48,38 @@ class Metrics:
 
     def settled(self, operation: str, outcome: str, deliveries: Sequence[Delivery], code: str = "") -> None:
         now = time.perf_counter()
-        self._numbers[self._messages[operation, outcome]] += len(deliveries)
-        self._durations[operation].observe_all([now - delivery.received for delivery in deliveries])
-        self._stage_durations(operation, deliveries, now)
-        self._queue_delays(operation, deliveries)
+        number = len(deliveries)
+        self._numbers[self._messages[operation, outcome]] += number
         if code and outcome in ("refused", "dead_lettered"):
-            self._add(catalogue.REFUSALS, code, amount=len(deliveries))
+            self._add(catalogue.REFUSALS, code, amount=number)
+        if number == 1 or not deliveries[0].stored:
+            for delivery in deliveries:
+                self._settled_alone(operation, delivery, now)
+        else:
+            self._durations[operation].observe_all([now - delivery.received for delivery in deliveries])
+            self._stage_durations(operation, deliveries, now)
+            stamps = [d.properties.timestamp for d in deliveries if d.properties.timestamp is not None]
+            self._queue_delays(operation, deliveries[-1].queue, stamps)
+
+    def _settled_alone(self, operation: str, delivery: Delivery, now: float) -> None:
+        """The same without a list of everything, which for one delivery costs more than the counting."""
+        self._durations[operation].observe(now - delivery.received)
+        decode, wait, store, settle = self._stages[operation]
+        if delivery.decoded:
+            decode.observe(delivery.decoded - delivery.received)
+        if delivery.stored:
+            wait.observe(delivery.began - delivery.decoded)
+            store.observe(delivery.stored - delivery.began)
+        settle.observe(now - (delivery.stored or delivery.decoded or delivery.received))
+        stamp = delivery.properties.timestamp
+        if stamp is not None:
+            self._queue_delays(operation, delivery.queue, [stamp])
 
     def _stage_durations(self, operation: str, deliveries: Sequence[Delivery], now: float) -> None:
         decode, wait, store, settle = self._stages[operation]
-        decode.observe_all([d.decoded - d.received for d in deliveries if d.decoded])
-        first, last = deliveries[0], deliveries[-1]
-        if not first.began or not first.stored:
-            settle.observe_all([now - (d.decoded or d.received) for d in deliveries])
-            return
+        decode.observe_all([d.decoded - d.received for d in deliveries])
         wait.observe_all([d.began - d.decoded for d in deliveries])
+        first, last = deliveries[0], deliveries[-1]
         if first.began == last.began and first.stored == last.stored:
             store.observe(first.stored - first.began, len(deliveries))
             settle.observe(now - first.stored, len(deliveries))
@@ -66,20 +87,20 @@ class Metrics:
             store.observe_all([d.stored - d.began for d in deliveries])
             settle.observe_all([now - d.stored for d in deliveries])
 
-    def _queue_delays(self, operation: str, deliveries: Sequence[Delivery]) -> None:
+    def _queue_delays(self, operation: str, queue: str, stamps: list[float]) -> None:
+        if not stamps:
+            return
+        self.published[queue] = stamps[-1]
         now = time.time()
-        delays = [now - d.properties.timestamp for d in deliveries if d.properties.timestamp is not None]
-        if delays and min(delays) < 0:
-            self._numbers[self._clamped] += sum(delay < 0 for delay in delays)
-            delays = [max(0.0, delay) for delay in delays]
-        self._delays[operation].observe_all(delays)
-        last = deliveries[-1]
-        if last.properties.timestamp is not None:
-            self.published[last.queue] = last.properties.timestamp
+        if max(stamps) > now:
+            self._numbers[self._clamped] += sum(stamp > now for stamp in stamps)
+            stamps = [min(stamp, now) for stamp in stamps]
+        self._delays[operation].observe_all([now - stamp for stamp in stamps])
 
     def wrote(self, operation: str, reason: str, points: int, messages: int) -> None:
-        self._add(catalogue.BATCHES, reason)
-        self._add(catalogue.POINTS, operation, amount=points)
+        numbers = self._numbers
+        numbers[self._batches[reason]] += 1
+        numbers[self._points[operation]] += points
         self._batch_points.observe(points)
         self._batch_messages.observe(messages)
 

@@ -1,13 +1,34 @@
-import asyncio
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
+from types import TracebackType
 from typing import Any
 
 from memq_schemas import CreateCollection, ErrorCode, Filter, Get, Query, SetPayload
 from memq_worker.errors import WorkerError
 from memq_worker.observe.metrics import Metrics
 from memq_worker.pipeline.store import Contract, Id, PointsBatch, Store
+
+
+class _Call:
+    """A context manager by hand: contextlib's would cost as much as all the counting of a message."""
+
+    __slots__ = ("_metrics", "_name", "_started")
+
+    def __init__(self, metrics: Metrics, name: str) -> None:
+        self._metrics = metrics
+        self._name = name
+
+    def __enter__(self) -> None:
+        self._started = time.perf_counter()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        seconds = time.perf_counter() - self._started
+        if error is None:
+            self._metrics.called(self._name, "ok", seconds)
+        elif isinstance(error, WorkerError):
+            self._metrics.called(self._name, error.code.value, seconds)
+        elif isinstance(error, Exception):
+            self._metrics.called(self._name, ErrorCode.UNEXPECTED.value, seconds)
+        # A cancelled call has no end that says anything about the store.
 
 
 class MeteredStore:
@@ -17,24 +38,8 @@ class MeteredStore:
         self._store = store
         self._metrics = metrics
 
-    @contextmanager
-    def _call(self, name: str) -> Generator[None]:
-        started = time.perf_counter()
-        code = "ok"
-        try:
-            yield
-        except WorkerError as error:
-            code = error.code.value
-            raise
-        except asyncio.CancelledError:
-            code = ""  # it has no end that says anything about the store
-            raise
-        except Exception:
-            code = ErrorCode.UNEXPECTED.value
-            raise
-        finally:
-            if code:
-                self._metrics.called(name, code, time.perf_counter() - started)
+    def _call(self, name: str) -> "_Call":
+        return _Call(self._metrics, name)
 
     async def contract(self, collection: str, timeout: float | None = None) -> Contract:
         with self._call("contract"):
