@@ -148,7 +148,7 @@ async def test_without_the_broker_the_workers_tell_of_depth(top: Top) -> None:
     blind = Top(top.address, top.metrics)
     blind.environ = {**top.environ, "MEMQ_AMQP_URL": "amqp://someone:hushhush@127.0.0.1:1/"}
     found = await blind.json()
-    assert (found["workers_up"], found["queues"][0]["ready"]) == (2, 0)
+    assert (found["workers_up"], found["queues"][0]["ready"], found["queues"][0]["consumers"]) == (2, 0, 2)
     assert found["unseen"][0] == "RabbitMQ at 127.0.0.1:1: Connection refused"
     text = await asyncio.to_thread(blind, metrics=NOWHERE, code=1)
     assert text.startswith("? nothing can be seen\n")

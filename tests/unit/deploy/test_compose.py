@@ -22,6 +22,7 @@ from memq_worker.cli import app as memq_worker
 from memq_worker.settings import SECRETS, Settings, file_variable, load, variable
 from stack import images
 from stack.machine import Machine
+from stack.ports import free_ports
 
 if TYPE_CHECKING:
     from typer import Typer
@@ -216,8 +217,10 @@ def names(app: Typer) -> set[str]:
 
 def test_commands_are_ours() -> None:
     workers = names(memq_worker)
-    (program, command) = SERVICES["worker"]["healthcheck"]["test"][1:]
-    assert (program, command in workers) == ("memq-worker", True)
+    program, *arguments = SERVICES["worker"]["healthcheck"]["test"][1:]
+    line = [Path(sys.executable).with_name(program), *arguments, "--metrics-port", str(free_ports(1)[0])]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, "does not answer" in done.stderr) == (1, True), done.stderr
     assert SERVICES["worker"]["command"][0] in workers
     for name in ("traffic", "load"):
         assert SERVICES[name]["entrypoint"] == ["memq", name]
