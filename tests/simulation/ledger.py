@@ -38,6 +38,7 @@ class Delivered:
     process: int
     step: int
     index: int
+    queue: str
     publications: list[Publication] = field(default_factory=list[Publication])
 
 
@@ -71,7 +72,9 @@ class Ledger:
         world, message = self._world, copy.message
         taken = self._open.setdefault(channel, {})
         world.log("deliver", channel.connection.process.number, channel.queue, tag, message.n, copy.count)
-        taken[tag] = self._named[name] = Delivered(copy, channel.connection.process.number, world.step, tag)
+        taken[tag] = self._named[name] = Delivered(
+            copy, channel.connection.process.number, world.step, tag, channel.queue
+        )
         channel.connection.process.took(channel, message.n, tag)
 
     def published(self, publication: Publication) -> None:
@@ -102,7 +105,8 @@ class Ledger:
             if message.kind == "failing" and before + 1 != MAX_ATTEMPTS:
                 world.fail(f"{message.n} is dead-lettered after {before + 1} attempts")
         elif target == NAMES.suspect:
-            if count != before or copy.count < 2:
+            # A suspect that is handed back goes to the end of its queue as a copy that has not been counted.
+            if count != before or (copy.count < 2 and delivered.queue != NAMES.suspect):
                 world.fail(f"{message.n}, delivered {copy.count + 1} times, is a suspect with a count of {count}")
         else:
             world.fail(f"{message.n} goes to {target}")
@@ -134,7 +138,9 @@ class Ledger:
                 self._world.fail(f"request {message.n} is acknowledged without an answer")
             self._fate(message, "answered" if answered else "expired")
         elif moves:
-            if self._wrote(channel, delivered):
+            # One that is handed back may have been written by a store that was too late to say so.
+            handed_back = delivered.queue == moves[0].exchange == NAMES.suspect
+            if self._wrote(channel, delivered) and not handed_back:
                 self._world.fail(f"{message.n} is both written and moved to {moves[0].exchange}")
             if moves[0].exchange == NAMES.dead and not answered:
                 self._world.fail(f"{message.n} is dead-lettered without an answer")

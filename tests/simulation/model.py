@@ -97,8 +97,8 @@ class Scenario:
         return any(i.fault in ("nacks", "unconfirmed", "unroutable") for i in self.injections)
 
 
-def mark_of(point: int) -> int | None:
-    return point - _MARKS if point >= _MARKS else None
+def mark_of(point: int | str) -> int | None:
+    return point - _MARKS if isinstance(point, int) and point >= _MARKS else None
 
 
 def scenario(random: Random) -> Scenario:

@@ -32,6 +32,10 @@ class Outages:
         except BrokerUnavailable as error:
             # A channel that does not answer is no channel: a new one will consume what this one may not.
             session.end(str(error))
+        except Exception as error:
+            # Ended here it would leave queues without a consumer on a connection that looks well.
+            logger.exception("unexpected error while the store was held")
+            session.end(f"unexpected {type(error).__name__}")
         finally:
             await self._pipeline.hand_back("none")
 
