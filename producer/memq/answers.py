@@ -18,12 +18,14 @@ class Receipt:
     points: how many the call named; None where a filter selects them.   messages: how many carried them.
     applied: true when the worker has said so (`wait=True`); otherwise the broker has them safe.
     elapsed_ms: the slowest message's time at the worker; None without `wait=True`.
+    stored: true when they are in the producer's outbox, on its own disk; the broker gets them as soon as it can.
     """
 
     points: int | None
     messages: int
     applied: bool = False
     elapsed_ms: float | None = None
+    stored: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,14 @@ class BufferFull(Unconfirmed):
     """For `buffer_timeout` seconds as much was on its way as may be, so this message was not even tried."""
 
 
+class OutboxError(MemqError):
+    """The outbox's file is in use by another producer, is no outbox, or the disk fails. Nothing of it was sent."""
+
+
+class OutboxFull(OutboxError):
+    """The outbox holds as much as it may: the broker has been away for longer than it was made for."""
+
+
 class Unroutable(MemqError):
     """The broker has no queue for the message and has thrown it away."""
 

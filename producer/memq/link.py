@@ -65,14 +65,20 @@ class Link:
         """Why there is no connection."""
         return self._reason
 
-    async def open(self, timeout: float) -> None:
-        """The first connection. Raises ConfigurationError at once and BrokerUnavailable after `timeout` seconds."""
+    async def open(self, timeout: float, *, required: bool = True) -> None:
+        """The first connection. Raises ConfigurationError at once and BrokerUnavailable after `timeout` seconds.
+
+        Unless it is required: then it comes when it can.
+        """
+        session = None
         try:
             async with asyncio.timeout(timeout):
                 session = await self._connect(Lost)
         except TimeoutError:
-            raise BrokerUnavailable(f"no connection to RabbitMQ within {timeout:g} s: {self._reason}") from None
-        self._ready.set_result(session)
+            if required:
+                raise BrokerUnavailable(f"no connection to RabbitMQ within {timeout:g} s: {self._reason}") from None
+        else:
+            self._ready.set_result(session)
         self._task = asyncio.create_task(self._keep(session), name="memq-link")
 
     async def session(self) -> Session:
@@ -102,20 +108,24 @@ class Link:
         self._ready.exception()
         self._pending.lost()
 
-    async def _keep(self, session: Session) -> None:
+    async def _keep(self, session: Session | None) -> None:
         while True:
-            reason = await session.lost
-            self.drop(session, reason)
-            broker = str(session.address)
-            log.warning("connection to RabbitMQ lost, reconnecting", extra={"broker": broker, "reason": reason})
-            self._tell(ConnectionChange(False, broker, reason))
-            await session.close()
+            if session is not None:
+                await self._lost(session)
             # It worked before, so even a refused password may be a broker that is still starting.
             session = await self._connect((Lost, ConfigurationError))
             broker = str(session.address)
             self._ready.set_result(session)
             log.warning("reconnected to RabbitMQ", extra={"broker": broker})
             self._tell(ConnectionChange(True, broker))
+
+    async def _lost(self, session: Session) -> None:
+        reason = await session.lost
+        self.drop(session, reason)
+        broker = str(session.address)
+        log.warning("connection to RabbitMQ lost, reconnecting", extra={"broker": broker, "reason": reason})
+        self._tell(ConnectionChange(False, broker, reason))
+        await session.close()
 
     async def _connect(self, transient: type[Exception] | tuple[type[Exception], ...]) -> Session:
         return await AsyncRetrying(

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 from uuid import UUID
 
@@ -9,17 +11,14 @@ from pydantic import TypeAdapter
 from memq import batches
 from memq.address import addresses
 from memq.answers import CountAnswer, GetAnswer, QueryAnswer, Receipt
-from memq.calls import Calls, read
+from memq.calls import read
 from memq.collections import Collections
-from memq.dead import DeadLetters
 from memq.errors import InvalidRequest, MemqError
-from memq.link import ConnectionChange, Link
-from memq.replies import Pending
+from memq.opened import Opened
+from memq.options import Options
 from memq.requests import body, vector_text, wire_ids
-from memq.sender import Outgoing, Sender
+from memq.selected import selected
 from memq.splitter import Splitter
-from memq.window import Window
-from memq.writes import Writes
 from memq_schemas import (
     Count,
     Counted,
@@ -37,8 +36,12 @@ from memq_schemas import (
 from memq_schemas.topology import DEFAULT_PREFIX
 
 if TYPE_CHECKING:
+    from os import PathLike
     from types import TracebackType
 
+    from memq.dead import DeadLetters
+    from memq.link import ConnectionChange
+    from memq.outbox import Outbox
     from memq_schemas.model import Model
 
 Id: TypeAlias = int | str | UUID
@@ -46,8 +49,6 @@ Row: TypeAlias = Mapping[str, Any] | Point | Sequence[Any]
 FilterLike: TypeAlias = Filter | Mapping[str, Any]
 
 MIB = 1024 * 1024
-WINDOW_BYTES = 32 * MIB
-IDS_PER_MESSAGE = 1000
 
 _SCORED = TypeAdapter(list[ScoredPoint])
 _RECORDS = TypeAdapter(list[Record])
@@ -64,9 +65,15 @@ class Producer:
     max_points_per_message, max_message_bytes: where upserts are split; a worker refuses what exceeds its own limits.
     max_in_flight: unconfirmed writes at once (and at most 32 MiB of them); more wait, which slows the caller down.
     buffer_timeout: seconds that a write waits for this room before it raises BufferFull; None for as long as it takes.
+    outbox: a file, made if it is missing, in which writes wait for the broker. They return as soon as they are on this
+    machine's disk (fsync), and are sent in order, after a crash by whoever opens the file next. One producer owns it.
+    With `wait=True` a write goes to the broker itself, after all that is in the outbox.
+    outbox_bytes: how much it may hold before writes raise OutboxFull.
     on_connection: called with a ConnectionChange when the connection is lost and when it is back.
 
     Entering raises ConfigurationError (address, user, vhost), TopologyMissing, or BrokerUnavailable after `timeout`.
+    With an outbox the broker may be away, and OutboxError tells what is wrong with the file; leaving waits until it is
+    empty, for up to `confirm_timeout` while there is a connection.
     """
 
     def __init__(
@@ -80,36 +87,38 @@ class Producer:
         max_points_per_message: int = 100,
         max_in_flight: int = 512,
         buffer_timeout: float | None = None,
+        outbox: str | PathLike[str] | None = None,
+        outbox_bytes: int = 256 * MIB,
         name: str = "memq",
         on_connection: Callable[[ConnectionChange], None] | None = None,
     ) -> None:
-        limits = (timeout, confirm_timeout, max_message_bytes, max_points_per_message, max_in_flight)
-        if min(*limits, 1 if buffer_timeout is None else buffer_timeout) <= 0:
-            raise InvalidRequest("timeouts and limits have to be greater than zero")
-        self._brokers = addresses(url)
-        self._names = Names(prefix)
-        self._timeout = timeout
-        self._confirm_timeout = confirm_timeout
-        self._max_bytes = max_message_bytes
-        self._max_points = max_points_per_message
-        self._max_in_flight = max_in_flight
-        self._buffer_timeout = buffer_timeout
-        self._name = name
-        self._on_connection = on_connection
-        self._open: _Open | None = None
+        self._options = Options(
+            brokers=addresses(url),
+            names=Names(prefix),
+            timeout=timeout,
+            confirm_timeout=confirm_timeout,
+            max_message_bytes=max_message_bytes,
+            max_points_per_message=max_points_per_message,
+            max_in_flight=max_in_flight,
+            buffer_timeout=buffer_timeout,
+            outbox=None if outbox is None else Path(outbox),
+            outbox_bytes=outbox_bytes,
+            client=name,
+            listener=on_connection,
+        )
+        self._open: Opened | None = None
 
     async def __aenter__(self) -> Self:
-        pending = Pending()
-        link = Link(self._brokers, self._names, pending, client=self._name, listener=self._on_connection)
-        await link.open(self._timeout)
-        self._open = _Open(link, pending, self._timeout, self._max_bytes, self._max_in_flight)
+        opened = Opened(self._options)
+        await opened.start()
+        self._open = opened
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         opened, self._open = self._opened, None
-        await opened.link.close()
+        await opened.close(flush=error is None)
 
     @property
     def connected(self) -> bool:
@@ -122,14 +131,23 @@ class Producer:
         return self._opened.pending.ignored
 
     @property
+    def outbox(self) -> Outbox | None:
+        """How full it is, and why it is not empty; None without one."""
+        return self._opened.outbox
+
+    async def flush(self, timeout: float = 30.0) -> None:
+        """Returns when the broker has confirmed all that the outbox holds now. Raises Unconfirmed after `timeout`."""
+        if self._opened.outbox is not None:
+            await self._opened.outbox.sent(timeout)
+
+    @property
     def collections(self) -> Collections:
         return Collections(self._opened.calls)
 
     @property
     def dead(self) -> DeadLetters:
         """What no worker could apply: look at it, send it again, remove it."""
-        opened = self._opened
-        return DeadLetters(opened.link, opened.sender, self._names.dead, self._name, self._confirm_timeout)
+        return self._opened.dead
 
     async def upsert(
         self,
@@ -156,7 +174,7 @@ class Producer:
         `points` say which message failed, `confirmed` what was delivered; messages of one call may arrive in any order.
         A NaN in a payload becomes null, a date RFC 3339 text (UTC where it has no zone).
         """
-        splitter = Splitter(self._max_points, self._max_bytes)
+        splitter = Splitter(self._options.max_points_per_message, self._options.max_message_bytes)
         if points is None:
             source = batches.from_columns(batches.columns(ids, vectors, payloads, versions), splitter)
         elif ids is None and vectors is None and payloads is None and versions is None:
@@ -167,7 +185,7 @@ class Producer:
             (batch.positions, self._opened.calls.outgoing(Operation.UPSERT, collection, batch.body()))
             async for batch in source
         )
-        return await self._writes(wait, progress).run(messages)
+        return await self._opened.writes(wait, progress).run(messages)
 
     async def delete(
         self,
@@ -259,21 +277,10 @@ class Producer:
         return CountAnswer(read(_COUNTED, reply).count, reply.elapsed_ms)
 
     @property
-    def _opened(self) -> _Open:
+    def _opened(self) -> Opened:
         if self._open is None:
             raise MemqError("the producer is not open: use it as `async with Producer(...) as memq:`")
         return self._open
-
-    def _writes(self, wait: bool, progress: Callable[[Receipt], None] | None = None) -> Writes:
-        return Writes(
-            self._opened.sender,
-            self._opened.window,
-            confirm_timeout=self._confirm_timeout,
-            answer_timeout=self._timeout if wait else None,
-            window_bytes=WINDOW_BYTES,
-            buffer_timeout=None if wait else self._buffer_timeout,
-            progress=progress,
-        )
 
     async def _selected(
         self,
@@ -286,28 +293,6 @@ class Producer:
         wait: bool,
     ) -> Receipt:
         listed = None if ids is None else wire_ids(ids)
-
-        async def messages() -> AsyncIterator[tuple[range, Outgoing]]:
-            if listed is None or filter is not None:
-                text = body(model, {"ids": listed, "filter": filter, **change})
-                yield range(0), self._opened.calls.outgoing(operation, collection, text)
-                return
-            for part in batches.chunks(listed, IDS_PER_MESSAGE):
-                text = body(model, {"ids": listed[part.start : part.stop], **change})
-                yield part, self._opened.calls.outgoing(operation, collection, text)
-
-        receipt = await self._writes(wait).run(messages())
-        if listed is None:
-            return Receipt(None, receipt.messages, receipt.applied, receipt.elapsed_ms)
-        return receipt
-
-
-class _Open:
-    """What exists between entering and leaving."""
-
-    def __init__(self, link: Link, pending: Pending, timeout: float, max_bytes: int, max_in_flight: int) -> None:
-        self.link = link
-        self.pending = pending
-        self.sender = Sender(link, pending)
-        self.calls = Calls(self.sender, timeout, max_bytes)
-        self.window = Window(max_in_flight, WINDOW_BYTES)
+        messages = selected(self._opened.calls, operation, model, collection, listed, filter, change)
+        receipt = await self._opened.writes(wait).run(messages)
+        return replace(receipt, points=None) if listed is None else receipt

@@ -71,6 +71,19 @@ class Sender:
         except TimeoutError:
             raise Unconfirmed(f"{routing_key}: no confirm within {timeout:g} s: {self._hindrance(attempt)}") from None
 
+    async def once(self, outgoing: Outgoing, timeout: float) -> None:
+        """One attempt. Raises Unconfirmed when it failed, or after `timeout` seconds, and Unroutable."""
+        attempt = _Attempt()
+        key = outgoing.routing_key
+        try:
+            async with asyncio.timeout(timeout):
+                session = await self._link.session()
+                if await self._published(session, key, attempt, self._message(outgoing, self._message_id())):
+                    return
+        except TimeoutError:
+            pass
+        raise Unconfirmed(f"{key}: {self._hindrance(attempt)}")
+
     async def ask(self, outgoing: Outgoing, timeout: float) -> Reply:
         """The answer. Raises RemoteError, ReplyTimeout after `timeout` seconds, Unroutable and BrokerUnavailable."""
         attempt = _Attempt()

@@ -12,6 +12,7 @@ from memq.window import Window
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from memq.outbox import Outbox
     from memq.sender import Outgoing, Sender
 
 # Messages of one call that may wait for the worker's answer at once: enough to keep it busy, few enough that the last
@@ -29,12 +30,15 @@ class Writes:
         answer_timeout: float | None,
         window_bytes: int,
         buffer_timeout: float | None = None,
+        outbox: Outbox | None = None,
         progress: Callable[[Receipt], None] | None = None,
     ) -> None:
-        """With `answer_timeout` every message asks for an answer, otherwise a confirm is enough."""
+        """With `answer_timeout` every message asks for an answer, otherwise a confirm is enough, or a place in the
+        outbox where there is one."""
         self._sender = sender
         self._confirm_timeout = confirm_timeout
         self._buffer_timeout = buffer_timeout
+        self._outbox = outbox
         self._answer_timeout = answer_timeout
         # Waiting for slow answers must not take the room of other calls' publishes.
         self._window = window if answer_timeout is None else Window(WAITING_MESSAGES, window_bytes)
@@ -48,11 +52,17 @@ class Writes:
 
     @property
     def receipt(self) -> Receipt:
-        return Receipt(self._points, self._messages, self._answer_timeout is not None, self._slowest)
+        asked = self._answer_timeout is not None
+        return Receipt(
+            self._points, self._messages, asked, self._slowest, stored=self._outbox is not None and not asked
+        )
 
     async def run(self, messages: AsyncIterator[tuple[range, Outgoing]]) -> Receipt:
         """Sends until the messages end or one fails; then lets those on their way arrive before it raises."""
         try:
+            if self._outbox is not None and self._answer_timeout is not None:
+                # Questions do not go through the file, but must not overtake what is in it.
+                await self._outbox.sent(self._answer_timeout)
             await self._feed(messages)
         except MemqError as error:
             error.confirmed = self.receipt
@@ -121,7 +131,10 @@ class Writes:
 
     async def _deliver(self, outgoing: Outgoing) -> None:
         if self._answer_timeout is None:
-            await self._sender.send(outgoing, self._confirm_timeout)
+            if self._outbox is None:
+                await self._sender.send(outgoing, self._confirm_timeout)
+            else:
+                await self._outbox.put(outgoing)
             return
         reply = await self._sender.ask(outgoing, self._answer_timeout)
         self._slowest = max(self._slowest or 0.0, reply.elapsed_ms)

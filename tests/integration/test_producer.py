@@ -425,7 +425,7 @@ async def test_a_deleted_exchange_is_told_and_a_new_one_taken_up(amqp: Address, 
         with pytest.raises(Unconfirmed, match="memq-worker declare"):
             await memq.upsert("docs", points(1))
         await declare(worker.channel, amqp.prefix)
-        memq._confirm_timeout = 30
+        memq._options.confirm_timeout = 30
         assert await memq.upsert("docs", points(1)) == Receipt(1, 1)
 
 

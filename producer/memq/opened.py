@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from memq.calls import Calls
+from memq.dead import DeadLetters
+from memq.errors import Unconfirmed
+from memq.link import Link
+from memq.outbox import Outbox
+from memq.replies import Pending
+from memq.sender import Sender
+from memq.window import Window
+from memq.writes import Writes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from memq.answers import Receipt
+    from memq.options import Options
+
+WINDOW_BYTES = 32 * 1024 * 1024
+
+# With an outbox nobody has to wait for the broker; but a wrong password should be told at the start, not in a log.
+FIRST_LOOK_SECONDS = 3.0
+
+
+class Opened:
+    """What exists between entering a producer and leaving it."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self.pending = Pending()
+        self.link = Link(options.brokers, options.names, self.pending, client=options.client, listener=options.listener)
+        self.sender = Sender(self.link, self.pending)
+        self.calls = Calls(self.sender, options.timeout, options.max_message_bytes)
+        self.outbox = (
+            None if options.outbox is None else Outbox(options.outbox, options.outbox_bytes, options.confirm_timeout)
+        )
+        self._window = Window(options.max_in_flight, WINDOW_BYTES)
+
+    @property
+    def dead(self) -> DeadLetters:
+        options = self._options
+        return DeadLetters(self.link, self.sender, options.names.dead, options.client, options.confirm_timeout)
+
+    def writes(self, wait: bool, progress: Callable[[Receipt], None] | None = None) -> Writes:
+        return Writes(
+            self.sender,
+            self._window,
+            confirm_timeout=self._options.confirm_timeout,
+            answer_timeout=self._options.timeout if wait else None,
+            window_bytes=WINDOW_BYTES,
+            buffer_timeout=None if wait else self._options.buffer_timeout,
+            outbox=self.outbox,
+            progress=progress,
+        )
+
+    async def start(self) -> None:
+        """Raises what entering a producer raises."""
+        timeout = self._options.timeout
+        if self.outbox is None:
+            await self.link.open(timeout)
+            return
+        await self.outbox.open()
+        try:
+            await self.link.open(min(timeout, FIRST_LOOK_SECONDS), required=False)
+        except BaseException:
+            await self.outbox.close()
+            raise
+        self.outbox.start(self.sender)
+
+    async def close(self, *, flush: bool) -> None:
+        """What the outbox holds is safe; while the broker is there it is given time to go out."""
+        if self.outbox is not None:
+            if flush and self.link.connected:
+                with contextlib.suppress(Unconfirmed):
+                    await self.outbox.sent(self._options.confirm_timeout)
+            await self.outbox.close()
+        await self.link.close()

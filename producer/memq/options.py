@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from memq.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from memq.address import Address
+    from memq.link import ConnectionChange
+    from memq_schemas import Names
+
+# RabbitMQ 4's default for the largest message.
+OUTBOX_MESSAGE_BYTES = 16 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class Options:
+    """What a producer was made with; Producer says what each means. Raises InvalidRequest."""
+
+    brokers: tuple[Address, ...]
+    names: Names
+    timeout: float
+    confirm_timeout: float
+    max_message_bytes: int
+    max_points_per_message: int
+    max_in_flight: int
+    buffer_timeout: float | None
+    outbox: Path | None
+    outbox_bytes: int
+    client: str
+    listener: Callable[[ConnectionChange], None] | None
+
+    def __post_init__(self) -> None:
+        limits = [
+            self.timeout,
+            self.confirm_timeout,
+            self.max_message_bytes,
+            self.max_points_per_message,
+            self.max_in_flight,
+            self.outbox_bytes,
+        ]
+        if self.buffer_timeout is not None:
+            limits.append(self.buffer_timeout)
+        if min(limits) <= 0:
+            raise InvalidRequest("timeouts and limits have to be greater than zero")
+        if self.outbox is not None and self.max_message_bytes > OUTBOX_MESSAGE_BYTES:
+            raise InvalidRequest(
+                f"with an outbox max_message_bytes is at most {OUTBOX_MESSAGE_BYTES}: one message that the broker "
+                "refuses for its size would hold up all behind it"
+            )

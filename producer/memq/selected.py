@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from memq.batches import chunks
+from memq.requests import body
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    import orjson
+
+    from memq.calls import Calls
+    from memq.sender import Outgoing
+    from memq_schemas import Filter, Operation
+    from memq_schemas.model import Model
+
+IDS_PER_MESSAGE = 1000
+
+
+async def selected(
+    calls: Calls,
+    operation: Operation,
+    model: type[Model],
+    collection: str,
+    ids: list[orjson.Fragment] | None,
+    filter: Mapping[str, Any] | Filter | None,
+    change: Mapping[str, Any],
+) -> AsyncIterator[tuple[range, Outgoing]]:
+    """The messages of a write that names its points by ids or by filter."""
+    if ids is None or filter is not None:
+        text = body(model, {"ids": ids, "filter": filter, **change})
+        yield range(0), calls.outgoing(operation, collection, text)
+        return
+    for part in chunks(ids, IDS_PER_MESSAGE):
+        text = body(model, {"ids": ids[part.start : part.stop], **change})
+        yield part, calls.outgoing(operation, collection, text)
