@@ -85,7 +85,8 @@ def _workers(frame: Frame) -> Table:
 def _latencies(frame: Frame) -> RenderableType:
     seen = [latency for latency in frame.latencies if latency.p50_ms is not None]
     if not seen:
-        return Text(f"nothing settled in the last {frame.window_seconds:.0f} s", "dim")
+        what = f"nothing settled in the last {frame.window_seconds:.0f} s" if frame.window_seconds else "no rates yet"
+        return Text(what, "dim")
     grid = _table("operation", "settled", "p50", "p95")
     for latency in seen:
         grid.add_row(latency.operation, _rate(latency.per_second), _ms(latency.p50_ms), _ms(latency.p95_ms))

@@ -44,9 +44,9 @@ def _queues(frame: Frame) -> list[str]:
         if queue.role == "write" and (queue.oldest_seconds or 0) > OLD_SECONDS:
             found.append(f"{queue.role} is {queue.oldest_seconds:,.0f} s behind")
         if queue.role == "suspect" and queue.ready:
-            found.append(f"{queue.ready:,} messages under suspicion of killing workers")
+            found.append(f"{_many(queue.ready, 'message')} under suspicion of killing workers")
         if queue.role == "dead" and queue.ready:
-            found.append(f"{queue.ready:,} dead letters")
+            found.append(_many(queue.ready, "dead letter"))
     return found
 
 
@@ -56,3 +56,7 @@ def _flow(frame: Frame) -> list[str]:
         for latency in frame.latencies
         if latency.operation in ("query", "get", "count") and (latency.p95_ms or 0) > SLOW_MS
     ]
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

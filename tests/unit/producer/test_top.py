@@ -214,7 +214,7 @@ def break_age(found: Frame) -> str:
 
 def break_suspects(found: Frame) -> str:
     found.queues[2].ready = 1
-    return "1 messages under suspicion"
+    return "1 message under suspicion"
 
 
 def break_letters(found: Frame) -> str:
