@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -31,7 +32,10 @@ if TYPE_CHECKING:
 
     from aio_pika.abc import AbstractChannel
 
-pytestmark = pytest.mark.integration
+# Also on other versions of RabbitMQ, that of docker-compose.yml among them: see test_broker_versions.py.
+pytestmark = [pytest.mark.integration, pytest.mark.broker_semantics]
+
+ENVIRONMENT = dict(os.environ)  # before a fixture takes out what selects the broker
 
 ROOT = Path(__file__).resolve().parents[2]
 # What a test has to choose itself: where it listens, where its files are, and that disks may be small.
@@ -52,7 +56,7 @@ def address(secrets: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     home = tmp_path_factory.mktemp("node")
     # The node asks its management API with this password whether it is up.
     shutil.copy(secrets / "memq_password", home / "password")
-    make, how = choose(Machine())
+    make, how = choose(Machine(environ=ENVIRONMENT))
     node = make(home)
     if not isinstance(node, Node):
         pytest.skip(f"only a node on this machine can read the files, and this is {how}")
