@@ -524,3 +524,19 @@ async def test_a_suspect_is_handed_back_as_a_copy_that_the_broker_has_not_counte
     assert link.log == [("publish", NAMES.suspect), ("ack", 1)]
     (copy,) = link.moved(NAMES.suspect)
     assert copy.properties.headers == {headers.RETRY_COUNT: 2}
+
+
+@pytest.mark.parametrize(("left", "status"), [(2.0, 503), (0.5, 504)])
+async def test_a_store_that_hangs_is_answered_for_before_the_deadline(
+    pipeline: Pipeline, link: FakeLink, store: FakeStore, left: float, status: int
+) -> None:
+    store.gate = asyncio.Event()
+    deadline = time.time() + left
+    extra = {headers.DEADLINE: int(deadline * 1000)}
+    pipeline.accept(delivery(link, 1, {"vector": [1, 2]}, "query.docs", reply_to="caller", extra=extra))
+    await link.settled(1)
+    (reply,) = link.replies()
+    assert reply["status"] == status
+    assert time.time() < deadline
+    if status == 503:
+        assert reply["error"]["retry_after"] > 0

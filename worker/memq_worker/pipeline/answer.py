@@ -1,3 +1,4 @@
+import asyncio
 import logging
 import time
 from typing import Any
@@ -15,6 +16,10 @@ from memq_worker.pipeline.store import Contract, Store
 from memq_worker.pipeline.tracing import Tracing
 
 logger = logging.getLogger(__name__)
+
+_MARGIN_SECONDS = 0.5  # of the sender's time, for the answer to reach him
+_PATIENCE_SECONDS = 1.0  # a store that is silent for longer hangs
+_WHOLE = 0.95  # of the timeout: it was ours that ran out, and not one of the store's own
 
 
 class Answerer:
@@ -57,15 +62,18 @@ class Answerer:
         if held is not None and held.away:
             # A writer keeps probing the store; asking it here as well would only make the caller wait for a timeout.
             return Refuse(_try_later(held, self._hold.most_seconds))
-        timeout = self._timeout_seconds if left is None else min(left, self._timeout_seconds)
+        # The answer has to be on its way before the deadline, also one that says that the store hangs.
+        timeout = self._timeout_seconds if left is None else min(left - _margin(left), self._timeout_seconds)
+        started = time.perf_counter()
         try:
-            return Done("answered", await self._ask(request, timeout))
-        except Outage as error:
-            return Refuse(_try_later(error, self._hold.most_seconds))
+            async with asyncio.timeout(timeout):
+                return Done("answered", await self._ask(request, timeout))
+        except TimeoutError:
+            return Refuse(self._hangs(timeout))
         except WorkerError as error:
-            if error.code is ErrorCode.UNKNOWN_COLLECTION and request.collection:
-                self._contracts.forget(request.collection)
-            return Refuse(error)
+            if error.code is ErrorCode.DEADLINE_EXCEEDED and time.perf_counter() - started >= timeout * _WHOLE:
+                error = self._hangs(timeout)
+            return Refuse(self._failure(request, error))
         except Exception as error:
             logger.exception("unexpected error in a request", extra={"op": request.operation.value})
             return Refuse(
@@ -73,6 +81,26 @@ class Answerer:
                     ErrorCode.UNEXPECTED, f"unexpected {type(error).__name__} in the worker", stage="answer"
                 )
             )
+
+    def _failure(self, request: Request, error: WorkerError) -> WorkerError:
+        if isinstance(error, Outage):
+            return _try_later(error, self._hold.most_seconds)
+        if error.code is ErrorCode.UNKNOWN_COLLECTION and request.collection:
+            self._contracts.forget(request.collection)
+        return error
+
+    def _hangs(self, seconds: float) -> WorkerError:
+        if seconds < _PATIENCE_SECONDS:
+            # So little time says nothing about the store.
+            return DependencyError(
+                ErrorCode.DEADLINE_EXCEEDED, "no answer from Qdrant before the deadline", stage="answer"
+            )
+        return Outage(
+            ErrorCode.STORE_UNAVAILABLE,
+            f"no answer from Qdrant within {seconds:.1f} s",
+            stage="answer",
+            retry_after_seconds=self._hold.most_seconds,
+        )
 
     async def _ask(self, request: Request, timeout: float) -> Any:
         store, collection, body = self._store, request.collection or "", request.body
@@ -107,6 +135,10 @@ class Answerer:
         if contract.sizes.get(query.using or "") != size:
             contract = await self._contracts.get(collection, max_age_seconds=1.0)
         _check_dimension(contract, collection, query, size)
+
+
+def _margin(left: float) -> float:
+    return min(_MARGIN_SECONDS, left / 5)
 
 
 def _check_dimension(contract: Contract, collection: str, query: Query, size: int) -> None:
