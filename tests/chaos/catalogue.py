@@ -8,6 +8,8 @@ from typing import Any, TypeAlias
 
 from tests.chaos.experiments import (
     broker,
+    clocks,
+    disk,
     disorder,
     drain,
     hostile,
@@ -16,6 +18,7 @@ from tests.chaos.experiments import (
     overload,
     pauses,
     poison,
+    quorum,
     replies,
     store,
 )
@@ -132,6 +135,27 @@ EXPERIMENTS: dict[str, Experiment] = {
             overload.run_backlog,
             Plan(messages=399, drain_seconds=120),
             Plan(messages=18_000, drain_seconds=600),
+        ),
+        Experiment(
+            "clock skew",
+            "workers two hours ahead and two hours behind, whose clocks are set while they work",
+            clocks.run,
+            Plan(messages=80, kills=1),
+            Plan(messages=4_000, kills=10),
+        ),
+        Experiment(
+            "disk full",
+            "the store's disk and the broker's, each filled and cleared",
+            disk.run,
+            Plan(messages=120, kills=1),
+            Plan(messages=1_200, kills=3),
+        ),
+        Experiment(
+            "quorum",
+            "three nodes: the leader killed under load, then two of three",
+            quorum.run,
+            Plan(messages=200, kills=1),
+            Plan(messages=4_000, kills=5),
         ),
     )
 }

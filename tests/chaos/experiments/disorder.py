@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.chaos.checker import Rules
-from tests.chaos.scene import Ground, Plan, scene
+from tests.chaos.scene import Ground, Plan, Scene, scene
 
 if TYPE_CHECKING:
     from tests.chaos.figures import Figures
     from tests.chaos.ledger import Message
+    from tests.chaos.source import Wire
 
 WORKERS = 3
 VERSIONS = 12
@@ -33,6 +34,26 @@ async def run(ground: Ground, plan: Plan) -> Figures:
             key, version = message.keys[0], message.version or 0
             playing.faults["older after newer"] += version < newest.get(key, 0)
             newest[key] = max(version, newest.get(key, 0))
-        async with playing.sdk() as source:
-            await source.send(copies)
+        async with playing.sdk() as source, playing.wire() as wire:
+            half = len(copies) // 2
+            await source.send(copies[:half])
+            # Deletions older than what a point ends at, anywhere among them: they may not take the newest with them.
+            for key in sorted(newest):
+                version = chance.randrange(1, newest[key])
+                await wire.send([playing.making.message([key], version=version, operation="delete")])
+                playing.faults["deletions among newer writes"] += 1
+            await source.send(copies[half:])
+            await _deleted_for_good(playing, wire, sorted(newest)[::4])
         return await playing.finish(Rules())
+
+
+async def _deleted_for_good(playing: Scene, wire: Wire, keys: list[int]) -> None:
+    """With a version above all, once nothing older is on its way any more."""
+    await playing.empty(playing.plan.drain_seconds)
+    for crew in list(playing.crews):
+        await playing.dismiss(crew)
+    await playing.crew(WORKERS)
+    await playing.empty(playing.plan.drain_seconds)
+    for key in keys:
+        await wire.send([playing.making.message([key], version=1000, operation="delete")])
+        playing.faults["deletions for good"] += 1
