@@ -15,9 +15,10 @@ from typing import Annotated
 
 import typer
 
-from stack.broker import Broker, private
+from stack.broker import Broker, Server, private
 from tests.chaos import table
 from tests.chaos.catalogue import EXPERIMENTS, Experiment
+from tests.chaos.figures import Figures
 from tests.chaos.missing import Missing
 from tests.chaos.mutants import MUTANTS
 from tests.chaos.scene import Ground, Plan
@@ -75,26 +76,25 @@ def main(
     # Connections are lost by the hundred here, and the clients' libraries have a traceback for each.
     logging.disable(logging.CRITICAL)
     chosen = _chosen(names, mutant)
-    failed = False
+    given = {"seed": seed, "messages": messages, "kills": kills, "seconds": seconds, "mutant": mutant}
+    changes = {name: value for name, value in given.items() if value is not None}
     rows: list[table.Row] = []
-    for experiment in chosen:
-        given = {"seed": seed if seed is not None else random.randrange(1, 10_000), "mutant": mutant}
-        given |= {
-            name: value for name, value in (("messages", messages), ("kills", kills), ("seconds", seconds)) if value
-        }
-        plan = replace(experiment.short if short else experiment.long, **given)
-        try:
-            figures = _run(experiment, plan)
-        except Missing as missing:
-            typer.echo(f"{experiment.name}: skipped, {missing}", err=True)
-            continue
-        typer.echo(json.dumps(asdict(figures)) if as_json else figures.summary())
-        failed = failed or bool(figures.violations)
-        rows.append(table.row(experiment, plan, figures))
-        if write and mutant is None:
-            table.update(DOCUMENT, rows, list(EXPERIMENTS))
-    if not as_json and rows:
-        typer.echo("\n" + table.markdown(rows))
+    failed = False
+    with ExitStack() as stack:
+        brokers = Brokers(stack)
+        for experiment in chosen:
+            drawn = {"seed": random.randrange(1, 10_000)} | changes
+            plan = replace(experiment.short if short else experiment.long, **drawn)
+            try:
+                figures = brokers.run(experiment, plan)
+            except Missing as missing:
+                typer.echo(f"{experiment.name}: skipped, {missing}", err=True)
+                continue
+            typer.echo(json.dumps(asdict(figures)) if as_json else figures.summary())
+            failed = failed or bool(figures.violations)
+            rows.append(table.row(experiment, plan, figures))
+            if write and mutant is None:
+                table.update(DOCUMENT, rows, list(EXPERIMENTS))
     sys.exit(1 if failed else 0)
 
 
@@ -109,13 +109,26 @@ def _chosen(names: list[str] | None, mutant: str | None) -> list[Experiment]:
     return [EXPERIMENTS[name] for name in names or EXPERIMENTS]
 
 
-def _run(experiment: Experiment, plan: Plan) -> table.Figures:
-    with ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="memq-chaos-")))
-        # A broker of its own for each: what one has left behind is no excuse for the next.
-        server, how = stack.enter_context(private())
-        broker = Broker(server.amqp_url, server.management_url, server.prometheus_url, server.version, how)
-        return asyncio.run(experiment.run(Ground(broker, directory, server), plan))
+class Brokers:
+    """One for all the experiments that leave it as it was, and a new one for each that does not."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._shared: Broker | None = None
+
+    def run(self, experiment: Experiment, plan: Plan) -> Figures:
+        with ExitStack() as stack:
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="memq-chaos-")))
+            if experiment.own_broker:
+                server, how = stack.enter_context(private())
+                return asyncio.run(experiment.run(Ground(_broker(server, how), directory, server), plan))
+            if self._shared is None:
+                self._shared = _broker(*self._stack.enter_context(private()))
+            return asyncio.run(experiment.run(Ground(self._shared, directory), plan))
+
+
+def _broker(server: Server, how: str) -> Broker:
+    return Broker(server.amqp_url, server.management_url, server.prometheus_url, server.version, how)
 
 
 if __name__ == "__main__":
