@@ -11,17 +11,19 @@ import tempfile
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stack.broker import Broker, Server, private
 from tests.chaos import table
 from tests.chaos.catalogue import EXPERIMENTS, Experiment
-from tests.chaos.figures import Figures
 from tests.chaos.missing import Missing
 from tests.chaos.mutants import MUTANTS
 from tests.chaos.scene import Ground, Plan
+
+if TYPE_CHECKING:
+    from tests.chaos.figures import Figures
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "chaos.md"
 
