@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -41,6 +41,7 @@ class Outgoing:
     collection: str | None
     body: bytes
     content_type: str = headers.JSON
+    traceparent: str | None = None
 
     @property
     def routing_key(self) -> str:
@@ -70,6 +71,10 @@ class Sender:
                         return
         except TimeoutError:
             raise Unconfirmed(f"{routing_key}: no confirm within {timeout:g} s: {self._hindrance(attempt)}") from None
+
+    def kept(self, outgoing: Outgoing) -> Outgoing:
+        """For a later `once`, from where the trace it belongs to is no longer known."""
+        return replace(outgoing, traceparent=self._tracing.here())
 
     async def once(self, outgoing: Outgoing, timeout: float) -> None:
         """One attempt. Raises Unconfirmed when it failed, or after `timeout` seconds, and Unroutable."""
@@ -146,7 +151,7 @@ class Sender:
         correlation_id: str | None = None,
         deadline: float | None = None,
     ) -> Message:
-        own: HeadersType = {}
+        own: HeadersType = {} if outgoing.traceparent is None else {headers.TRACEPARENT: outgoing.traceparent}
         expiration = None
         durable = outgoing.operation.is_write
         if deadline is not None and not durable:

@@ -62,6 +62,13 @@ class Spans:
                 span.set_status(Status(StatusCode.ERROR))
                 raise
 
+    def here(self) -> str | None:
+        if (traceparent := named()) is not None:
+            return traceparent
+        carrier: dict[str, str] = {}
+        propagate.inject(carrier)
+        return carrier.get(headers.TRACEPARENT)
+
 
 def _parent(message: Message) -> Context | None:
     """What the message carries already, else what the caller named; None for what is current."""

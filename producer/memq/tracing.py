@@ -47,6 +47,10 @@ class Tracing(Protocol):
         """As long as one message is published. Puts the trace context into its headers, if it has none yet."""
         ...
 
+    def here(self) -> str | None:
+        """The `traceparent` of what is sent from here, for what is sent later."""
+        ...
+
 
 class Carried:
     """Without OpenTelemetry: what the caller names is carried, and nothing is recorded."""
@@ -57,6 +61,9 @@ class Carried:
         if traceparent is not None:
             message.headers.setdefault(headers.TRACEPARENT, traceparent)
         yield
+
+    def here(self) -> str | None:
+        return named()
 
 
 def tracing() -> Tracing:

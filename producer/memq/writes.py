@@ -134,7 +134,7 @@ class Writes:
             if self._outbox is None:
                 await self._sender.send(outgoing, self._confirm_timeout)
             else:
-                await self._outbox.put(outgoing)
+                await self._outbox.put(self._sender.kept(outgoing))
             return
         reply = await self._sender.ask(outgoing, self._answer_timeout)
         self._slowest = max(self._slowest or 0.0, reply.elapsed_ms)

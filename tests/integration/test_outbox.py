@@ -14,8 +14,8 @@ import aio_pika
 import orjson
 import pytest
 
-from memq import ConfigurationError, OutboxFull, Producer, Receipt, ReplyTimeout, Unconfirmed
-from memq_schemas import Names, Operation
+from memq import ConfigurationError, OutboxFull, Producer, Receipt, ReplyTimeout, Unconfirmed, trace_context
+from memq_schemas import Names, Operation, headers
 from tests.support.broker import take
 from tests.support.responder import declare, responder
 from tests.support.tcp_proxy import TcpProxy, tcp_proxy
@@ -89,6 +89,29 @@ async def test_without_a_broker_writes_are_taken_to_a_limit_and_sent_when_it_is_
         await memq.flush(30)
         assert memq.outbox.messages == 0
     assert (await arrived(declared))[0]["points"][0]["id"] == 1
+
+
+def trace(number: int) -> str:
+    return f"00-{number:032x}-b7ad6b7169203331-01"
+
+
+async def test_a_write_keeps_the_trace_in_which_it_was_taken(
+    declared: Address, proxy: TcpProxy, tmp_path: Path
+) -> None:
+    proxy.refuse()
+    producer = Producer(proxy.url(declared.url), prefix=declared.prefix, outbox=tmp_path / "outbox", timeout=0.5)
+    with trace_context(trace(1)):
+        memq = await producer.__aenter__()
+    with trace_context(trace(2)):
+        await memq.upsert("docs", [point(2)])
+    await memq.upsert("docs", [point(3)])
+    proxy.refuse(False)
+    await memq.flush()
+    await producer.__aexit__(None, None, None)
+    first, second = await take(declared, Names(declared.prefix).write)
+    # The first 35 characters are the trace's; with OpenTelemetry the rest is the span of the publish.
+    assert str(first.headers[headers.TRACEPARENT])[:35] == trace(2)[:35]
+    assert str(second.headers.get(headers.TRACEPARENT, ""))[:35] not in (trace(1)[:35], trace(2)[:35])
 
 
 async def test_a_wrong_password_is_told_at_the_start(declared: Address, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import logging
 import random
 import sqlite3
@@ -67,9 +68,11 @@ class Outbox:
         self._sent, self._stored = content.sent, content.stored
 
     def start(self, sender: Sender) -> None:
+        # With nothing of the caller's context: what is sent from here belongs to the traces stored with it.
+        context = contextvars.Context()
         self._tasks = [
-            asyncio.create_task(self._keep_storing(), name="memq-outbox-store"),
-            asyncio.create_task(self._keep_sending(sender), name="memq-outbox-send"),
+            asyncio.create_task(self._keep_storing(), name="memq-outbox-store", context=context),
+            asyncio.create_task(self._keep_sending(sender), name="memq-outbox-send", context=context),
         ]
         for task in self._tasks:
             task.add_done_callback(self._ended)

@@ -32,6 +32,7 @@ CREATE TABLE message (
     operation TEXT NOT NULL,
     collection TEXT,
     content_type TEXT NOT NULL,
+    traceparent TEXT,
     body BLOB NOT NULL
 )
 """
@@ -107,11 +108,12 @@ class Store:
     def append(self, messages: Sequence[Outgoing]) -> int:
         """All or none, in this order. The number of the last."""
         rows = [
-            (str(message.operation), message.collection, message.content_type, message.body) for message in messages
+            (str(each.operation), each.collection, each.content_type, each.traceparent, each.body) for each in messages
         ]
         with _transaction(self._db):
             self._db.executemany(
-                "INSERT INTO message (operation, collection, content_type, body) VALUES (?, ?, ?, ?)", rows
+                "INSERT INTO message (operation, collection, content_type, traceparent, body) VALUES (?, ?, ?, ?, ?)",
+                rows,
             )
             (last,) = self._db.execute("SELECT max(seq) FROM message").fetchone()
         return last
@@ -120,11 +122,13 @@ class Store:
         """The next ones, at least one if there is one, at most so many and about so many bytes."""
         found: list[Stored] = []
         rows = self._db.execute(
-            "SELECT seq, operation, collection, content_type, body FROM message WHERE seq > ? ORDER BY seq LIMIT ?",
+            "SELECT seq, operation, collection, content_type, traceparent, body FROM message "
+            "WHERE seq > ? ORDER BY seq LIMIT ?",
             (seq, messages),
         )
-        for number, operation, collection, content_type, body in rows:
-            found.append(Stored(number, Outgoing(Operation(operation), collection, body, content_type)))
+        for number, operation, collection, content_type, traceparent, body in rows:
+            outgoing = Outgoing(Operation(operation), collection, body, content_type, traceparent)
+            found.append(Stored(number, outgoing))
             size -= len(body)
             if size <= 0:
                 break

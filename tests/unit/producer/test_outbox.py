@@ -105,7 +105,7 @@ async def test_what_is_left_is_sent_by_whoever_opens_it_next(tmp_path: Path) -> 
 async def test_a_message_comes_out_as_it_went_in(tmp_path: Path) -> None:
     sent = [
         Outgoing(Operation.DELETE, "Größe", bytes(range(256)), "application/x"),
-        Outgoing(Operation.PAYLOAD, "b", b""),
+        Outgoing(Operation.PAYLOAD, "b", b"", traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
     ]
     store = Store(tmp_path / "outbox")
     assert store.append(sent) == 2
