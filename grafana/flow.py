@@ -24,7 +24,7 @@ QUEUES = Row(
             "Age of the oldest message",
             "Of each queue, as its workers see it, to the second; 0 when it is empty.",
             "s",
-            (Query("max by (queue) (memq_queue_oldest_age_seconds)", "{{queue}}"),),
+            (Query('max by (queue) (memq_queue_oldest_age_seconds{queue=~"write|query|suspect"})', "{{queue}}"),),
             steps=((DOWN, GREEN), (60, RED)),
         ),
         Panel(
@@ -37,7 +37,8 @@ QUEUES = Row(
         Panel(
             "Published and acknowledged",
             "What RabbitMQ takes in, hands out and gets acknowledged, of all its users; copies for retry and dead "
-            "letters, and replies, are among it. Published above acknowledged for long is a growing backlog.",
+            "letters, and replies, which nobody acknowledges, are among it. Acknowledged below published for long, and "
+            "not for replies, is a growing backlog.",
             "cps",
             (
                 Query(per_second("rabbitmq_global_messages_received_total"), "published"),

@@ -44,6 +44,7 @@ NOW = Row(
             kind="stat",
             width=4,
             height=4,
+            named=True,
             cold="value",
         ),
         Panel(
@@ -139,7 +140,7 @@ WORK = Row(
             "none",
             (
                 Query(f"sum by (queue) (memq_inflight_messages{{{WORKER}}})", "{{queue}}"),
-                Query(f"sum by (queue) (memq_prefetch_messages{{{WORKER}}})", "{{queue}}, at most"),
+                Query(f"sum by (queue) (memq_prefetch_messages{{{WORKER}}})", "{{queue}} limit"),
             ),
             cold="value",
         ),

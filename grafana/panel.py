@@ -33,6 +33,8 @@ class Panel:
     """What a value is called."""
     maximum: float | None = None
     decimals: int | None = None
+    named: bool = False
+    """True when the legend is what there is to read."""
     cold: Cold = "zero"
     """What every one of its series is before the first message; `value` is any number."""
     moves: bool = False
@@ -50,10 +52,16 @@ class Panel:
             "datasource": DATA_SOURCE,
             "gridPos": place,
             "fieldConfig": {"defaults": self._field(), "overrides": []},
-            "options": _OPTIONS[self.kind] | ({"yAxis": {"unit": self.unit}} if self.kind == "heatmap" else {}),
+            "options": self._options(),
             "targets": [self._target(query, letter) for query, letter in zip(self.queries, "ABCDEF", strict=False)],
             **({"transformations": _TABLE} if self.kind == "table" else {}),
         }
+
+    def _options(self) -> dict[str, Any]:
+        options = _OPTIONS[self.kind]
+        if self.kind == "heatmap":
+            return options | {"yAxis": {"unit": self.unit}}
+        return options | {"textMode": "value_and_name"} if self.named else options
 
     def _target(self, query: Query, letter: str) -> dict[str, Any]:
         once = self.kind in ("stat", "table")

@@ -52,14 +52,14 @@ class Observed:
         found = await self.prometheus.query(expression)
         return found[0].value if found else None
 
-    async def panel(self, panel: Panel) -> Values:
+    async def panel(self, panel: Panel, window: str = WINDOW) -> Values:
         """The series of each of its queries."""
-        return [await self.prometheus.query(substituted(query.expression)) for query in panel.queries]
+        return [await self.prometheus.query(substituted(query.expression, window)) for query in panel.queries]
 
 
-def substituted(expression: str) -> str:
+def substituted(expression: str, window: str = WINDOW) -> str:
     """As Grafana does for somebody who has chosen nothing."""
-    windows = expression.replace("$__rate_interval", WINDOW).replace("$__range", WINDOW)
+    windows = expression.replace("$__rate_interval", window).replace("$__range", window)
     return re.sub(r"\$(instance|worker)\b", ".*", windows)
 
 

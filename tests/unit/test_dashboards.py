@@ -147,3 +147,10 @@ def test_the_provisioned_data_source_is_the_current_one_and_knows_the_scrape_int
     assert source["jsonData"]["timeInterval"] == scraped
     (provider,) = yaml.safe_load((folder / "dashboards/memq.yml").read_text("utf-8"))["providers"]
     assert (provider["type"], provider["allowUiUpdates"]) == ("file", False)
+
+
+def test_the_documentation_has_the_values_of_every_panel() -> None:
+    text = (ROOT / "docs/dashboards.md").read_text("utf-8")
+    written = re.findall(r"(?m)^\| (.+?) \| .+ \| .+ \|$", text)
+    titles = [title for board in generate.DASHBOARDS for title in ("panel", *(panel.title for panel in board.panels))]
+    assert written == titles, "run python -m tests.benchmarks.panels --write"
