@@ -90,6 +90,28 @@ async def test_a_worker_is_not_ready_while_the_store_is_away_and_ready_again_aft
         assert page.total("memq_store_held_seconds_total") > 0
 
 
+async def test_a_broker_short_of_memory_shows_as_blocked(server: Server, engine: EmbeddedEngine) -> None:
+    if not isinstance(server, Node):
+        pytest.skip("needs rabbitmqctl on a node of its own")
+    port = free_port()
+    address = Address(server.amqp_url, "memq", server.management_url, "/")
+    with running_worker(address, qdrant_url=engine.url, metrics_port=port) as worker:
+        await says(200, port, "/readyz")
+        # Only a connection that publishes is told, as the worker's does when this comes out of its tier: to nowhere.
+        async with await aio_pika.connect(address.url) as connection:
+            channel = await connection.channel()
+            tier = await channel.get_exchange(Names(address.prefix).retry(5), ensure=False)
+            await tier.publish(aio_pika.Message(b"not JSON", delivery_mode=2), "upsert.docs")
+        await asyncio.to_thread(server.control, "set_vm_memory_high_watermark", "absolute", "1MB")
+        try:
+            await until(lambda: shows(port, "memq_amqp_blocked", 1), within=30)
+        finally:
+            await asyncio.to_thread(server.control, "set_vm_memory_high_watermark", "0.6")
+        await until(lambda: shows(port, "memq_amqp_blocked", 0), within=30)
+        await until(lambda: shows(port, "memq_dead_letters_total", 1), within=30)
+        assert worker.process.poll() is None
+
+
 async def test_a_worker_is_not_ready_while_rabbitmq_is_away_and_counts_the_connection_it_makes_again(
     server: Server, engine: EmbeddedEngine
 ) -> None:
@@ -111,28 +133,6 @@ async def test_a_worker_is_not_ready_while_rabbitmq_is_away_and_counts_the_conne
         await says(200, port, "/readyz")
         page = await asyncio.to_thread(scraped, port)
         assert page.total("memq_amqp_reconnects_total") == 1
-
-
-async def test_a_broker_short_of_memory_shows_as_blocked(server: Server, engine: EmbeddedEngine) -> None:
-    if not isinstance(server, Node):
-        pytest.skip("needs rabbitmqctl on a node of its own")
-    port = free_port()
-    address = Address(server.amqp_url, "memq", server.management_url, "/")
-    with running_worker(address, qdrant_url=engine.url, metrics_port=port) as worker:
-        await says(200, port, "/readyz")
-        # Only a connection that publishes is told, as the worker's does when this comes out of its tier: to nowhere.
-        async with await aio_pika.connect(address.url) as connection:
-            channel = await connection.channel()
-            tier = await channel.get_exchange(Names(address.prefix).retry(5), ensure=False)
-            await tier.publish(aio_pika.Message(b"not JSON", delivery_mode=2), "upsert.docs")
-        await asyncio.to_thread(server.control, "set_vm_memory_high_watermark", "absolute", "1MB")
-        try:
-            await until(lambda: shows(port, "memq_amqp_blocked", 1), within=30)
-        finally:
-            await asyncio.to_thread(server.control, "set_vm_memory_high_watermark", "0.6")
-        await until(lambda: shows(port, "memq_amqp_blocked", 0), within=30)
-        await until(lambda: shows(port, "memq_dead_letters_total", 1), within=30)
-        assert worker.process.poll() is None
 
 
 async def test_nobody_there_and_a_stranger_are_told_apart(engine: EmbeddedEngine) -> None:

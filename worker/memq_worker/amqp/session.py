@@ -57,8 +57,8 @@ class Session:
 
     @property
     def unsettled_by_role(self) -> dict[str, int]:
-        """Of the queues `write`, `query` and `suspect`, by these words."""
-        return {role: link.unsettled for role, link in self._by_role.items()}
+        """Of the queues `write`, `query` and `suspect`, by these words; none on a channel that is gone."""
+        return {role: link.unsettled if link.alive else 0 for role, link in self._by_role.items()}
 
     def end(self, reason: str) -> None:
         """From now on nothing is settled through this session."""

@@ -4,6 +4,8 @@ from typing import Literal
 
 from memq_worker.observe.metrics import Metrics
 
+_REASON_LIMIT = 300  # characters: the whole report has to fit its place in the slot
+
 Status = Literal["up", "down", "unknown"]
 
 
@@ -33,7 +35,7 @@ class Health:
         self._tell()
 
     def failed(self, name: str, reason: str) -> None:
-        self._dependencies[name] = Dependency("down", None, _now(), reason)
+        self._dependencies[name] = Dependency("down", None, _now(), reason[:_REASON_LIMIT])
         self._tell()
 
     def up(self, name: str) -> bool:
