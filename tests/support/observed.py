@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from stack.broker import Server
 
 PROCESSES = 2
-SECONDS = 60.0
+SECONDS = 100.0
 # Long enough for all of a run: a rate is then above 0 for whatever has happened in it.
 WINDOW = "10m"
 DEAD = 3
