@@ -24,6 +24,7 @@ from memq_worker.pipeline.arrow import decode_arrow
 from memq_worker.pipeline.command import ChangePayload, DeletePoints, Request, RequestBody, UpsertPoints, Write
 from memq_worker.pipeline.delivery import Delivery
 from memq_worker.pipeline.expand import expanded
+from memq_worker.pipeline.keys import check_unique, count_keys
 from memq_worker.pipeline.payload import check_payload
 from memq_worker.pipeline.points import decode_points
 
@@ -110,6 +111,8 @@ def _body(model: type[M], body: bytes) -> M:
     except orjson.JSONDecodeError as error:
         raise MessageError(ErrorCode.MALFORMED, f"body: not JSON: {error.msg}", stage="decode") from None
     try:
+        if isinstance(fields, dict):
+            check_unique(body, count_keys(fields))
         return model.model_validate(fields)
     except ValidationError as error:
         raise _refusal(error) from None

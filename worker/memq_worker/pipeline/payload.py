@@ -10,17 +10,23 @@ MAX_DEPTH = 16
 _I64 = range(-(2**63), 2**63)
 
 
-def check_payload(payload: dict[str, Any] | None, where: str) -> None:
-    """Raises MessageError, naming the key's place `where`, for what Qdrant's payload cannot hold."""
+def check_payload(payload: dict[str, Any] | None, where: str) -> int:
+    """Raises MessageError, naming the key's place `where`, for what Qdrant's payload cannot hold.
+
+    Returns how many keys its objects have.
+    """
     if payload is None:
-        return
+        return 0
     if VERSION_KEY in payload:
         raise _refused(where, f"the key {VERSION_KEY!r} is memq's own: give the point a version instead")
+    keys = len(payload)
     for value in payload.values():
-        _check_value(value, where, 1)
+        if not isinstance(value, str):
+            keys += _check_value(value, where, 1)
+    return keys
 
 
-def _check_value(value: Any, where: str, depth: int) -> None:
+def _check_value(value: Any, where: str, depth: int) -> int:
     if isinstance(value, int):
         if value not in _I64:
             raise _refused(where, "an integer outside 64 bits, signed")
@@ -28,8 +34,11 @@ def _check_value(value: Any, where: str, depth: int) -> None:
         if depth >= MAX_DEPTH:
             raise _refused(where, f"nested more than {MAX_DEPTH} levels deep")
         container = cast("dict[str, Any] | list[Any]", value)
+        keys = len(container) if isinstance(container, dict) else 0
         for item in container.values() if isinstance(container, dict) else container:
-            _check_value(item, where, depth + 1)
+            keys += _check_value(item, where, depth + 1)
+        return keys
+    return 0
 
 
 def _refused(where: str, reason: str) -> MessageError:

@@ -12,6 +12,7 @@ from memq_schemas.ids import MAX_ID, canonical_uuid
 from memq_schemas.points import MAX_VERSION
 from memq_schemas.vectors import MAX_DIMENSIONS, FloatArray, float32_bytes
 from memq_worker.errors import MessageError
+from memq_worker.pipeline.keys import check_unique
 from memq_worker.pipeline.payload import check_payload
 from memq_worker.pipeline.store import Column, Id, PointsBatch
 
@@ -21,8 +22,8 @@ WireVector = list[float] | str
 class WirePoint(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     id: int | str
     vector: list[float] | str | dict[str, WireVector]
-    payload: dict[str, Any] | None = None
-    version: int | None = None
+    payload: dict[str, Any] | msgspec.UnsetType | None = msgspec.UNSET
+    version: int | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class WireUpsert(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -51,11 +52,20 @@ def decode_points(body: bytes, max_points: int) -> PointsBatch:
         )
     ids: list[Id] = []
     payloads: list[dict[str, Any] | None] = []
+    keys = 1
     for index, point in enumerate(points):
         ids.append(check_id(point.id, index))
-        if point.payload is not None:
-            check_payload(point.payload, f"points[{index}].payload")
-        payloads.append(point.payload)
+        keys += 2 + (len(point.vector) if isinstance(point.vector, dict) else 0)
+        payload = point.payload
+        if payload is msgspec.UNSET:
+            payload = None
+        else:
+            keys += 1
+            if payload:
+                keys += check_payload(payload, f"points[{index}].payload")
+        payloads.append(payload)
+        keys += point.version is not msgspec.UNSET
+    check_unique(body, keys)
     return PointsBatch(ids, _columns(points), payloads, _versions(points))
 
 
@@ -104,7 +114,7 @@ def check_id(value: int | str, index: int) -> Id:
 
 
 def _versions(points: list[WirePoint]) -> list[int | None] | None:
-    versions = [point.version for point in points]
+    versions = [None if point.version is msgspec.UNSET else point.version for point in points]
     if not any(version is not None for version in versions):
         return None
     for index, version in enumerate(versions):
