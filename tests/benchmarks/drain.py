@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from memq import Producer
 from memq_schemas import Names
 from tests.benchmarks.load import DIMENSIONS, Form, bodies, publish
+from tests.benchmarks.processes import cpu_seconds, peak_rss_mib
 from tests.support.engine import EmbeddedEngine, embedded_engine
 from tests.support.worker import WorkerProcess, running_worker
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     from tests.support.broker import Address
 
-_TICKS = 100  # clock ticks a second in /proc, on every Linux
 _DRAIN_SECONDS = 300.0
 
 
@@ -35,17 +35,6 @@ class Drained:
     worker_rss_mib: float
 
 
-def cpu_seconds(pid: int) -> float:
-    with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
-        fields = stat.read().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
-
-
-def rss_mib(pid: int) -> float:
-    with open(f"/proc/{pid}/status", encoding="ascii") as status:
-        return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))
-
-
 async def drain(address: Address, directory: Path, form: Form, messages: int, points: int) -> Drained:
     """Fills the write queue while nobody consumes, then starts one worker process on an embedded engine.
 
@@ -54,14 +43,14 @@ async def drain(address: Address, directory: Path, form: Form, messages: int, po
     names = Names(address.prefix)
     with embedded_engine(directory / f"{form}-{points}") as engine:
         start_up = await _prepare(address, engine)
-        await publish(address.url, names.commands, "upsert.bench", bodies(messages, points, form))
+        await publish(address.url, names.commands, "upsert.bench", bodies(messages, points, form), form)
         store_before = cpu_seconds(engine.pid)
         with running_worker(address, qdrant_url=engine.url) as worker:
             began = time.perf_counter()
             await _applied(address, messages * points, worker)
             seconds = time.perf_counter() - began
             spent = cpu_seconds(worker.process.pid) - start_up
-            memory = rss_mib(worker.process.pid)
+            memory = peak_rss_mib(worker.process.pid)
             store = cpu_seconds(engine.pid) - store_before
             worker.terminate()
     total = messages * points

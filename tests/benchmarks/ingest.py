@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from memq_schemas import CreateCollection
 from memq_worker.pipeline.points import decode_points
 from memq_worker.qdrant.client import open_store
-from tests.benchmarks.drain import cpu_seconds
 from tests.benchmarks.load import DIMENSIONS, bodies
+from tests.benchmarks.processes import cpu_seconds
 from tests.support.engine import embedded_engine
 
 if TYPE_CHECKING:

@@ -57,6 +57,17 @@ async def depth(address: Address, queue: str) -> int:
         return declared.declaration_result.message_count or 0
 
 
+async def consumers(address: Address, queue: str) -> bool:
+    """Whether anybody consumes from `queue`, which need not be there."""
+    async with await aio_pika.connect(address.url) as connection:
+        channel = await connection.channel()
+        try:
+            declared = await channel.declare_queue(queue, passive=True)
+        except aio_pika.exceptions.ChannelNotFoundEntity:
+            return False
+        return bool(declared.declaration_result.consumer_count)
+
+
 async def take(address: Address, queue: str) -> list[AbstractIncomingMessage]:
     """Remove and return what is ready in `queue` now."""
     return [message async for message in _drain(address, queue)]
