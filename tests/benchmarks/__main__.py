@@ -1,105 +1,168 @@
-"""Measures a worker draining full queues, and prints the figures that the README quotes."""
+"""Measures memq, the peers and the direct way side by side, and prints the figures that the README quotes."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
-import platform
-import statistics
+import subprocess
+import sys
 import tempfile
-from dataclasses import asdict
-from importlib.metadata import version
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from stack.broker import Broker, found
+from tests.benchmarks import report
+from tests.benchmarks.compare import DIRECT, PEERS, PYTHON, Compared, Load, direct, ours, peer
 from tests.benchmarks.drain import Drained, drain
 from tests.benchmarks.ingest import Ingested, ingest
+from tests.benchmarks.profile import Profile, profile
+from tests.benchmarks.questions import Asked, questions
+from tests.benchmarks.through import Through, through
 from tests.support.broker import own_address
 
 if TYPE_CHECKING:
     from tests.benchmarks.load import Form
 
-WORK: tuple[tuple[Form, int, int], ...] = (
+DRAINS: tuple[tuple[Form, int, int], ...] = (
+    ("arrow", 600, 100),
     ("base64", 600, 100),
     ("lists", 600, 100),
     ("base64", 20_000, 1),
     ("lists", 20_000, 1),
 )
+SECTIONS = ("drain", "peers", "direct", "through", "questions")
+
+
+@dataclass
+class Figures:
+    """Everything of all rounds."""
+
+    drains: list[Drained] = field(default_factory=list[Drained])
+    engine: list[Ingested] = field(default_factory=list[Ingested])
+    peers: list[Compared] = field(default_factory=list[Compared])
+    direct: list[Compared] = field(default_factory=list[Compared])
+    through: list[Through] = field(default_factory=list[Through])
+    questions: list[Asked] = field(default_factory=list[Asked])
+    profiles: list[Profile] = field(default_factory=list[Profile])
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One run's place and size; every measurement has a virtual host and an engine of its own."""
+
+    broker: Broker
+    directory: Path
+    scale: float
+    figures: Figures
+
+    def _count(self, messages: int) -> int:
+        return max(2, round(messages * self.scale))
+
+    def place(self, *name: object) -> Path:
+        path = self.directory.joinpath(*map(str, name))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def drain(self, number: int) -> None:
+        self.figures.engine.append(asyncio.run(ingest(self.place(number, "ingest", "x").parent, self._count(600))))
+        for form, messages, points in DRAINS:
+            with own_address(self.broker) as address:
+                place = self.place(number, "drain", "x").parent
+                self.figures.drains.append(asyncio.run(drain(address, place, form, self._count(messages), points)))
+
+    def peers(self, number: int) -> None:
+        for messages, points in ((200, 100), (3000, 1)):
+            load = Load(self.directory, self._count(messages), points)
+            # memq's is so short that its start-up would be most of it.
+            longer = Load(self.directory, self._count(messages) * 5, points)
+            forms: tuple[Form, ...] = ("lists", "arrow") if points > 1 else ("lists",)
+            for form in forms:
+                with own_address(self.broker) as address:
+                    place = self.place(number, f"memq-{form}-{points}")
+                    self.figures.peers.append(asyncio.run(ours(address, place, longer, form)))
+            for system in PEERS:
+                with own_address(self.broker) as address:
+                    place = self.place(number, f"{PEERS[system]}-{points}")
+                    self.figures.peers.append(asyncio.run(peer(address, place, system, load)))
+
+    def direct(self, number: int) -> None:
+        load = Load(self.directory, self._count(200), 100)
+        for way in DIRECT:
+            with own_address(self.broker) as address:
+                self.figures.direct.append(asyncio.run(direct(address, self.place(number, way), way, load)))
+
+    def through(self, number: int) -> None:
+        with own_address(self.broker) as address:
+            points = self._count(30_000)
+            self.figures.through.append(asyncio.run(through(address, self.place(number, "through"), points)))
+
+    def questions(self, number: int) -> None:
+        with own_address(self.broker) as address:
+            points, queries = max(100, self._count(60_000)), max(40, self._count(2000))
+            place = self.place(number, "questions")
+            self.figures.questions += asyncio.run(questions(address, place, points, queries))
+
+    def profile(self) -> None:
+        for form, messages, points in DRAINS:
+            with own_address(self.broker) as address:
+                place = self.place("profile", f"{form}-{points}", "x").parent
+                self.figures.profiles.append(asyncio.run(profile(address, place, form, self._count(messages), points)))
+
+
+def _sections(only: str) -> list[str]:
+    wanted = [name.strip() for name in only.split(",") if name.strip()]
+    if unknown := sorted(set(wanted) - set(SECTIONS)):
+        raise typer.BadParameter(f"{', '.join(unknown)}: expected some of {', '.join(SECTIONS)}")
+    return wanted
 
 
 def main(
-    rounds: Annotated[int, typer.Option(min=1, help="Runs of each; medians are shown.")] = 3,
+    rounds: Annotated[int, typer.Option(min=1, help="Runs of each, interleaved; medians are shown.")] = 3,
     scale: Annotated[float, typer.Option(min=0.001, help="Share of the messages to publish.")] = 1.0,
+    only: Annotated[str, typer.Option(help="Sections to measure, with commas between them.")] = ",".join(SECTIONS),
+    quick: Annotated[bool, typer.Option("--quick", help="One round of a quarter of the messages.")] = False,
+    profiled: Annotated[
+        bool, typer.Option("--profile", help="Show where a worker's time goes, and nothing else.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print every run as JSON.")] = False,
 ) -> None:
-    """Drain full queues with one worker process on the embedded engine: points per second and CPU per point.
+    """Side by side on this machine and the embedded engine, every guarantee on: confirms, wait=true, ack after apply.
 
-    Rounds are interleaved, so that a slow minute of the machine hits every row. Takes about a minute a round.
+    drain: one memq worker emptying full queues. peers: aio-pika by hand, FastStream, Celery, taskiq and dramatiq at
+    the same. direct: the official client without a queue. through: producer, queue and worker at once. questions: RPC
+    queries against the official client's. Rounds are interleaved, so that a slow minute hits every row.
     """
+    wanted = _sections(only)
+    if quick:
+        rounds, scale = 1, scale / 4
+    if profiled or {"peers", "direct"} & set(wanted):
+        _set_up_peers()
+    figures = Figures()
     with found() as broker, tempfile.TemporaryDirectory(prefix="memq-bench-") as directory:
-        runs: list[Drained] = []
-        alone: list[Ingested] = []
-        for number in range(rounds):
-            place = Path(directory) / str(number)
-            place.mkdir()
-            alone.append(asyncio.run(ingest(place, max(1, round(600 * scale)))))
-            runs += _round(broker, place, scale)
-        if as_json:
-            figures = {"engine": [asdict(run) for run in alone], "drain": [asdict(run) for run in runs]}
-            typer.echo(json.dumps({"environment": _environment(broker), **figures}))
-        else:
-            _show(broker, runs, alone)
+        bench = Bench(broker, Path(directory), scale, figures)
+        if profiled:
+            bench.profile()
+        for number in range(0 if profiled else rounds):
+            for section in wanted:
+                getattr(bench, section)(number)
+        environment = report.environment(broker)
+    if as_json:
+        typer.echo(json.dumps({"environment": environment, **_plain(figures)}))
+    else:
+        report.show(environment, **{name: getattr(figures, name) for name in figures.__dataclass_fields__})
 
 
-def _round(broker: Broker, directory: Path, scale: float) -> list[Drained]:
-    runs: list[Drained] = []
-    for form, messages, points in WORK:
-        with own_address(broker) as address:
-            runs.append(asyncio.run(drain(address, directory, form, max(1, round(messages * scale)), points)))
-    return runs
+def _plain(figures: Figures) -> dict[str, Any]:
+    return asdict(figures)
 
 
-def _show(broker: Broker, runs: list[Drained], alone: list[Ingested]) -> None:
-    table = Table(title="one worker process, embedded engine, wait=true, acknowledged after it is applied")
-    for column in ("work", "points", "points/s", "worker CPU µs/point", "engine CPU µs/point", "worker RSS MiB"):
-        table.add_column(column, justify="left" if column == "work" else "right")
-    for form, _, points in WORK:
-        mine = [run for run in runs if (run.form, run.points_per_message) == (form, points)]
-        table.add_row(
-            f"{points} a message, JSON {form}",
-            f"{mine[0].points:,}",
-            f"{statistics.median(run.points_per_second for run in mine):,.0f}",
-            f"{statistics.median(run.worker_cpu for run in mine):.1f}",
-            f"{statistics.median(run.store_cpu for run in mine):.1f}",
-            f"{max(run.worker_rss_mib for run in mine):.0f}",
-        )
-    table.add_row(
-        "engine alone, 100 a batch, 4 in flight",
-        f"{alone[0].points:,}",
-        f"{statistics.median(run.points_per_second for run in alone):,.0f}",
-        "",
-        f"{statistics.median(run.store_cpu for run in alone):.1f}",
-        "",
-    )
-    console = Console()
-    console.print(table)
-    console.print(", ".join(f"{name} {value}" for name, value in _environment(broker).items()))
-
-
-def _environment(broker: Broker) -> dict[str, str]:
-    packages = {name: version(name) for name in ("aio-pika", "qdrant-client", "qdrant-edge-py", "grpcio", "msgspec")}
-    return {
-        "cores": str(os.cpu_count()),
-        "python": platform.python_version(),
-        "rabbitmq": broker.version or "unknown",
-        **packages,
-    }
+def _set_up_peers() -> None:
+    script = Path(__file__).parents[2] / "scripts" / "setup"
+    subprocess.run([str(script), "peers"], check=True, stdout=sys.stderr)
+    assert PYTHON.exists()
 
 
 if __name__ == "__main__":

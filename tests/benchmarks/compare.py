@@ -83,9 +83,10 @@ def _environment(address: Address, engine: EmbeddedEngine) -> dict[str, str]:
 
 
 @contextmanager
-def _working(system: str, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+def _working(system: str, environment: dict[str, str]) -> Iterator[subprocess.Popen[Any]]:
     quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen([str(PYTHON), str(_HERE / PEERS[system]), "work"], env=environment, cwd=_HERE, **quiet)
+    command = [str(PYTHON), str(_HERE / PEERS[system]), "work"]
+    process: subprocess.Popen[Any] = subprocess.Popen(command, env=environment, cwd=_HERE, **quiet)
     try:
         yield process
     finally:
@@ -97,7 +98,8 @@ def _working(system: str, environment: dict[str, str]) -> Iterator[subprocess.Po
             process.wait()
 
 
-async def _create(engine: EmbeddedEngine) -> None:
+async def create(engine: EmbeddedEngine) -> None:
+    """The collection of every benchmark."""
     async with open_store(engine.url, None, 30.0) as store:
         await store.create_collection(COLLECTION, CreateCollection(size=DIMENSIONS), 10.0)
 
@@ -117,7 +119,7 @@ async def _idle_cpu(pid: int, consuming: Callable[[], Awaitable[bool]]) -> float
 async def peer(address: Address, directory: Path, system: str, load: Load) -> Compared:
     """One peer's worker emptying a queue that its own producer has filled."""
     with embedded_engine(directory) as engine:
-        await _create(engine)
+        await create(engine)
         environment = _environment(address, engine)
         with _working(system, environment) as worker:
             start_up = await _idle_cpu(worker.pid, lambda: consumers(address, COLLECTION))
@@ -130,7 +132,7 @@ async def peer(address: Address, directory: Path, system: str, load: Load) -> Co
 async def ours(address: Address, directory: Path, load: Load, form: Form = "lists") -> Compared:
     """memq's worker, on the queue of its own topology."""
     with embedded_engine(directory) as engine:
-        await _create(engine)
+        await create(engine)
         with running_worker(address, qdrant_url=engine.url) as worker:
             start_up = await _idle_cpu(worker.process.pid, lambda: consumers(address, Names(address.prefix).write))
             worker.terminate()
@@ -183,7 +185,7 @@ async def _watch(
 async def direct(address: Address, directory: Path, way: str, load: Load) -> Compared:
     """The official client without a queue."""
     with embedded_engine(directory) as engine:
-        await _create(engine)
+        await create(engine)
         before = cpu_seconds(engine.pid)
         command = [str(PYTHON), str(_HERE / "direct.py"), way, str(load.path)]
         figures = json.loads(await _done(command, _environment(address, engine)))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DIMENSIONS = 384
+TEXT = "a memory of about two hundred bytes, as people write them down. " * 3
 
 Form = Literal["arrow", "base64", "lists"]
 
@@ -27,7 +28,6 @@ _WINDOW = 500
 def bodies(messages: int, points: int, form: Form, seed: int = 1) -> Iterator[bytes]:
     """Upsert bodies. Ids count up, so that every point of a run is another one."""
     generator = np.random.default_rng(seed)
-    text = "a memory of about two hundred bytes, as people write them down. " * 3
     for message in range(messages):
         vectors = generator.standard_normal((points, DIMENSIONS)).astype("<f4")
         rows: list[dict[str, Any]] = []
@@ -37,7 +37,7 @@ def bodies(messages: int, points: int, form: Form, seed: int = 1) -> Iterator[by
                 {
                     "id": str(uuid.UUID(int=number + (1 << 100))),
                     "vector": base64.b64encode(vector.tobytes()).decode() if form == "base64" else vector,
-                    "payload": {"text": text, "user": f"u{number % 50}", "kind": "note", "n": number, "open": True},
+                    "payload": {"text": TEXT, "user": f"u{number % 50}", "kind": "note", "n": number, "open": True},
                 }
             )
         yield (

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import logging
+import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import orjson
 import pytest
 
 from memq_schemas import Upsert
+from tests.benchmarks.compare import DIRECT, PEERS, Load, direct, ours, peer
 from tests.benchmarks.drain import drain
 from tests.benchmarks.ingest import ingest
 from tests.benchmarks.load import DIMENSIONS, Form, bodies
 from tests.benchmarks.logs import measured
 from tests.benchmarks.metrics import SIZES, measure
+from tests.benchmarks.questions import questions
+from tests.benchmarks.through import through
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.support.broker import Address
+
+ROOT = Path(__file__).parents[2]
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.integration]
 
@@ -40,6 +46,48 @@ async def test_a_small_drain_gives_figures(amqp: Address, tmp_path: Path) -> Non
     assert figures.points == 600
     assert figures.points_per_second > 0
     assert figures.store_cpu > 0
+
+
+@pytest.mark.parametrize("form", ["arrow", "lists"])
+async def test_memq_among_the_peers_gives_figures(amqp: Address, tmp_path: Path, form: Form) -> None:
+    figures = await ours(amqp, tmp_path / "engine", Load(tmp_path, 20, 10), form)
+    assert figures.points == 200
+    assert figures.points_per_second > 0
+
+
+@pytest.fixture(scope="session")
+def peers() -> None:
+    """Their own environment, from their own lock."""
+    subprocess.run([str(ROOT / "scripts" / "setup"), "peers"], check=True)
+
+
+@pytest.mark.usefixtures("peers")
+@pytest.mark.parametrize("system", PEERS)
+async def test_a_peer_empties_a_queue_of_its_own_filling(amqp: Address, tmp_path: Path, system: str) -> None:
+    figures = await peer(amqp, tmp_path / "engine", system, Load(tmp_path, 10, 5))
+    assert figures.points == 50
+    assert figures.points_per_second > 0
+
+
+@pytest.mark.usefixtures("peers")
+@pytest.mark.parametrize("way", DIRECT)
+async def test_the_direct_way_gives_figures(amqp: Address, tmp_path: Path, way: str) -> None:
+    figures = await direct(amqp, tmp_path / "engine", way, Load(tmp_path, 4, 10))
+    assert figures.points == 40
+    assert figures.worker_cpu > 0
+
+
+async def test_going_through_the_queue_gives_figures(amqp: Address, tmp_path: Path) -> None:
+    figures = await through(amqp, tmp_path / "engine", 300)
+    assert figures.points == 300
+    assert figures.producer_cpu > 0
+
+
+async def test_questions_give_figures_for_both_ways(amqp: Address, tmp_path: Path) -> None:
+    direct, queued = await questions(amqp, tmp_path / "engine", points=200, queries=40)
+    assert (direct.way, queued.way) == ("AsyncQdrantClient", "memq")
+    assert direct.queries_per_second > 0
+    assert queued.p50 > 0
 
 
 async def test_a_small_ingest_gives_figures(tmp_path: Path) -> None:

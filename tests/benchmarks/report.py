@@ -1,0 +1,167 @@
+"""The figures as tables: medians over the rounds."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections import defaultdict
+from importlib.metadata import version
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from tests.benchmarks.compare import PYTHON
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from stack.broker import Broker
+    from tests.benchmarks.compare import Compared
+    from tests.benchmarks.drain import Drained
+    from tests.benchmarks.ingest import Ingested
+    from tests.benchmarks.profile import Profile
+    from tests.benchmarks.questions import Asked
+    from tests.benchmarks.through import Through
+
+PEER_PACKAGES = ("aio-pika", "faststream", "celery", "taskiq", "taskiq-aio-pika", "dramatiq", "qdrant-client")
+
+
+def environment(broker: Broker) -> dict[str, str]:
+    ours = ("aio-pika", "aiormq", "qdrant-client", "qdrant-edge-py", "grpcio", "msgspec", "pyarrow")
+    return {
+        "cores": str(os.cpu_count()),
+        "python": platform.python_version(),
+        "rabbitmq": broker.version or "unknown",
+        **{name: version(name) for name in ours},
+        **({"peers": _peer_versions()} if PYTHON.exists() else {}),
+    }
+
+
+def _peer_versions() -> str:
+    code = f"from importlib.metadata import version as v; print(*(n + ' ' + v(n) for n in {PEER_PACKAGES}), sep=', ')"
+    return subprocess.run([str(PYTHON), "-c", code], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def show(
+    environment: dict[str, str],
+    *,
+    drains: Sequence[Drained],
+    engine: Sequence[Ingested],
+    peers: Sequence[Compared],
+    direct: Sequence[Compared],
+    through: Sequence[Through],
+    questions: Sequence[Asked],
+    profiles: Sequence[Profile],
+) -> None:
+    console = Console(width=110)
+    if drains:
+        _print(console, "One memq worker emptying a full queue", *_drained(drains, engine))
+    if peers:
+        _print(console, "Workers emptying the same queue into the same store, JSON lists", *_compared(peers))
+    if direct or through:
+        _print(console, "To searchable, 100 points a request", *_direct(direct, through))
+    if questions:
+        _print(console, "Queries of 10 hits with payload", *_asked(questions))
+    for each in profiles:
+        title = f"Where a worker's time goes: {each.form}, {each.points_per_message} a message, {each.samples} samples"
+        _print(console, title, ("stage", "share"), [(name, f"{share:.0%}") for name, share in each.stages])
+        _print(console, "", ("place", "share"), [(name, f"{share:.1%}") for name, share in each.places])
+    console.print(", ".join(f"{name} {value}" for name, value in environment.items()), markup=False)
+
+
+def _print(console: Console, title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    # As Markdown, so that the README can quote it as it is.
+    table = Table(title=title or None, title_justify="left", box=box.MARKDOWN)
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number else "left")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def _groups(runs: Iterable[Any], key: Callable[[Any], Any]) -> dict[Any, list[Any]]:
+    found: dict[Any, list[Any]] = defaultdict(list)
+    for run in runs:
+        found[key(run)].append(run)
+    return found
+
+
+def _middle(runs: list[Any], name: str) -> float:
+    return median(getattr(run, name) for run in runs)
+
+
+def _drained(drains: Sequence[Drained], engine: Sequence[Ingested]) -> tuple[Sequence[str], list[list[str]]]:
+    columns = ("messages", "points", "points/s", "worker CPU µs/point", "engine CPU µs/point", "peak RSS MiB")
+    rows = [
+        [
+            f"{points} points, {'Arrow' if form == 'arrow' else f'JSON {form}'}",
+            f"{runs[0].points:,}",
+            f"{_middle(runs, 'points_per_second'):,.0f}",
+            f"{_middle(runs, 'worker_cpu'):.1f}",
+            f"{_middle(runs, 'store_cpu'):.1f}",
+            f"{max(run.worker_rss_mib for run in runs):.0f}",
+        ]
+        for (form, points), runs in _groups(drains, lambda run: (run.form, run.points_per_message)).items()
+    ]
+    if engine:
+        alone = list(engine)
+        speed, cpu = _middle(alone, "points_per_second"), _middle(alone, "store_cpu")
+        rows.append(
+            ["engine alone, 4 writes of 100 at once", f"{alone[0].points:,}", f"{speed:,.0f}", "", f"{cpu:.1f}", ""]
+        )
+    return columns, rows
+
+
+def _compared(peers: Sequence[Compared]) -> tuple[Sequence[str], list[list[str]]]:
+    columns = ("worker", "points a message", "points/s", "worker CPU µs/point", "memq needs", "engine CPU µs/point")
+    groups = _groups(peers, lambda run: (run.points_per_message, run.system))
+    rows: list[list[str]] = []
+    for (points, system), runs in groups.items():
+        cpu = _middle(runs, "worker_cpu")
+        mine = _middle(groups[points, "memq"], "worker_cpu")
+        ratio = "" if system.startswith("memq") or not mine else f"{cpu / mine:.1f}× less"
+        speed, store = _middle(runs, "points_per_second"), _middle(runs, "store_cpu")
+        rows.append([system, str(points), f"{speed:,.0f}", f"{cpu:.1f}", ratio, f"{store:.1f}"])
+    return columns, rows
+
+
+def _direct(direct: Sequence[Compared], through: Sequence[Through]) -> tuple[Sequence[str], list[list[str]]]:
+    columns = ("way", "points", "points/s", "client CPU µs/point")
+    rows = [
+        [
+            f"QdrantClient, {system}",
+            f"{runs[0].points:,}",
+            f"{_middle(runs, 'points_per_second'):,.0f}",
+            f"{_middle(runs, 'worker_cpu'):.1f}",
+        ]
+        for system, runs in _groups(direct, lambda run: run.system).items()
+    ]
+    if through:
+        runs = list(through)
+        rows.append(
+            [
+                "memq: Producer, RabbitMQ, worker",
+                f"{runs[0].points:,}",
+                f"{_middle(runs, 'points_per_second'):,.0f}",
+                f"{_middle(runs, 'producer_cpu'):.1f}",
+            ]
+        )
+    return columns, rows
+
+
+def _asked(questions: Sequence[Asked]) -> tuple[Sequence[str], list[list[str]]]:
+    columns = ("way", "queries/s, 16 in flight", "engine CPU ms/query", "one at a time: p50 ms", "p95 ms")
+    return columns, [
+        [
+            way,
+            f"{_middle(runs, 'queries_per_second'):,.0f}",
+            f"{_middle(runs, 'store_cpu'):.2f}",
+            f"{_middle(runs, 'p50'):.2f}",
+            f"{_middle(runs, 'p95'):.2f}",
+        ]
+        for way, runs in _groups(questions, lambda run: run.way).items()
+    ]
