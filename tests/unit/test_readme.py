@@ -11,7 +11,13 @@ from memq_worker.cli import _shown
 from memq_worker.settings import INTERNAL, Settings, flag, variable
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "schemas/README.md", "docs/runbooks.md", "docs/dashboards.md"]
+PAGES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "schemas/README.md",
+    *(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")),
+]
 
 
 def settings_table() -> str:
