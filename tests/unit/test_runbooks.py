@@ -44,7 +44,10 @@ def named_commands(text: str) -> Iterator[list[str]]:
 
 
 COMMANDS = [" ".join(words) for words in named_commands(TEXT)]
-OURS = [line for line in COMMANDS if line.startswith(("memq ", "memq-worker "))]
+README = [" ".join(words) for words in named_commands((ROOT / "README.md").read_text("utf-8"))]
+# Without an option the README speaks of a command, and gives no example.
+WHOLE = [*COMMANDS, *(line for line in README if " --" in line and "COMMAND" not in line)]
+OURS = sorted({line for line in WHOLE if line.startswith(("memq ", "memq-worker "))})
 BROKERS = [line.split("exec rabbitmq ")[-1] for line in COMMANDS if re.search("rabbitmqctl|rabbitmq-diagnostics", line)]
 
 
