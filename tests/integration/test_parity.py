@@ -187,7 +187,8 @@ async def test_log_lines_have_the_fields_of_the_predecessor(
     written = worker.until("batch written", collection=docs)
     assert written["vector_count"] == 3
     assert written["elapsed_ms"] > 0
-    assert written["throughput_vec_per_sec"] == pytest.approx(3000 / written["elapsed_ms"], rel=0.01)
+    # Rounded to a tenth, which is more than one percent of a slow write's.
+    assert written["throughput_vec_per_sec"] == pytest.approx(3000 / written["elapsed_ms"], rel=0.01, abs=0.06)
     assert (written["level"], written["logger"], written["op"]) == ("INFO", "memq_worker.pipeline.write", "upsert")
     assert written["timestamp"].endswith("Z")
     answered = worker.until("request answered", op="query", collection=docs)

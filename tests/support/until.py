@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-async def until(predicate: Callable[[], T | Awaitable[T]], within: float = 10.0, every: float = 0.02) -> T:
+async def until(predicate: Callable[[], T | Awaitable[T]], within: float = 60.0, every: float = 0.02) -> T:
     """The first truthy value of `predicate`, sync or async. Fails the test with its last value after `within` seconds.
 
     The one place where a test waits by the clock, and only for what has no event to wait on.
