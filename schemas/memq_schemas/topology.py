@@ -1,5 +1,6 @@
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Self
 
 from memq_schemas.routing import REQUESTS, WRITES
 
@@ -71,6 +72,14 @@ class Topology:
     exchanges: tuple[Exchange, ...]
     queues: tuple[Queue, ...]
     bindings: tuple[Binding, ...]
+
+    def without(self, queues: Collection[str]) -> Self:
+        """The same but for the queues of these names, and their bindings."""
+        return replace(
+            self,
+            queues=tuple(queue for queue in self.queues if queue.name not in queues),
+            bindings=tuple(binding for binding in self.bindings if binding.queue not in queues),
+        )
 
 
 def _quorum(dead_letter_exchange: str | None = None, **arguments: Any) -> dict[str, Any]:

@@ -59,16 +59,17 @@ def test_from_a_mistake_to_its_repair(memq: Memq, tmp_path: Path) -> None:
     told = memq.json("dead", "list", "-c", "three", "--op", "upsert", "--newer-than", "1h", "--attempts", "1")
     assert (told["depth"], told["selected"], told["codes"]) == (2, 1, {"wrong_dimension": 1})
     (letter,) = told["letters"]
-    assert letter["position"] == 2
+    # Of letters that were handed back before, a worker's look at the head puts the first behind the others.
+    assert letter["position"] in (1, 2)
 
     shown = memq.ok("dead", "show", letter["message_id"])
     assert "code: wrong_dimension" in shown
     assert "x-worker: " in shown
     assert "id: 7" in shown
-    whole = memq.json("dead", "show", "2", "--body", tmp_path / "body.json")
+    whole = memq.json("dead", "show", letter["position"], "--body", tmp_path / "body.json")
     assert whole["body"]["points"][0]["id"] == 7
     assert orjson.loads((tmp_path / "body.json").read_bytes())["points"][0]["id"] == 7
-    assert memq.ok("dead", "show", "2", "--body", "-") == (tmp_path / "body.json").read_text()
+    assert memq.ok("dead", "show", letter["message_id"], "--body", "-") == (tmp_path / "body.json").read_text()
     assert "no dead letter 3" in memq.fails(2, "dead", "show", "3")
 
     memq.ok("collections", "create", "missing", "--size", "2")

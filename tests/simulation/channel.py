@@ -43,6 +43,14 @@ class Channel:
 
         await self._call(at_broker, timeout)
 
+    async def queue_declare(self, queue: str, *, passive: bool) -> None:
+        assert passive, "the queues are there"
+        await self._call(lambda: None, 5.0)
+
+    async def close(self) -> None:
+        self.open = False
+        self.gone()
+
     async def basic_consume(self, queue: str, callback: Any, *, consumer_tag: str, timeout: float) -> None:
         self._callback = callback
 

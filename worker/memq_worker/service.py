@@ -86,6 +86,7 @@ class Service:
             consuming=session is not None and session.consuming,
             held=self._pipeline.held,
             draining=self._stop.soft.is_set(),
+            down=", ".join(sorted(session.down)) if session else "",
         )
 
     async def run(self) -> None:

@@ -13,6 +13,7 @@ from tests.chaos.checker import Rules
 from tests.chaos.cluster import Cluster, Member, cluster
 from tests.chaos.experiments.broker import SETTLED_SECONDS
 from tests.chaos.scene import Ground, Plan, Scene, scene
+from tests.support.until import until
 
 if TYPE_CHECKING:
     from tests.chaos.figures import Figures
@@ -43,9 +44,11 @@ async def _leader_killed(playing: Scene, nodes: Cluster, source: SdkSource) -> N
     await asyncio.sleep(playing.chance.uniform(0.2, 1.5))
     await asyncio.to_thread(leader.kill)
     playing.faults["leader kills"] += 1
-    # The two that are left go on: this ends while the third is still dead.
+    # The two that are left go on: this ends while the third is still dead, and with it perhaps the queue of requests.
     await loading
+    assert await playing.empty(60), "writes wait for a node that is down"
     await asyncio.to_thread(leader.start)
+    await until(source.count, within=60)
 
 
 async def _load(playing: Scene, source: SdkSource, messages: int) -> None:

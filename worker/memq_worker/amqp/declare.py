@@ -32,6 +32,34 @@ async def declare(connection: AbstractConnection, topology: Topology, mode: Decl
                 await _bindings(channel, topology)
 
 
+async def down_queues(connection: AbstractConnection, topology: Topology, timeout: float) -> frozenset[str]:
+    """The classic queues that are there but whose node is down: a cluster does without them until it is back.
+
+    Raises BrokerUnavailable.
+    """
+    found: set[str] = set()
+    with lost():
+        async with asyncio.timeout(timeout):
+            for queue in topology.queues:
+                if queue.arguments.get("x-queue-type") != "quorum" and await _is_down(connection, queue.name):
+                    found.add(queue.name)
+    return frozenset(found)
+
+
+async def _is_down(connection: AbstractConnection, queue: str) -> bool:
+    # A channel of its own: the broker closes it with the answer.
+    channel = await connection.channel(publisher_confirms=False)
+    try:
+        await (await channel.get_underlay_channel()).queue_declare(queue, passive=True)
+    except ChannelNotFoundEntity as error:
+        return _DOWN in str(error)
+    except ChannelAccessRefused:
+        return False
+    finally:
+        await channel.close()
+    return False
+
+
 async def _exchanges(channel: AbstractChannel, topology: Topology, passive: bool) -> None:
     for exchange in topology.exchanges:
         try:
@@ -73,6 +101,8 @@ async def _bindings(channel: AbstractChannel, topology: Topology) -> None:
 
 
 _SINGLE = "x-single-active-consumer"
+# RabbitMQ has one code, 404, for a queue that is not there and for one that its node has taken along.
+_DOWN = "is down or inaccessible"
 
 
 def _other_order(queue: Queue) -> str:

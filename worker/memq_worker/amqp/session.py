@@ -1,4 +1,5 @@
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -9,11 +10,16 @@ from memq_transport import frames_of
 
 from memq_schemas import Topology
 from memq_worker.amqp.connection import Brokers
-from memq_worker.amqp.declare import DeclareMode, declare
+from memq_worker.amqp.declare import DeclareMode, declare, down_queues
 from memq_worker.amqp.failure import lost
 from memq_worker.amqp.link import Accept, ConsumerLink
-from memq_worker.amqp.publish import publisher
+from memq_worker.amqp.publish import Publisher, publisher
 from memq_worker.amqp.watch import Watch
+from memq_worker.errors import BrokerUnavailable, ConfigurationError
+
+logger = logging.getLogger(__name__)
+
+_AGAIN_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +42,18 @@ class Session:
     memory or disk, and acknowledgements have to get through then.
     """
 
-    def __init__(self, links: dict[str, ConsumerLink], watch: Watch, timeout_seconds: float) -> None:
-        self._by_role = links
-        self.watch = watch
-        self._timeout_seconds = timeout_seconds
+    def __init__(
+        self, publishing: AbstractConnection, consuming: AbstractConnection, options: SessionOptions, accept: Accept
+    ) -> None:
+        self.watch = Watch(consuming, publishing, options.timeout_seconds)
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.down: frozenset[str] = frozenset()
+        self._publishing = publishing
+        self._consuming = consuming
+        self._options = options
+        self._accept = accept
+        self._by_role: dict[str, ConsumerLink] = {}
+        self._return: asyncio.Task[None] | None = None
 
     @property
     def _links(self) -> Iterable[ConsumerLink]:
@@ -49,7 +62,7 @@ class Session:
     @property
     def consuming(self) -> bool:
         """Whether every queue is consumed."""
-        return bool(self._by_role) and all(link.consuming for link in self._links)
+        return bool(self._by_role) and not self.down and all(link.consuming for link in self._links)
 
     @property
     def unsettled(self) -> int:
@@ -60,23 +73,77 @@ class Session:
         """Of the queues `write`, `query` and `suspect`, by these words; none on a channel that is gone."""
         return {role: link.unsettled if link.alive else 0 for role, link in self._by_role.items()}
 
+    async def start(self) -> None:
+        """Declares and consumes. A queue whose node is down is left out, and taken up when it is back.
+
+        Raises ConfigurationError or BrokerUnavailable.
+        """
+        with lost():
+            channel = await _channel(self._publishing, self)
+            confirmed = publisher(channel, frames_of(self._publishing), self._options.timeout_seconds)
+        await self._take_up(confirmed)
+        if self.down:
+            logger.warning("queues unavailable, their node is down", extra={"queues": sorted(self.down)})
+            self._return = asyncio.create_task(self._await_return(confirmed))
+
+    async def _take_up(self, confirmed: Publisher) -> None:
+        topology, timeout = self._options.topology, self._options.timeout_seconds
+        down = await down_queues(self._publishing, topology, timeout)
+        await declare(self._publishing, topology.without(down), self._options.declare, timeout)
+        with lost():
+            for role, prefetch in self._options.prefetch_by_role.items():
+                queue = getattr(topology.names, role)
+                if role not in self._by_role and queue not in down:
+                    await self._consume(role, queue, prefetch, confirmed)
+        self.down = down
+
+    async def _consume(self, role: str, queue: str, prefetch: int, confirmed: Publisher) -> None:
+        link = ConsumerLink(await _channel(self._consuming, self), queue, confirmed, self.end)
+        self._by_role[role] = link
+        await link.consume(
+            prefetch,
+            self._accept,
+            alone=queue == self._options.topology.names.suspect,
+            frames=frames_of(self._consuming),
+            timeout=self._options.timeout_seconds,
+        )
+
+    async def _await_return(self, confirmed: Publisher) -> None:
+        try:
+            while self.down:
+                await asyncio.sleep(_AGAIN_SECONDS)
+                await self._take_up(confirmed)
+            logger.info("queues available again")
+        except (BrokerUnavailable, ConfigurationError) as error:
+            self.end(str(error))
+        except Exception as error:
+            logger.exception("unexpected error while waiting for a queue")
+            self.end(f"unexpected {type(error).__name__}")
+
     def end(self, reason: str) -> None:
         """From now on nothing is settled through this session."""
+        self._wait_no_longer()
         for link in self._links:
             link.end()
         if not self.ended.done():
             self.ended.set_result(reason)
 
+    def _wait_no_longer(self) -> None:
+        if self._return is not None and self._return is not asyncio.current_task():
+            self._return.cancel()
+
     async def stop_consuming(self, *queues: str) -> None:
-        """Of these queues, or of all. Raises BrokerUnavailable."""
+        """Of these queues, or of all, and then for good. Raises BrokerUnavailable."""
+        if not queues:
+            self._wait_no_longer()
         with lost():
             chosen = [link for link in self._links if not queues or link.queue in queues]
-            await asyncio.gather(*(link.stop_consuming(self._timeout_seconds) for link in chosen))
+            await asyncio.gather(*(link.stop_consuming(self._options.timeout_seconds) for link in chosen))
 
     async def resume_consuming(self) -> None:
         """Of whatever was stopped. Raises BrokerUnavailable."""
         with lost():
-            await asyncio.gather(*(link.resume_consuming(self._timeout_seconds) for link in self._links))
+            await asyncio.gather(*(link.resume_consuming(self._options.timeout_seconds) for link in self._links))
 
     async def flush(self) -> None:
         """Sends every acknowledgement, and hands back what was released. Raises BrokerUnavailable."""
@@ -91,26 +158,11 @@ async def open_session(brokers: Brokers, options: SessionOptions, accept: Accept
     async with AsyncExitStack() as stack:
         publishing = await stack.enter_async_context(brokers.connect("publish"))
         consuming = await stack.enter_async_context(brokers.connect("consume"))
-        await declare(publishing, options.topology, options.declare, options.timeout_seconds)
-        links: dict[str, ConsumerLink] = {}
-        session = Session(links, Watch(consuming, publishing, options.timeout_seconds), options.timeout_seconds)
+        session = Session(publishing, consuming, options, accept)
         stack.callback(session.end, "closed")
         for connection in (publishing, consuming):
             connection.close_callbacks.add(_ending(session, "connection closed"))
-        with lost():
-            channel = await _channel(publishing, session)
-            confirmed = publisher(channel, frames_of(publishing), options.timeout_seconds)
-            names = options.topology.names
-            for role, prefetch in options.prefetch_by_role.items():
-                queue = getattr(names, role)
-                link = links[role] = ConsumerLink(await _channel(consuming, session), queue, confirmed, session.end)
-                await link.consume(
-                    prefetch,
-                    accept,
-                    alone=queue == names.suspect,
-                    frames=frames_of(consuming),
-                    timeout=options.timeout_seconds,
-                )
+        await session.start()
         yield session
 
 

@@ -27,6 +27,7 @@ class Health:
         self._dependencies = {"rabbitmq": Dependency(), "qdrant": Dependency()}
         self._consuming = False
         self._held = ""
+        self._down = ""
         self._draining = False
         self._tell()
 
@@ -41,10 +42,10 @@ class Health:
     def up(self, name: str) -> bool:
         return self._dependencies[name].status == "up"
 
-    def is_(self, *, consuming: bool, held: str, draining: bool) -> None:
-        """`held` is why writes wait, or empty."""
-        if (consuming, held, draining) != (self._consuming, self._held, self._draining):
-            self._consuming, self._held, self._draining = consuming, held, draining
+    def is_(self, *, consuming: bool, held: str, draining: bool, down: str = "") -> None:
+        """`held` is why writes wait, or empty.   down: the queues whose node is down, or empty."""
+        if (consuming, held, draining, down) != (self._consuming, self._held, self._draining, self._down):
+            self._consuming, self._held, self._draining, self._down = consuming, held, draining, down
             self._tell()
 
     @property
@@ -58,7 +59,7 @@ class Health:
         if self._draining:
             found.append("draining: it was told to stop")
         elif not self._consuming:
-            found.append("not consuming")
+            found.append(f"not consuming{f': {self._down} unavailable, its node is down' if self._down else ''}")
         if self._held:
             found.append(f"held: {self._held}")
         return found
