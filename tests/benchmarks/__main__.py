@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -33,7 +34,10 @@ DRAINS: tuple[tuple[Form, int, int], ...] = (
     ("base64", 20_000, 1),
     ("lists", 20_000, 1),
 )
+# Messages of 100 points that wait when the worker starts.
+BACKLOGS = (100, 1_000, 10_000)
 SECTIONS = ("drain", "peers", "direct", "through", "questions")
+ASKED_FOR = ("backlog",)
 
 
 @dataclass
@@ -41,6 +45,7 @@ class Figures:
     """Everything of all rounds."""
 
     drains: list[Drained] = field(default_factory=list[Drained])
+    backlogs: list[Drained] = field(default_factory=list[Drained])
     engine: list[Ingested] = field(default_factory=list[Ingested])
     peers: list[Compared] = field(default_factory=list[Compared])
     direct: list[Compared] = field(default_factory=list[Compared])
@@ -72,6 +77,13 @@ class Bench:
             with own_address(self.broker) as address:
                 place = self.place(number, "drain", "x").parent
                 self.figures.drains.append(asyncio.run(drain(address, place, form, self._count(messages), points)))
+
+    def backlog(self, number: int) -> None:
+        for messages in BACKLOGS:
+            with own_address(self.broker) as address:
+                place = self.place(number, f"backlog-{messages}", "x").parent
+                self.figures.backlogs.append(asyncio.run(drain(address, place, "base64", self._count(messages), 100)))
+            shutil.rmtree(place)
 
     def peers(self, number: int) -> None:
         for messages, points in ((200, 100), (3000, 1)):
@@ -114,8 +126,9 @@ class Bench:
 
 def _sections(only: str) -> list[str]:
     wanted = [name.strip() for name in only.split(",") if name.strip()]
-    if unknown := sorted(set(wanted) - set(SECTIONS)):
-        raise typer.BadParameter(f"{', '.join(unknown)}: expected some of {', '.join(SECTIONS)}")
+    known = SECTIONS + ASKED_FOR
+    if unknown := sorted(set(wanted) - set(known)):
+        raise typer.BadParameter(f"{', '.join(unknown)}: expected some of {', '.join(known)}")
     return wanted
 
 
@@ -133,7 +146,9 @@ def main(
 
     drain: one memq worker emptying full queues. peers: aio-pika by hand, FastStream, Celery, taskiq and dramatiq at
     the same. direct: the official client without a queue. through: producer, queue and worker at once. questions: RPC
-    queries against the official client's. Rounds are interleaved, so that a slow minute hits every row.
+    queries against the official client's. backlog, only when it is asked for: 10,000 to 1,000,000 points that wait,
+    with the worker's memory, a quarter of an hour and 5 GB of disk. Rounds are interleaved, so that a slow minute hits
+    every row.
     """
     wanted = _sections(only)
     if quick:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tests.support.broker import Address
 
 _DRAIN_SECONDS = 300.0
+_SLOWEST = 500.0  # points a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,10 @@ async def _prepare(address: Address, engine: EmbeddedEngine) -> float:
 
 async def _applied(address: Address, expected: int, worker: WorkerProcess) -> None:
     """Until every point can be found. An empty queue would come sooner: a prefetch window is still unsettled then."""
-    async with asyncio.timeout(_DRAIN_SECONDS), Producer(address.url, prefix=address.prefix) as producer:
+    async with (
+        asyncio.timeout(_DRAIN_SECONDS + expected / _SLOWEST),
+        Producer(address.url, prefix=address.prefix) as producer,
+    ):
         while (await producer.count("bench")).count != expected:
             if worker.process.poll() is not None:
                 raise RuntimeError(f"the worker ended:\n{worker.text}")

@@ -50,6 +50,7 @@ def show(
     environment: dict[str, str],
     *,
     drains: Sequence[Drained],
+    backlogs: Sequence[Drained],
     engine: Sequence[Ingested],
     peers: Sequence[Compared],
     direct: Sequence[Compared],
@@ -60,6 +61,8 @@ def show(
     console = Console(width=110)
     if drains:
         _print(console, "One memq worker emptying a full queue", *_drained(drains, engine))
+    if backlogs:
+        _print(console, "One memq worker and a backlog, 100 points a message", *_waited(backlogs))
     if peers:
         _print(console, "Workers emptying the same queue into the same store, JSON lists", *_compared(peers))
     if direct or through:
@@ -114,6 +117,20 @@ def _drained(drains: Sequence[Drained], engine: Sequence[Ingested]) -> tuple[Seq
             ["engine alone, 4 writes of 100 at once", f"{alone[0].points:,}", f"{speed:,.0f}", "", f"{cpu:.1f}", ""]
         )
     return columns, rows
+
+
+def _waited(backlogs: Sequence[Drained]) -> tuple[Sequence[str], list[list[str]]]:
+    columns = ("points waiting", "seconds", "points/s", "worker CPU µs/point", "worker's peak RSS MiB")
+    return columns, [
+        [
+            f"{points:,}",
+            f"{points / _middle(runs, 'points_per_second'):.1f}",
+            f"{_middle(runs, 'points_per_second'):,.0f}",
+            f"{_middle(runs, 'worker_cpu'):.1f}",
+            f"{max(run.worker_rss_mib for run in runs):.0f}",
+        ]
+        for points, runs in _groups(backlogs, lambda run: run.points).items()
+    ]
 
 
 def _compared(peers: Sequence[Compared]) -> tuple[Sequence[str], list[list[str]]]:
