@@ -8,10 +8,10 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from memq_transport import Lost
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_never, wait_exponential_jitter
 
 from memq.errors import BrokerUnavailable, ConfigurationError
-from memq.publisher import Lost
 from memq.session import Session, open_session
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from memq.address import Address
     from memq.replies import Pending
+    from memq.transport import Transport
     from memq_schemas import Names
 
 log = logging.getLogger("memq")
@@ -44,6 +45,7 @@ class Link:
         pending: Pending,
         *,
         client: str,
+        transport: Transport,
         listener: Callable[[ConnectionChange], None] | None,
     ) -> None:
         self._rotation = itertools.cycle(brokers)
@@ -51,6 +53,7 @@ class Link:
         self._names = names
         self._pending = pending
         self._client = client
+        self._transport: Transport = transport
         self._listener = listener
         self._ready: asyncio.Future[Session] = asyncio.get_running_loop().create_future()
         self._reason = "not connected yet"
@@ -133,7 +136,7 @@ class Link:
         )(self._attempt)
 
     async def _attempt(self) -> Session:
-        return await open_session(next(self._rotation), self._names, self._pending, self._client)
+        return await open_session(next(self._rotation), self._names, self._pending, self._client, self._transport)
 
     def _failed(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None

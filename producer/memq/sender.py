@@ -7,22 +7,20 @@ import itertools
 import random
 import time
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from aio_pika import Message
+from memq_transport import Lost, Properties, Refused
 
 from memq.errors import BrokerUnavailable, ReplyTimeout, Unconfirmed
-from memq.publisher import Lost, Refused
+from memq.message import Message
 from memq.replies import Reply, decode_reply
 from memq.tracing import tracing
 from memq_schemas import Operation, headers, routing_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from aio_pika.abc import HeadersType
 
     from memq.link import Link
     from memq.replies import Pending
@@ -114,7 +112,7 @@ class Sender:
     async def _asked(
         self, session: Session, outgoing: Outgoing, attempt: _Attempt, correlation_id: str, deadline: float
     ) -> bytes | None:
-        message = self._message(outgoing, self._message_id(), session.reply_to, correlation_id, deadline)
+        message = self._question(outgoing, session.reply_to, correlation_id, deadline)
         answer = self._pending.expect(correlation_id)
         try:
             if await self._published(session, outgoing.routing_key, attempt, message) or answer.done():
@@ -143,42 +141,40 @@ class Sender:
         attempt.confirmed = True
         return True
 
-    def _message(
-        self,
-        outgoing: Outgoing,
-        message_id: str,
-        reply_to: str | None = None,
-        correlation_id: str | None = None,
-        deadline: float | None = None,
-    ) -> Message:
-        own: HeadersType = {} if outgoing.traceparent is None else {headers.TRACEPARENT: outgoing.traceparent}
+    def _message(self, outgoing: Outgoing, message_id: str) -> Message:
+        own = {} if outgoing.traceparent is None else {headers.TRACEPARENT: outgoing.traceparent}
+        return Message(outgoing.body, _envelope(outgoing.operation, outgoing.content_type), message_id, own)
+
+    def _question(self, outgoing: Outgoing, reply_to: str, correlation_id: str, deadline: float) -> Message:
+        message = self._message(outgoing, self._message_id())
         expiration = None
-        durable = outgoing.operation.is_write
-        if deadline is not None and not durable:
-            own[headers.DEADLINE] = int(deadline * 1000)
-            expiration = max(deadline - time.time(), 0.001)
-        return Message(
-            outgoing.body,
-            headers=own,
-            content_type=outgoing.content_type,
-            delivery_mode=headers.PERSISTENT if durable else headers.TRANSIENT,
-            priority=headers.PRIORITY,
-            correlation_id=correlation_id,
-            reply_to=reply_to,
-            expiration=expiration,
-            message_id=message_id,
-            timestamp=datetime.now(UTC),
-            app_id=headers.APP_ID,
+        if not outgoing.operation.is_write:
+            message.headers[headers.DEADLINE] = int(deadline * 1000)
+            expiration = str(max(int((deadline - time.time()) * 1000), 1))
+        message.properties = message.properties._replace(
+            correlation_id=correlation_id, reply_to=reply_to, expiration=expiration
         )
+        return message
 
     def _message_id(self) -> str:
-        """One of its own for every attempt: aiormq matches returned messages to confirms by it."""
+        """One of its own for every attempt: transports match returned messages to confirms by it."""
         return f"{self._token}-{next(self._numbers)}"
 
     def _hindrance(self, attempt: _Attempt) -> str:
         if not self._link.connected:
             return f"no connection to RabbitMQ ({self._link.reason})"
         return attempt.hindrance()
+
+
+@lru_cache(maxsize=64)
+def _envelope(operation: Operation, content_type: str) -> Properties:
+    return Properties(
+        content_type=content_type,
+        headers=None,
+        delivery_mode=headers.PERSISTENT if operation.is_write else headers.TRANSIENT,
+        priority=headers.PRIORITY,
+        app_id=headers.APP_ID,
+    )
 
 
 class _Attempt:

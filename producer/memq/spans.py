@@ -15,10 +15,10 @@ from memq_schemas import headers
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from aio_pika import Message
     from opentelemetry.context import Context
     from opentelemetry.trace import TracerProvider
 
+    from memq.message import Message
     from memq.session import Session
 
 
@@ -37,13 +37,13 @@ class Spans:
             "messaging.operation.type": "send",
             "messaging.destination.name": f"{exchange}:{routing_key}",
             "messaging.rabbitmq.destination.routing_key": routing_key,
-            "messaging.message.id": message.message_id or "",
-            "messaging.message.body.size": message.body_size,
+            "messaging.message.id": message.message_id,
+            "messaging.message.body.size": len(message.body),
             "server.address": session.address.host,
             "server.port": session.address.port,
         }
-        if message.correlation_id is not None:
-            attributes["messaging.message.conversation_id"] = message.correlation_id
+        if message.properties.correlation_id is not None:
+            attributes["messaging.message.conversation_id"] = message.properties.correlation_id
         with self._tracer.start_as_current_span(
             f"send {exchange}:{routing_key}",
             context=_parent(message),

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from contextlib import AbstractContextManager
 
-    from aio_pika import Message
-
+    from memq.message import Message
     from memq.session import Session
 
 _named: ContextVar[str | None] = ContextVar("memq-traceparent", default=None)
