@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.integration
 
+EITHER = pytest.mark.usefixtures("transport")
+
 # Class 60, methods 80 and 40.
 ACK, PUBLISH = b"\x00\x3c\x00\x50", b"\x00\x3c\x00\x28"
 
@@ -50,6 +52,7 @@ def ids(bodies: Iterable[Any]) -> list[int]:
     [(Way.DOWN, ACK, 2), (Way.UP, PUBLISH, 1)],
     ids=["before the confirm", "before the broker"],
 )
+@EITHER
 async def test_a_connection_lost_between_publish_and_confirm_means_another_attempt(
     amqp: Address, proxy: TcpProxy, way: Way, frame: bytes, copies: int
 ) -> None:
@@ -63,6 +66,7 @@ async def test_a_connection_lost_between_publish_and_confirm_means_another_attem
     assert len({message.message_id for message in arrived}) == copies
 
 
+@EITHER
 async def test_a_connection_lost_again_and_again_loses_nothing(amqp: Address, proxy: TcpProxy) -> None:
     await declared(amqp.url, amqp.prefix)
     async with Producer(
@@ -86,6 +90,7 @@ async def test_a_connection_lost_again_and_again_loses_nothing(amqp: Address, pr
 
 
 @pytest.mark.parametrize("away", ["silent", "refusing"])
+@EITHER
 async def test_while_the_broker_is_away_the_buffer_has_an_end(amqp: Address, proxy: TcpProxy, away: str) -> None:
     await declared(amqp.url, amqp.prefix)
     pulled = 0
@@ -116,6 +121,7 @@ async def test_while_the_broker_is_away_the_buffer_has_an_end(amqp: Address, pro
         assert await memq.upsert("docs", points(1)) == Receipt(1, 1)
 
 
+@EITHER
 async def test_whoever_must_not_wait_for_room_is_told(amqp: Address, proxy: TcpProxy) -> None:
     await declared(amqp.url, amqp.prefix)
     async with Producer(proxy.url(amqp.url), prefix=amqp.prefix, max_in_flight=1, buffer_timeout=0.2) as memq:
@@ -132,6 +138,7 @@ async def test_whoever_must_not_wait_for_room_is_told(amqp: Address, proxy: TcpP
     assert len(await take(amqp, Names(amqp.prefix).write)) == 2
 
 
+@EITHER
 async def test_a_broker_in_alarm_is_told_and_waited_for(server: Server) -> None:
     await declared(server.amqp_url)
     pulled = 0

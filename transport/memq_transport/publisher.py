@@ -133,6 +133,8 @@ class ConfirmingPublisher:
             out, self._out = self._out, {}
             parts: list[bytes] = []
             for message_id, (confirm, frames) in out.items():
+                if confirm.done():
+                    continue
                 # The broker counts what it is sent, so a tag is given to nothing else.
                 self._last += 1
                 self._waiting[self._last] = (confirm, message_id)
