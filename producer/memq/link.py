@@ -84,6 +84,11 @@ class Link:
             self._ready.set_result(session)
         self._task = asyncio.create_task(self._keep(session), name="memq-link")
 
+    @property
+    def current(self) -> Session | None:
+        """The connection that there is now."""
+        return self._ready.result() if self.connected else None
+
     async def session(self) -> Session:
         """The connection, as soon as there is one: callers bring the timeout."""
         return await asyncio.shield(self._ready)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 from uuid import UUID
@@ -187,11 +188,9 @@ class Producer:
             source = batches.from_rows(points, splitter)
         else:
             raise InvalidRequest("give points or columns, not both")
-        messages = (
-            (batch.positions, self._opened.calls.outgoing(Operation.UPSERT, collection, batch.body()))
-            async for batch in source
-        )
-        return await self._opened.writes(wait, progress).run(messages)
+        opened = self._opened
+        parts = batches.parts(source, partial(opened.calls.outgoing, Operation.UPSERT, collection))
+        return await opened.writes(wait, progress).run(parts)
 
     async def delete(
         self,

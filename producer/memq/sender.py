@@ -64,7 +64,7 @@ class Sender:
         try:
             async with asyncio.timeout(timeout):
                 while True:
-                    session = await self._link.session()
+                    session = self._link.current or await self._link.session()
                     if await self._published(session, routing_key, attempt, make(self._message_id())):
                         return
         except TimeoutError:
@@ -80,7 +80,7 @@ class Sender:
         key = outgoing.routing_key
         try:
             async with asyncio.timeout(timeout):
-                session = await self._link.session()
+                session = self._link.current or await self._link.session()
                 if await self._published(session, key, attempt, self._message(outgoing, self._message_id())):
                     return
         except TimeoutError:
@@ -95,7 +95,7 @@ class Sender:
         try:
             async with asyncio.timeout(timeout):
                 while True:
-                    session = await self._link.session()
+                    session = self._link.current or await self._link.session()
                     body = await self._asked(session, outgoing, attempt, correlation_id, deadline)
                     if body is not None:
                         return decode_reply(body)

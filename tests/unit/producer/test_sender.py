@@ -36,6 +36,7 @@ class Broker:
         self.connected = True
         self.drops = 0
         self.publisher = self
+        self.current = None
 
     async def session(self) -> Any:
         return self
