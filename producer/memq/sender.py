@@ -13,6 +13,7 @@ from uuid import uuid4
 
 from memq_transport import Lost, Properties, Refused
 
+from memq.deadlines import Deadlines
 from memq.errors import BrokerUnavailable, ReplyTimeout, Unconfirmed
 from memq.message import Message
 from memq.replies import Reply, decode_reply
@@ -53,6 +54,8 @@ class Sender:
         self._tracing = tracing()
         self._token = uuid4().hex
         self._numbers = itertools.count(1)
+        # By length: a producer has one confirm timeout.
+        self._deadlines: dict[float, Deadlines] = {}
 
     async def send(self, outgoing: Outgoing, timeout: float) -> None:
         """Returns when the broker has confirmed. Raises Unconfirmed after `timeout` seconds, and Unroutable."""
@@ -61,8 +64,10 @@ class Sender:
     async def deliver(self, routing_key: str, make: Callable[[str], Message], timeout: float) -> None:
         """As `send`. make: builds the message of one attempt, with the message id of that attempt."""
         attempt = _Attempt()
+        if (deadlines := self._deadlines.get(timeout)) is None:
+            deadlines = self._deadlines[timeout] = Deadlines(timeout)
         try:
-            async with asyncio.timeout(timeout):
+            with deadlines.one():
                 while True:
                     session = self._link.current or await self._link.session()
                     if await self._published(session, routing_key, attempt, make(self._message_id())):
