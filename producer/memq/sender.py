@@ -6,9 +6,8 @@ import asyncio
 import itertools
 import random
 import time
-from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from uuid import uuid4
 
 from memq_transport import Lost, Properties, Refused
@@ -34,8 +33,7 @@ NACK_PAUSE_LIMIT_SECONDS = 1.0
 REPEATABLE = frozenset(Operation) - {Operation.CREATE, Operation.DROP}
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     operation: Operation
     collection: str | None
     body: bytes
@@ -77,7 +75,7 @@ class Sender:
 
     def kept(self, outgoing: Outgoing) -> Outgoing:
         """For a later `once`, from where the trace it belongs to is no longer known."""
-        return replace(outgoing, traceparent=self._tracing.here())
+        return outgoing._replace(traceparent=self._tracing.here())
 
     async def once(self, outgoing: Outgoing, timeout: float) -> None:
         """One attempt. Raises Unconfirmed when it failed, or after `timeout` seconds, and Unroutable."""
