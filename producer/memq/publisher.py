@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Protocol
 
 import aio_pika
 import aiormq.exceptions
-import memq_transport
 import pamqp.exceptions
 from memq_transport import ConfirmingPublisher, Envelope, Lost, Refused, Returned, encode
 
@@ -18,7 +17,8 @@ from memq.errors import Unroutable
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from aio_pika.abc import AbstractConnection, AbstractExchange
+    from aio_pika.abc import AbstractChannel, AbstractExchange
+    from memq_transport import Frames
 
     from memq.message import Message
 
@@ -47,16 +47,20 @@ class Publisher(Protocol):
 
     exchange: str
 
-    async def publish(self, message: Message, routing_key: str) -> None:
-        """Returns once the broker has confirmed. Raises Unroutable, Refused or Lost; has no timeout of its own."""
+    async def publish(self, message: Message, routing_key: str, heard: Callable[[], None]) -> None:
+        """Returns once the broker has confirmed. Raises Unroutable, Refused or Lost; has no timeout of its own.
+
+        heard: called when the broker has said what became of it.
+        """
+        ...
+
+    def close(self, reason: str) -> None:
+        """Nothing more is expected of the broker: who waits is told Lost, at once or when the connection is closed."""
         ...
 
 
-async def publisher(connection: AbstractConnection, exchange: str, closed: Callable[..., None]) -> Publisher:
-    """On a channel of its own; `closed` is called when that is gone. Raises as aio_pika."""
-    frames = memq_transport.frames_of(connection)
-    channel = await connection.channel(on_return_raises=True)
-    channel.close_callbacks.add(closed)
+async def publisher(channel: AbstractChannel, exchange: str, frames: Frames | None) -> Publisher:
+    """For a channel that raises on returned messages, read through `frames` if they are ours. Raises as aio_pika."""
     if frames is None:
         return StockPublisher(await channel.get_exchange(exchange, ensure=False))
     underlay = await channel.get_underlay_channel()
@@ -70,14 +74,17 @@ class FastPublisher:
         self._confirming = confirming
         self.exchange = exchange
 
-    async def publish(self, message: Message, routing_key: str) -> None:
+    async def publish(self, message: Message, routing_key: str, heard: Callable[[], None]) -> None:
         encoded = _encoded(message)
         try:
             await self._confirming.publish_encoded(
-                self.exchange, routing_key, message.body, message.message_id, encoded
+                self.exchange, routing_key, message.body, message.message_id, encoded, heard
             )
         except Returned:
             raise _unroutable(routing_key) from None
+
+    def close(self, reason: str) -> None:
+        self._confirming.close(reason)
 
 
 def _encoded(message: Message) -> bytes:
@@ -92,20 +99,24 @@ _envelope = lru_cache(maxsize=64)(Envelope)
 
 
 class StockPublisher:
-    """The channel of the exchange has to raise on returned messages."""
-
     def __init__(self, exchange: AbstractExchange) -> None:
         self._exchange = exchange
         self.exchange = exchange.name
 
-    async def publish(self, message: Message, routing_key: str) -> None:
+    async def publish(self, message: Message, routing_key: str, heard: Callable[[], None]) -> None:
         with losing():
             try:
                 await self._exchange.publish(_stock(message), routing_key, mandatory=True)
             except aiormq.exceptions.PublishError:
+                heard()
                 raise _unroutable(routing_key) from None
             except aiormq.exceptions.DeliveryError as error:
+                heard()
                 raise Refused from error
+            heard()
+
+    def close(self, reason: str) -> None:
+        """aiormq fails what waits when the connection is closed."""
 
 
 def _stock(message: Message) -> aio_pika.Message:

@@ -25,9 +25,14 @@ if TYPE_CHECKING:
     from memq.link import Link
     from memq.replies import Pending
     from memq.session import Session
+    from memq.silence import Silence
 
 NACK_PAUSE_SECONDS = 0.05
 NACK_PAUSE_LIMIT_SECONDS = 1.0
+
+# The least silence for which a connection is given up: elections and slow disks take this long, and reconnecting
+# makes nothing of that faster.
+SILENT_SECONDS = 5.0
 
 # Safe to ask twice. Writes are too: ids make a second application harmless, and the broker may redeliver anyway.
 REPEATABLE = frozenset(Operation) - {Operation.CREATE, Operation.DROP}
@@ -71,6 +76,7 @@ class Sender:
                     if await self._published(session, routing_key, attempt, make(self._message_id())):
                         return
         except TimeoutError:
+            self._doubt(attempt, timeout)
             raise Unconfirmed(f"{routing_key}: no confirm within {timeout:g} s: {self._hindrance(attempt)}") from None
 
     def kept(self, outgoing: Outgoing) -> Outgoing:
@@ -87,7 +93,7 @@ class Sender:
                 if await self._published(session, key, attempt, self._message(outgoing, self._message_id())):
                     return
         except TimeoutError:
-            pass
+            self._doubt(attempt, timeout)
         raise Unconfirmed(f"{key}: {self._hindrance(attempt)}")
 
     async def ask(self, outgoing: Outgoing, timeout: float) -> Reply:
@@ -108,6 +114,7 @@ class Sender:
                             "it may or may not have been done"
                         )
         except TimeoutError:
+            self._doubt(attempt, timeout)
             raise ReplyTimeout(
                 f"{outgoing.routing_key}: no answer within {timeout:g} s: {self._hindrance(attempt)}"
             ) from None
@@ -129,10 +136,12 @@ class Sender:
 
     async def _published(self, session: Session, routing_key: str, attempt: _Attempt, message: Message) -> bool:
         """Whether the broker has confirmed; if not, another attempt may follow at once."""
-        attempt.published = True
+        durable = message.properties.delivery_mode == headers.PERSISTENT
+        silence = session.writes if durable else session.requests
+        attempt.waiting = (session, silence, silence.begun())
         try:
             with self._tracing.sending(message, routing_key, session):
-                await session.publisher.publish(message, routing_key)
+                await session.publisher.publish(message, routing_key, silence.heard)
         except Lost as error:
             attempt.failed(str(error), uncertain=True)
             self._link.drop(session, str(error))
@@ -142,7 +151,17 @@ class Sender:
             await asyncio.sleep(attempt.pause())
             return False
         attempt.confirmed = True
+        attempt.waiting = None
         return True
+
+    def _doubt(self, attempt: _Attempt, timeout: float) -> None:
+        if attempt.waiting is None:
+            return
+        session, silence, begun = attempt.waiting
+        seconds = silence.seconds(begun)
+        # The publish itself began a little after its timeout.
+        if seconds >= max(timeout * 0.9, SILENT_SECONDS):
+            self._link.doubt(session, silence, f"no confirm for {seconds:.0f} s, and no alarm")
 
     def _message(self, outgoing: Outgoing, message_id: str) -> Message:
         own = {} if outgoing.traceparent is None else {headers.TRACEPARENT: outgoing.traceparent}
@@ -184,7 +203,7 @@ class _Attempt:
     """What the attempts at one message have come to so far."""
 
     def __init__(self) -> None:
-        self.published = False
+        self.waiting: tuple[Session, Silence, float] | None = None
         self.confirmed = False
         self.uncertain = False
         self._reason: str | None = None
@@ -192,6 +211,7 @@ class _Attempt:
 
     def failed(self, reason: str, *, uncertain: bool) -> None:
         self._reason = reason
+        self.waiting = None
         self.uncertain = self.uncertain or uncertain
         self.confirmed = False
 
@@ -204,6 +224,6 @@ class _Attempt:
             return "the message is queued but no worker has answered; is one running?"
         if self._reason is not None:
             return self._reason
-        if self.published:
+        if self.waiting is not None:
             return "the broker is silent; is it in a memory or disk alarm?"
         return "too many messages on their way"

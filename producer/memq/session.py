@@ -14,10 +14,12 @@ from memq_transport import Deliveries, Lost
 
 from memq.errors import ConfigurationError, TopologyMissing
 from memq.publisher import GONE, publisher
+from memq.silence import Silence
 from memq.transport import connect
 
 if TYPE_CHECKING:
     from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
+    from memq_transport import Frames
 
     from memq.address import Address
     from memq.publisher import Publisher
@@ -34,20 +36,34 @@ CLOSE_SECONDS = 5.0
 class Session:
     """Publishing and replies on two channels of one connection: an exclusive queue is visible to no other."""
 
-    publisher: Publisher
-    reply_to: str
-
-    def __init__(self, address: Address, connection: AbstractConnection) -> None:
+    def __init__(self, address: Address, connection: AbstractConnection, publisher: Publisher, reply_to: str) -> None:
         self.address = address
+        self.publisher = publisher
+        self.reply_to = reply_to
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        # Apart, because a queue may be stuck while others on the same channel go on.
+        self.writes, self.requests = Silence(), Silence()
         self._connection = connection
 
     def lose(self, reason: str) -> None:
         if not self.lost.done():
             self.lost.set_result(reason)
+            self.publisher.close(reason)
 
     def closed(self, _sender: Any = None, error: BaseException | None = None) -> None:
         self.lose(str(error) if error and str(error) else "connection closed")
+
+    async def blocked(self) -> bool:
+        """Whether the broker has said that it takes no publishes now, for want of memory or disk."""
+        transport = self._connection.transport
+        try:
+            # Returns without waiting unless it is so.
+            async with asyncio.timeout(0):
+                if transport is not None:
+                    await transport.ready()
+        except TimeoutError:
+            return True
+        return False
 
     async def close(self) -> None:
         self.lose("closed")
@@ -106,27 +122,25 @@ async def _channels(address: Address, connection: AbstractConnection, names: Nam
         ) from error
     except aiormq.exceptions.ChannelAccessRefused as error:
         raise ConfigurationError(f"RabbitMQ at {address} denies the user a right: {error}") from error
-    session = Session(address, connection)
-    session.reply_to = queue.name
-    session.publisher = await publisher(connection, names.commands, session.closed)
-    for closable in (connection, replies):
+    publishing = await connection.channel(on_return_raises=True)
+    frames = memq_transport.frames_of(connection)
+    session = Session(address, connection, await publisher(publishing, names.commands, frames), queue.name)
+    for closable in (connection, publishing, replies):
         closable.close_callbacks.add(session.closed)
     underlay = await replies.get_underlay_channel()
     underlay.on_consumer_cancel_callbacks.add(lambda _frame: session.lose("the reply queue was deleted"))
-    await _listen(connection, replies, queue, pending)
+    await _listen(replies, queue, frames, pending)
     return session
 
 
-async def _listen(
-    connection: AbstractConnection, channel: AbstractChannel, queue: AbstractQueue, pending: Pending
-) -> None:
+async def _listen(channel: AbstractChannel, queue: AbstractQueue, frames: Frames | None, pending: Pending) -> None:
     def delivered(_tag: int, _redelivered: bool, _key: str, properties: bytes, body: bytes) -> None:
         pending.arrived(memq_transport.decode(properties).correlation_id, body)
 
     async def arrived(message: AbstractIncomingMessage) -> None:
         pending.arrived(message.correlation_id, message.body)
 
-    if (frames := memq_transport.frames_of(connection)) is not None:
+    if frames is not None:
         frames.attach((await channel.get_underlay_channel()).number, Deliveries(delivered))
     await queue.consume(arrived, no_ack=True)
 

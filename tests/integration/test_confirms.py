@@ -127,6 +127,19 @@ async def test_an_id_that_is_on_its_way_is_refused_and_free_when_it_has_arrived(
         await publish()
 
 
+async def test_what_the_broker_says_is_heard_of_one_who_has_given_up(amqp: Address) -> None:
+    await queue(amqp, "there")
+    heard = asyncio.Event()
+    async with publishing(amqp) as (publisher, _), asyncio.timeout(60):
+        properties = encode(PROPERTIES._replace(message_id="1"))
+        giving_up = asyncio.create_task(publisher.publish_encoded("", "there", b"x", "1", properties, heard.set))
+        await asyncio.sleep(0)
+        while publisher._out:  # noqa: ASYNC110  (it has no event)
+            await asyncio.sleep(0)
+        giving_up.cancel()
+        await heard.wait()
+
+
 async def test_a_closed_publisher_tells_who_waits(amqp: Address) -> None:
     await queue(amqp, "there")
     async with publishing(amqp) as (publisher, _), asyncio.timeout(60):

@@ -16,9 +16,12 @@ from memq_transport.frames import BODY, HEADER
 from memq_transport.properties import Properties, decode, encode
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aiormq.abc import AbstractChannel
 
     Confirm = asyncio.Future[None]
+    Heard = Callable[[], None] | None
 
 _ACK, _NACK, _RETURN = b"\x00\x3c\x00\x50", b"\x00\x3c\x00\x78", b"\x00\x3c\x00\x32"
 _CONFIRM = struct.Struct(">QB").unpack_from  # delivery tag, multiple
@@ -64,8 +67,8 @@ class ConfirmingPublisher:
         self._attempts = itertools.count(1)
         self._last = 0  # delivery tag
         # Not handed to the socket yet, by message id: what its publisher gives up before that is never sent.
-        self._out: dict[str, tuple[Confirm, tuple[bytes, ...]]] = {}
-        self._waiting: dict[int, tuple[Confirm, str]] = {}
+        self._out: dict[str, tuple[Confirm, Heard, tuple[bytes, ...]]] = {}
+        self._waiting: dict[int, tuple[Confirm, Heard, str]] = {}
         self._tags: dict[str, int] = {}  # by message id: a returned message does not carry its delivery tag
         self._methods: dict[tuple[str, str], bytes] = {}
         self._due = asyncio.Event()
@@ -86,15 +89,18 @@ class ConfirmingPublisher:
         await self.publish_encoded(exchange, routing_key, body, message_id, encoded)
 
     async def publish_encoded(
-        self, exchange: str, routing_key: str, body: bytes, message_id: str, properties: bytes
+        self, exchange: str, routing_key: str, body: bytes, message_id: str, properties: bytes, heard: Heard = None
     ) -> None:
-        """As `publish`. properties: a whole property list, `message_id` in it, which is no other attempt's."""
+        """As `publish`. properties: a whole property list, `message_id` in it, which is no other attempt's.
+
+        heard: called when the broker has confirmed or refused it, even if that is after its publisher has given up.
+        """
         if self._lost is not None:
             raise Lost(str(self._lost))
         if message_id in self._out or message_id in self._tags:
             raise ValueError(f"message_id {message_id!r} is on its way already; each attempt needs one of its own")
         confirm: Confirm = self._loop.create_future()
-        self._out[message_id] = (confirm, self._frames(exchange, routing_key, body, properties))
+        self._out[message_id] = (confirm, heard, self._frames(exchange, routing_key, body, properties))
         self._due.set()
         try:
             await confirm
@@ -102,10 +108,10 @@ class ConfirmingPublisher:
             self._out.pop(message_id, None)
             raise
 
-    def close(self) -> None:
-        """Fails what is unconfirmed with Lost."""
+    def close(self, reason: str = "the channel was closed") -> None:
+        """Fails what is unconfirmed with Lost, and what comes later too."""
         self._writer.cancel()
-        self._fail("the channel was closed")
+        self._fail(reason)
 
     def _frames(self, exchange: str, routing_key: str, body: bytes, properties: bytes) -> tuple[bytes, ...]:
         number, size, step = self._number, len(body), self._largest
@@ -132,12 +138,12 @@ class ConfirmingPublisher:
             self._due.clear()
             out, self._out = self._out, {}
             parts: list[bytes] = []
-            for message_id, (confirm, frames) in out.items():
+            for message_id, (confirm, heard, frames) in out.items():
                 if confirm.done():
                     continue
                 # The broker counts what it is sent, so a tag is given to nothing else.
                 self._last += 1
-                self._waiting[self._last] = (confirm, message_id)
+                self._waiting[self._last] = (confirm, heard, message_id)
                 self._tags[message_id] = self._last
                 parts += frames
             if parts:
@@ -175,8 +181,10 @@ class ConfirmingPublisher:
         for each in tags:
             entry = self._waiting.pop(each, None)
             if entry is not None:
-                confirm, message_id = entry
+                confirm, heard, message_id = entry
                 del self._tags[message_id]
+                if heard is not None:
+                    heard()
                 _settle(confirm, None if kept else Refused())
 
     def _closed(self, reason: str) -> None:
@@ -186,7 +194,7 @@ class ConfirmingPublisher:
     def _fail(self, reason: str) -> None:
         if self._lost is None:
             self._lost = Lost(reason)
-        for confirm, _ in (*self._waiting.values(), *self._out.values()):
+        for confirm, *_ in (*self._waiting.values(), *self._out.values()):
             _settle(confirm, Lost(reason))
         for entries in (self._waiting, self._out, self._tags):
             entries.clear()

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from memq_transport import Lost, Refused
 
-from memq import BrokerUnavailable, ReplyTimeout, Unconfirmed, Unroutable
+from memq import BrokerUnavailable, ReplyTimeout, Unconfirmed, Unroutable, silence
 from memq.address import Address
 from memq.replies import Pending
 from memq.sender import Outgoing, Sender
+from memq.silence import Silence
 from memq_schemas import Operation, headers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from memq.message import Message
 
 UPSERT = Outgoing(Operation.UPSERT, "docs", b"{}")
@@ -37,6 +40,8 @@ class Broker:
         self.drops = 0
         self.publisher = self
         self.current = None
+        self.writes, self.requests = Silence(), Silence()
+        self.doubts: list[str] = []
 
     async def session(self) -> Any:
         return self
@@ -45,13 +50,17 @@ class Broker:
         self.drops += 1
         self.pending.lost()
 
-    async def publish(self, message: Message, _routing_key: str) -> None:
+    def doubt(self, _session: Any, _silence: Silence, reason: str) -> None:
+        self.doubts.append(reason)
+
+    async def publish(self, message: Message, _routing_key: str, heard: Callable[[], None]) -> None:
         self.messages.append(message)
         step = self.steps.pop(0) if self.steps else None
         if isinstance(step, Exception):
             raise step
         if step is not None:
             await step(self, message)
+        heard()
 
     def sender(self) -> Sender:
         return Sender(self, self.pending)  # pyright: ignore[reportArgumentType]
@@ -83,6 +92,33 @@ async def test_a_message_is_sent_again_until_confirmed_each_time_as_another() ->
 async def test_what_cannot_be_confirmed_in_time_says_why(steps: list[Any], told: str) -> None:
     with pytest.raises(Unconfirmed, match=rf"upsert\.docs: no confirm within 0\.2 s: .*{told}"):
         await Broker(*steps).sender().send(UPSERT, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "seconds", "doubted"), [(QUERY, 28, True), (UPSERT, 28, False), (QUERY, 20, False)]
+)
+async def test_a_broker_is_doubted_when_writes_wait_in_vain_whatever_becomes_of_questions(
+    monkeypatch: pytest.MonkeyPatch, meanwhile: Outgoing, seconds: float, doubted: bool
+) -> None:
+    now, ended = 0.0, asyncio.Event()
+    monkeypatch.setattr(silence, "monotonic", lambda: now)
+
+    async def in_vain(_broker: Broker, _message: Message) -> None:
+        await ended.wait()
+        raise TimeoutError
+
+    broker = Broker(in_vain)
+    sender = broker.sender()
+    waiting = asyncio.create_task(sender.send(UPSERT, 30))
+    while not broker.messages:  # noqa: ASYNC110  (it has no event)
+        await asyncio.sleep(0)
+    now = 10.0
+    await sender.send(meanwhile, 1000)
+    now = seconds
+    ended.set()
+    with pytest.raises(Unconfirmed):
+        await waiting
+    assert bool(broker.doubts) == doubted
 
 
 async def test_without_a_connection_it_says_that() -> None:
