@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,10 +10,12 @@ import numpy as np
 from memq.columns import Columns
 from memq.errors import InvalidRequest
 from memq.points import PointJson
+from memq.writes import Part
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from memq.sender import Outgoing
     from memq.splitter import Batch, Splitter
 
 
@@ -31,26 +33,22 @@ def _sequence(column: Any) -> Any:
     return list(column)
 
 
-async def from_columns(source: Columns, splitter: Splitter) -> AsyncIterator[Batch]:
-    for batch in _split(source.points(), splitter):
-        yield batch
+def from_columns(source: Columns, splitter: Splitter) -> Iterator[Batch]:
+    return _split(source.points(), splitter)
 
 
-async def from_rows(source: Iterable[Any] | AsyncIterable[Any], splitter: Splitter) -> AsyncIterator[Batch]:
-    encode = PointJson()
+def from_rows(source: Iterable[Any] | AsyncIterable[Any], splitter: Splitter) -> Iterator[Batch] | AsyncIterator[Batch]:
     if isinstance(source, AsyncIterable):
-        index = 0
-        async for row in source:
-            if (full := splitter.add(encode.row(index, row))) is not None:
-                yield full
-            index += 1
-        if (rest := splitter.rest()) is not None:
-            yield rest
-        return
+        return _split_arriving(source, splitter)
+    return _split(_rows(source), splitter)
+
+
+def _rows(source: Iterable[Any]) -> Iterator[bytes]:
     if isinstance(source, (Mapping, str, bytes)):
         raise InvalidRequest("points: expected several points; put a single one into a list")
-    for batch in _split((encode.row(index, row) for index, row in enumerate(source)), splitter):
-        yield batch
+    encode = PointJson().row
+    for index, row in enumerate(source):
+        yield encode(index, row)
 
 
 def _split(points: Iterator[bytes], splitter: Splitter) -> Iterator[Batch]:
@@ -59,6 +57,26 @@ def _split(points: Iterator[bytes], splitter: Splitter) -> Iterator[Batch]:
             yield full
     if (rest := splitter.rest()) is not None:
         yield rest
+
+
+async def _split_arriving(source: AsyncIterable[Any], splitter: Splitter) -> AsyncIterator[Batch]:
+    encode = PointJson()
+    index = 0
+    async for row in source:
+        if (full := splitter.add(encode.row(index, row))) is not None:
+            yield full
+        index += 1
+    if (rest := splitter.rest()) is not None:
+        yield rest
+
+
+def parts(
+    source: Iterator[Batch] | AsyncIterator[Batch], outgoing: Callable[[bytes], Outgoing]
+) -> Iterator[Part] | AsyncIterator[Part]:
+    """What `Writes` sends."""
+    if isinstance(source, AsyncIterator):
+        return (Part(batch.positions, outgoing(batch.body()), batch.last) async for batch in source)
+    return (Part(batch.positions, outgoing(batch.body()), batch.last) for batch in source)
 
 
 def chunks(ids: Sequence[Any], size: int) -> Iterator[range]:

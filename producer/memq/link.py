@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import itertools
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from memq_transport import Lost
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_never, wait_exponential_jitter
 
 from memq.errors import BrokerUnavailable, ConfigurationError
-from memq.publisher import Lost
 from memq.session import Session, open_session
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from memq.address import Address
     from memq.replies import Pending
+    from memq.silence import Silence
+    from memq.transport import Transport
     from memq_schemas import Names
 
 log = logging.getLogger("memq")
@@ -44,6 +47,7 @@ class Link:
         pending: Pending,
         *,
         client: str,
+        transport: Transport,
         listener: Callable[[ConnectionChange], None] | None,
     ) -> None:
         self._rotation = itertools.cycle(brokers)
@@ -51,10 +55,14 @@ class Link:
         self._names = names
         self._pending = pending
         self._client = client
+        self._transport: Transport = transport
         self._listener = listener
         self._ready: asyncio.Future[Session] = asyncio.get_running_loop().create_future()
         self._reason = "not connected yet"
         self._task: asyncio.Task[None] | None = None
+        self._replacing: asyncio.Task[None] | None = None
+        self._replacement: Session | None = None
+        self._leaving: set[asyncio.Task[None]] = set()
 
     @property
     def connected(self) -> bool:
@@ -81,6 +89,11 @@ class Link:
             self._ready.set_result(session)
         self._task = asyncio.create_task(self._keep(session), name="memq-link")
 
+    @property
+    def current(self) -> Session | None:
+        """The connection that there is now."""
+        return self._ready.result() if self.connected else None
+
     async def session(self) -> Session:
         """The connection, as soon as there is one: callers bring the timeout."""
         return await asyncio.shield(self._ready)
@@ -93,10 +106,47 @@ class Link:
             self._pending.lost()
         session.lose(reason)
 
+    def doubt(self, session: Session, silence: Silence, reason: str) -> None:
+        """Said by whoever has waited in vain: another broker may do what this one does not.
+
+        The session is given up when there is another one to use, and not while the broker says that it is blocked.
+        """
+        if session is self.current and (self._replacing is None or self._replacing.done()):
+            replacing = self._replace(session, silence, reason)
+            # With nothing of the caller's context, which the new connection would keep for as long as it lives.
+            self._replacing = asyncio.create_task(replacing, name="memq-link-replace", context=contextvars.Context())
+
+    async def _replace(self, session: Session, silence: Silence, reason: str) -> None:
+        blocked = await session.blocked()
+        # From now on anew: one try for each time that it has been silent for too long.
+        silence.heard()
+        if blocked:
+            return
+        since = silence.last_heard
+        try:
+            other = await self._attempt()
+        except (Lost, ConfigurationError) as error:
+            log.debug("RabbitMQ is silent, and there is no other connection", extra={"reason": str(error)})
+            return
+        if session is not self.current or silence.last_heard != since:
+            await other.close()
+            return
+        self._replacement = other
+        self.drop(session, reason)
+        leaving = asyncio.create_task(session.close(), name="memq-link-leave")
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
+
     async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        tasks = [task for task in (self._replacing, self._task) if task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        if self._replacement is not None:
+            await self._replacement.close()
+        if self._leaving:
+            await asyncio.wait(self._leaving)
         closed = BrokerUnavailable("the producer is closed")
         ready, self._ready = self._ready, asyncio.get_running_loop().create_future()
         if ready.done():
@@ -113,7 +163,8 @@ class Link:
             if session is not None:
                 await self._lost(session)
             # It worked before, so even a refused password may be a broker that is still starting.
-            session = await self._connect((Lost, ConfigurationError))
+            session = self._replacement or await self._connect((Lost, ConfigurationError))
+            self._replacement = None
             broker = str(session.address)
             self._ready.set_result(session)
             log.warning("reconnected to RabbitMQ", extra={"broker": broker})
@@ -125,7 +176,8 @@ class Link:
         broker = str(session.address)
         log.warning("connection to RabbitMQ lost, reconnecting", extra={"broker": broker, "reason": reason})
         self._tell(ConnectionChange(False, broker, reason))
-        await session.close()
+        if self._replacement is None:
+            await session.close()
 
     async def _connect(self, transient: type[Exception] | tuple[type[Exception], ...]) -> Session:
         return await AsyncRetrying(
@@ -133,7 +185,7 @@ class Link:
         )(self._attempt)
 
     async def _attempt(self) -> Session:
-        return await open_session(next(self._rotation), self._names, self._pending, self._client)
+        return await open_session(next(self._rotation), self._names, self._pending, self._client, self._transport)
 
     def _failed(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None

@@ -31,7 +31,14 @@ class Opened:
     def __init__(self, options: Options) -> None:
         self._options = options
         self.pending = Pending()
-        self.link = Link(options.brokers, options.names, self.pending, client=options.client, listener=options.listener)
+        self.link = Link(
+            options.brokers,
+            options.names,
+            self.pending,
+            client=options.client,
+            transport=options.transport,
+            listener=options.listener,
+        )
         self.sender = Sender(self.link, self.pending)
         self.calls = Calls(self.sender, options.timeout, options.max_message_bytes)
         self.outbox = (

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from memq.address import Address
     from memq.link import ConnectionChange
+    from memq.transport import Transport
     from memq_schemas import Names
 
 # RabbitMQ 4's default for the largest message.
@@ -32,6 +33,7 @@ class Options:
     outbox: Path | None
     outbox_bytes: int
     client: str
+    transport: Transport
     listener: Callable[[ConnectionChange], None] | None
 
     def __post_init__(self) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 from uuid import UUID
@@ -19,6 +20,7 @@ from memq.options import Options
 from memq.requests import body, vector_text, wire_ids
 from memq.selected import selected
 from memq.splitter import Splitter
+from memq.transport import transport as chosen_transport
 from memq_schemas import (
     Count,
     Counted,
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from memq.dead import DeadLetters
     from memq.link import ConnectionChange
     from memq.outbox import Outbox
+    from memq.transport import Transport
     from memq_schemas.model import Model
 
 Id: TypeAlias = int | str | UUID
@@ -69,6 +72,8 @@ class Producer:
     machine's disk (fsync), and are sent in order, after a crash by whoever opens the file next. One producer owns it.
     With `wait=True` a write goes to the broker itself, after all that is in the outbox.
     outbox_bytes: how much it may hold before writes raise OutboxFull.
+    transport: fast, or stock for aiormq's own way of reading and publishing; None for MEMQ_TRANSPORT, or fast. Where
+    the installed aiormq is not one that memq knows, fast is stock, and the log says so.
     on_connection: called with a ConnectionChange when the connection is lost and when it is back.
 
     Entering raises ConfigurationError (address, user, vhost), TopologyMissing, or BrokerUnavailable after `timeout`.
@@ -90,6 +95,7 @@ class Producer:
         outbox: str | PathLike[str] | None = None,
         outbox_bytes: int = 256 * MIB,
         name: str = "memq",
+        transport: Transport | None = None,
         on_connection: Callable[[ConnectionChange], None] | None = None,
     ) -> None:
         self._options = Options(
@@ -104,6 +110,7 @@ class Producer:
             outbox=None if outbox is None else Path(outbox),
             outbox_bytes=outbox_bytes,
             client=name,
+            transport=chosen_transport(transport),
             listener=on_connection,
         )
         self._open: Opened | None = None
@@ -181,11 +188,9 @@ class Producer:
             source = batches.from_rows(points, splitter)
         else:
             raise InvalidRequest("give points or columns, not both")
-        messages = (
-            (batch.positions, self._opened.calls.outgoing(Operation.UPSERT, collection, batch.body()))
-            async for batch in source
-        )
-        return await self._opened.writes(wait, progress).run(messages)
+        opened = self._opened
+        parts = batches.parts(source, partial(opened.calls.outgoing, Operation.UPSERT, collection))
+        return await opened.writes(wait, progress).run(parts)
 
     async def delete(
         self,

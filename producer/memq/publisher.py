@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Protocol
 
+import aio_pika
 import aiormq.exceptions
 import pamqp.exceptions
+from memq_transport import ConfirmingPublisher, Envelope, Lost, Refused, Returned, encode
 
 from memq.errors import Unroutable
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
-    from aio_pika import Message
-    from aio_pika.abc import AbstractExchange
+    from aio_pika.abc import AbstractChannel, AbstractExchange
+    from memq_transport import Frames
 
-
-class Lost(Exception):
-    """The channel or connection went away; whether the broker has the message is unknown."""
-
-
-class Refused(Exception):
-    """The broker nacked the message: a full queue, or a leader election."""
+    from memq.message import Message
 
 
 GONE = (aiormq.exceptions.AMQPError, pamqp.exceptions.PAMQPException, OSError, RuntimeError)
@@ -45,25 +42,104 @@ def losing() -> Generator[None]:
         raise Lost("the connection was lost") from error
 
 
-class Publisher:
-    """Takes the exchange of a channel that raises on returned messages and that nobody else uses."""
+class Publisher(Protocol):
+    """Confirmed, mandatory publishing to one exchange, on a channel that nobody else uses."""
 
+    exchange: str
+
+    async def publish(self, message: Message, routing_key: str, heard: Callable[[], None]) -> None:
+        """Returns once the broker has confirmed. Raises Unroutable, Refused or Lost; has no timeout of its own.
+
+        heard: called when the broker has said what became of it.
+        """
+        ...
+
+    def close(self, reason: str) -> None:
+        """Nothing more is expected of the broker: who waits is told Lost, at once or when the connection is closed."""
+        ...
+
+
+async def publisher(channel: AbstractChannel, exchange: str, frames: Frames | None) -> Publisher:
+    """For a channel that raises on returned messages, read through `frames` if they are ours. Raises as aio_pika."""
+    if frames is None:
+        return StockPublisher(await channel.get_exchange(exchange, ensure=False))
+    underlay = await channel.get_underlay_channel()
+    confirming = ConfirmingPublisher(underlay)
+    frames.attach(underlay.number, confirming)
+    return FastPublisher(confirming, exchange)
+
+
+class FastPublisher:
+    def __init__(self, confirming: ConfirmingPublisher, exchange: str) -> None:
+        self._confirming = confirming
+        self.exchange = exchange
+
+    async def publish(self, message: Message, routing_key: str, heard: Callable[[], None]) -> None:
+        encoded = _encoded(message)
+        try:
+            await self._confirming.publish_encoded(
+                self.exchange, routing_key, message.body, message.message_id, encoded, heard
+            )
+        except Returned:
+            raise _unroutable(routing_key) from None
+
+    def close(self, reason: str) -> None:
+        self._confirming.close(reason)
+
+
+def _encoded(message: Message) -> bytes:
+    properties = message.properties
+    if message.headers or properties.correlation_id is not None:
+        return encode(message.whole())
+    return _envelope(properties).encoded(message.message_id, message.timestamp)
+
+
+# What writes have in common: a few content types.
+_envelope = lru_cache(maxsize=64)(Envelope)
+
+
+class StockPublisher:
     def __init__(self, exchange: AbstractExchange) -> None:
         self._exchange = exchange
+        self.exchange = exchange.name
 
-    @property
-    def exchange(self) -> str:
-        return self._exchange.name
-
-    async def publish(self, message: Message, routing_key: str) -> None:
-        """Returns once the broker has confirmed. Raises Unroutable, Refused or Lost; has no timeout of its own."""
+    async def publish(self, message: Message, routing_key: str, heard: Callable[[], None]) -> None:
         with losing():
             try:
-                await self._exchange.publish(message, routing_key, mandatory=True)
+                await self._exchange.publish(_stock(message), routing_key, mandatory=True)
             except aiormq.exceptions.PublishError:
-                raise Unroutable(
-                    f"no queue takes {routing_key}: "
-                    "declare memq's topology with `memq-worker declare`, or start a worker"
-                ) from None
+                heard()
+                raise _unroutable(routing_key) from None
             except aiormq.exceptions.DeliveryError as error:
-                raise Refused("the broker refused the message (queue full, or it is electing a leader)") from error
+                heard()
+                raise Refused from error
+            heard()
+
+    def close(self, reason: str) -> None:
+        """aiormq fails what waits when the connection is closed."""
+
+
+def _stock(message: Message) -> aio_pika.Message:
+    values = message.properties
+    return aio_pika.Message(
+        message.body,
+        headers=message.headers,
+        content_type=values.content_type,
+        content_encoding=values.content_encoding,
+        delivery_mode=values.delivery_mode,
+        priority=values.priority,
+        correlation_id=values.correlation_id,
+        reply_to=values.reply_to,
+        # In seconds here, and in milliseconds on the wire.
+        expiration=None if values.expiration is None else int(values.expiration) / 1000,
+        message_id=message.message_id,
+        timestamp=message.timestamp,
+        type=values.type,
+        app_id=values.app_id,
+    )
+
+
+def _unroutable(routing_key: str) -> Unroutable:
+    return Unroutable(
+        f"no queue takes {routing_key}: declare memq's topology with `memq-worker declare`, or start a worker"
+    )

@@ -4,21 +4,21 @@ from typing import TYPE_CHECKING, Any
 
 from memq.batches import chunks
 from memq.requests import body
+from memq.writes import Part
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     import orjson
 
     from memq.calls import Calls
-    from memq.sender import Outgoing
     from memq_schemas import Filter, Operation
     from memq_schemas.model import Model
 
 IDS_PER_MESSAGE = 1000
 
 
-async def selected(
+def selected(
     calls: Calls,
     operation: Operation,
     model: type[Model],
@@ -26,12 +26,12 @@ async def selected(
     ids: list[orjson.Fragment] | None,
     filter: Mapping[str, Any] | Filter | None,
     change: Mapping[str, Any],
-) -> AsyncIterator[tuple[range, Outgoing]]:
+) -> Iterator[Part]:
     """The messages of a write that names its points by ids or by filter."""
     if ids is None or filter is not None:
         text = body(model, {"ids": ids, "filter": filter, **change})
-        yield range(0), calls.outgoing(operation, collection, text)
+        yield Part(range(0), calls.outgoing(operation, collection, text), last=True)
         return
     for part in chunks(ids, IDS_PER_MESSAGE):
         text = body(model, {"ids": ids[part.start : part.stop], **change})
-        yield part, calls.outgoing(operation, collection, text)
+        yield Part(part, calls.outgoing(operation, collection, text), last=part.stop == len(ids))

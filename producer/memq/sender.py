@@ -6,15 +6,15 @@ import asyncio
 import itertools
 import random
 import time
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 from uuid import uuid4
 
-from aio_pika import Message
+from memq_transport import Lost, Properties, Refused
 
+from memq.deadlines import Deadlines
 from memq.errors import BrokerUnavailable, ReplyTimeout, Unconfirmed
-from memq.publisher import Lost, Refused
+from memq.message import Message
 from memq.replies import Reply, decode_reply
 from memq.tracing import tracing
 from memq_schemas import Operation, headers, routing_key
@@ -22,21 +22,23 @@ from memq_schemas import Operation, headers, routing_key
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aio_pika.abc import HeadersType
-
     from memq.link import Link
     from memq.replies import Pending
     from memq.session import Session
+    from memq.silence import Silence
 
 NACK_PAUSE_SECONDS = 0.05
 NACK_PAUSE_LIMIT_SECONDS = 1.0
+
+# The least silence for which a connection is given up: elections and slow disks take this long, and reconnecting
+# makes nothing of that faster.
+SILENT_SECONDS = 5.0
 
 # Safe to ask twice. Writes are too: ids make a second application harmless, and the broker may redeliver anyway.
 REPEATABLE = frozenset(Operation) - {Operation.CREATE, Operation.DROP}
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     operation: Operation
     collection: str | None
     body: bytes
@@ -55,6 +57,8 @@ class Sender:
         self._tracing = tracing()
         self._token = uuid4().hex
         self._numbers = itertools.count(1)
+        # By length: a producer has one confirm timeout.
+        self._deadlines: dict[float, Deadlines] = {}
 
     async def send(self, outgoing: Outgoing, timeout: float) -> None:
         """Returns when the broker has confirmed. Raises Unconfirmed after `timeout` seconds, and Unroutable."""
@@ -63,18 +67,21 @@ class Sender:
     async def deliver(self, routing_key: str, make: Callable[[str], Message], timeout: float) -> None:
         """As `send`. make: builds the message of one attempt, with the message id of that attempt."""
         attempt = _Attempt()
+        if (deadlines := self._deadlines.get(timeout)) is None:
+            deadlines = self._deadlines[timeout] = Deadlines(timeout)
         try:
-            async with asyncio.timeout(timeout):
+            with deadlines.one():
                 while True:
-                    session = await self._link.session()
+                    session = self._link.current or await self._link.session()
                     if await self._published(session, routing_key, attempt, make(self._message_id())):
                         return
         except TimeoutError:
+            self._doubt(attempt, timeout)
             raise Unconfirmed(f"{routing_key}: no confirm within {timeout:g} s: {self._hindrance(attempt)}") from None
 
     def kept(self, outgoing: Outgoing) -> Outgoing:
         """For a later `once`, from where the trace it belongs to is no longer known."""
-        return replace(outgoing, traceparent=self._tracing.here())
+        return outgoing._replace(traceparent=self._tracing.here())
 
     async def once(self, outgoing: Outgoing, timeout: float) -> None:
         """One attempt. Raises Unconfirmed when it failed, or after `timeout` seconds, and Unroutable."""
@@ -82,11 +89,11 @@ class Sender:
         key = outgoing.routing_key
         try:
             async with asyncio.timeout(timeout):
-                session = await self._link.session()
+                session = self._link.current or await self._link.session()
                 if await self._published(session, key, attempt, self._message(outgoing, self._message_id())):
                     return
         except TimeoutError:
-            pass
+            self._doubt(attempt, timeout)
         raise Unconfirmed(f"{key}: {self._hindrance(attempt)}")
 
     async def ask(self, outgoing: Outgoing, timeout: float) -> Reply:
@@ -97,7 +104,7 @@ class Sender:
         try:
             async with asyncio.timeout(timeout):
                 while True:
-                    session = await self._link.session()
+                    session = self._link.current or await self._link.session()
                     body = await self._asked(session, outgoing, attempt, correlation_id, deadline)
                     if body is not None:
                         return decode_reply(body)
@@ -107,6 +114,7 @@ class Sender:
                             "it may or may not have been done"
                         )
         except TimeoutError:
+            self._doubt(attempt, timeout)
             raise ReplyTimeout(
                 f"{outgoing.routing_key}: no answer within {timeout:g} s: {self._hindrance(attempt)}"
             ) from None
@@ -114,7 +122,7 @@ class Sender:
     async def _asked(
         self, session: Session, outgoing: Outgoing, attempt: _Attempt, correlation_id: str, deadline: float
     ) -> bytes | None:
-        message = self._message(outgoing, self._message_id(), session.reply_to, correlation_id, deadline)
+        message = self._question(outgoing, session.reply_to, correlation_id, deadline)
         answer = self._pending.expect(correlation_id)
         try:
             if await self._published(session, outgoing.routing_key, attempt, message) or answer.done():
@@ -128,10 +136,12 @@ class Sender:
 
     async def _published(self, session: Session, routing_key: str, attempt: _Attempt, message: Message) -> bool:
         """Whether the broker has confirmed; if not, another attempt may follow at once."""
-        attempt.published = True
+        durable = message.properties.delivery_mode == headers.PERSISTENT
+        silence = session.writes if durable else session.requests
+        attempt.waiting = (session, silence, silence.begun())
         try:
             with self._tracing.sending(message, routing_key, session):
-                await session.publisher.publish(message, routing_key)
+                await session.publisher.publish(message, routing_key, silence.heard)
         except Lost as error:
             attempt.failed(str(error), uncertain=True)
             self._link.drop(session, str(error))
@@ -141,38 +151,35 @@ class Sender:
             await asyncio.sleep(attempt.pause())
             return False
         attempt.confirmed = True
+        attempt.waiting = None
         return True
 
-    def _message(
-        self,
-        outgoing: Outgoing,
-        message_id: str,
-        reply_to: str | None = None,
-        correlation_id: str | None = None,
-        deadline: float | None = None,
-    ) -> Message:
-        own: HeadersType = {} if outgoing.traceparent is None else {headers.TRACEPARENT: outgoing.traceparent}
+    def _doubt(self, attempt: _Attempt, timeout: float) -> None:
+        if attempt.waiting is None:
+            return
+        session, silence, begun = attempt.waiting
+        seconds = silence.seconds(begun)
+        # The publish itself began a little after its timeout.
+        if seconds >= max(timeout * 0.9, SILENT_SECONDS):
+            self._link.doubt(session, silence, f"no confirm for {seconds:.0f} s, and no alarm")
+
+    def _message(self, outgoing: Outgoing, message_id: str) -> Message:
+        own = {} if outgoing.traceparent is None else {headers.TRACEPARENT: outgoing.traceparent}
+        return Message(outgoing.body, _envelope(outgoing.operation, outgoing.content_type), message_id, own)
+
+    def _question(self, outgoing: Outgoing, reply_to: str, correlation_id: str, deadline: float) -> Message:
+        message = self._message(outgoing, self._message_id())
         expiration = None
-        durable = outgoing.operation.is_write
-        if deadline is not None and not durable:
-            own[headers.DEADLINE] = int(deadline * 1000)
-            expiration = max(deadline - time.time(), 0.001)
-        return Message(
-            outgoing.body,
-            headers=own,
-            content_type=outgoing.content_type,
-            delivery_mode=headers.PERSISTENT if durable else headers.TRANSIENT,
-            priority=headers.PRIORITY,
-            correlation_id=correlation_id,
-            reply_to=reply_to,
-            expiration=expiration,
-            message_id=message_id,
-            timestamp=datetime.now(UTC),
-            app_id=headers.APP_ID,
+        if not outgoing.operation.is_write:
+            message.headers[headers.DEADLINE] = int(deadline * 1000)
+            expiration = str(max(int((deadline - time.time()) * 1000), 1))
+        message.properties = message.properties._replace(
+            correlation_id=correlation_id, reply_to=reply_to, expiration=expiration
         )
+        return message
 
     def _message_id(self) -> str:
-        """One of its own for every attempt: aiormq matches returned messages to confirms by it."""
+        """One of its own for every attempt: transports match returned messages to confirms by it."""
         return f"{self._token}-{next(self._numbers)}"
 
     def _hindrance(self, attempt: _Attempt) -> str:
@@ -181,11 +188,22 @@ class Sender:
         return attempt.hindrance()
 
 
+@lru_cache(maxsize=64)
+def _envelope(operation: Operation, content_type: str) -> Properties:
+    return Properties(
+        content_type=content_type,
+        headers=None,
+        delivery_mode=headers.PERSISTENT if operation.is_write else headers.TRANSIENT,
+        priority=headers.PRIORITY,
+        app_id=headers.APP_ID,
+    )
+
+
 class _Attempt:
     """What the attempts at one message have come to so far."""
 
     def __init__(self) -> None:
-        self.published = False
+        self.waiting: tuple[Session, Silence, float] | None = None
         self.confirmed = False
         self.uncertain = False
         self._reason: str | None = None
@@ -193,6 +211,7 @@ class _Attempt:
 
     def failed(self, reason: str, *, uncertain: bool) -> None:
         self._reason = reason
+        self.waiting = None
         self.uncertain = self.uncertain or uncertain
         self.confirmed = False
 
@@ -205,6 +224,6 @@ class _Attempt:
             return "the message is queued but no worker has answered; is one running?"
         if self._reason is not None:
             return self._reason
-        if self.published:
+        if self.waiting is not None:
             return "the broker is silent; is it in a memory or disk alarm?"
         return "too many messages on their way"

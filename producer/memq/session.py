@@ -8,17 +8,23 @@ import os
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-import aio_pika
 import aiormq.exceptions
+import memq_transport
+from memq_transport import Deliveries, Lost
 
 from memq.errors import ConfigurationError, TopologyMissing
-from memq.publisher import GONE, Lost, Publisher
+from memq.publisher import GONE, publisher
+from memq.silence import Silence
+from memq.transport import connect
 
 if TYPE_CHECKING:
-    from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
+    from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
+    from memq_transport import Frames
 
     from memq.address import Address
+    from memq.publisher import Publisher
     from memq.replies import Pending
+    from memq.transport import Transport
     from memq_schemas import Names
 
 REFUSED = (aiormq.exceptions.AuthenticationError, aiormq.exceptions.ProbableAuthenticationError)
@@ -35,14 +41,29 @@ class Session:
         self.publisher = publisher
         self.reply_to = reply_to
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        # Apart, because a queue may be stuck while others on the same channel go on.
+        self.writes, self.requests = Silence(), Silence()
         self._connection = connection
 
     def lose(self, reason: str) -> None:
         if not self.lost.done():
             self.lost.set_result(reason)
+            self.publisher.close(reason)
 
     def closed(self, _sender: Any = None, error: BaseException | None = None) -> None:
         self.lose(str(error) if error and str(error) else "connection closed")
+
+    async def blocked(self) -> bool:
+        """Whether the broker has said that it takes no publishes now, for want of memory or disk."""
+        transport = self._connection.transport
+        try:
+            # Returns without waiting unless it is so.
+            async with asyncio.timeout(0):
+                if transport is not None:
+                    await transport.ready()
+        except TimeoutError:
+            return True
+        return False
 
     async def close(self) -> None:
         self.lose("closed")
@@ -62,13 +83,13 @@ async def close_quietly(connection: AbstractConnection) -> None:
             raise
 
 
-async def open_session(address: Address, names: Names, pending: Pending, client: str) -> Session:
+async def open_session(address: Address, names: Names, pending: Pending, client: str, way: Transport) -> Session:
     """Raises Lost when another try may work, ConfigurationError when none will."""
     task = asyncio.current_task()
     cancels = task.cancelling() if task else 0
     try:
         async with contextlib.AsyncExitStack() as stack, asyncio.timeout(CONNECT_SECONDS):
-            connection = await aio_pika.connect(address.url, client_properties={"connection_name": client})
+            connection = await connect(address.url, way, client_properties={"connection_name": client})
             stack.push_async_callback(close_quietly, connection)
             session = await _channels(address, connection, names, pending)
             stack.pop_all()
@@ -102,18 +123,26 @@ async def _channels(address: Address, connection: AbstractConnection, names: Nam
     except aiormq.exceptions.ChannelAccessRefused as error:
         raise ConfigurationError(f"RabbitMQ at {address} denies the user a right: {error}") from error
     publishing = await connection.channel(on_return_raises=True)
-    exchange = await publishing.get_exchange(names.commands, ensure=False)
-    session = Session(address, connection, Publisher(exchange), queue.name)
+    frames = memq_transport.frames_of(connection)
+    session = Session(address, connection, await publisher(publishing, names.commands, frames), queue.name)
     for closable in (connection, publishing, replies):
         closable.close_callbacks.add(session.closed)
     underlay = await replies.get_underlay_channel()
     underlay.on_consumer_cancel_callbacks.add(lambda _frame: session.lose("the reply queue was deleted"))
+    await _listen(replies, queue, frames, pending)
+    return session
+
+
+async def _listen(channel: AbstractChannel, queue: AbstractQueue, frames: Frames | None, pending: Pending) -> None:
+    def delivered(_tag: int, _redelivered: bool, _key: str, properties: bytes, body: bytes) -> None:
+        pending.arrived(memq_transport.decode(properties).correlation_id, body)
 
     async def arrived(message: AbstractIncomingMessage) -> None:
         pending.arrived(message.correlation_id, message.body)
 
+    if frames is not None:
+        frames.attach((await channel.get_underlay_channel()).number, Deliveries(delivered))
     await queue.consume(arrived, no_ack=True)
-    return session
 
 
 def reason_of(error: BaseException) -> str:

@@ -7,18 +7,20 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import propagate, trace
+from opentelemetry.context import get_current
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
-from memq.tracing import named
+from memq.tracing import NOTHING, named
 from memq_schemas import headers
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+    from contextlib import AbstractContextManager
 
-    from aio_pika import Message
     from opentelemetry.context import Context
     from opentelemetry.trace import TracerProvider
 
+    from memq.message import Message
     from memq.session import Session
 
 
@@ -27,9 +29,17 @@ class Spans:
 
     def __init__(self, provider: TracerProvider | None = None) -> None:
         self._tracer = trace.get_tracer("memq", version("memq"), provider)
+        self._given = provider is not None
+
+    def sending(self, message: Message, routing_key: str, session: Session) -> AbstractContextManager[None]:
+        # Most publishes of most programs: the package is there because another one needs it, and nobody uses it.
+        unused = not self._given and isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+        if unused and not get_current() and named() is None and headers.TRACEPARENT not in message.headers:
+            return NOTHING
+        return self._span(message, routing_key, session)
 
     @contextmanager
-    def sending(self, message: Message, routing_key: str, session: Session) -> Generator[None]:
+    def _span(self, message: Message, routing_key: str, session: Session) -> Generator[None]:
         exchange = session.publisher.exchange
         attributes: dict[str, Any] = {
             "messaging.system": "rabbitmq",
@@ -37,13 +47,13 @@ class Spans:
             "messaging.operation.type": "send",
             "messaging.destination.name": f"{exchange}:{routing_key}",
             "messaging.rabbitmq.destination.routing_key": routing_key,
-            "messaging.message.id": message.message_id or "",
-            "messaging.message.body.size": message.body_size,
+            "messaging.message.id": message.message_id,
+            "messaging.message.body.size": len(message.body),
             "server.address": session.address.host,
             "server.port": session.address.port,
         }
-        if message.correlation_id is not None:
-            attributes["messaging.message.conversation_id"] = message.correlation_id
+        if message.properties.correlation_id is not None:
+            attributes["messaging.message.conversation_id"] = message.properties.correlation_id
         with self._tracer.start_as_current_span(
             f"send {exchange}:{routing_key}",
             context=_parent(message),

@@ -10,10 +10,12 @@ FRAME_BYTES = len(_HEAD) + len(_TAIL)
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The points of one message, each as JSON. `positions` are theirs in the call."""
+    """The points of one message, each as JSON. `positions` are theirs in the call; after the `last` one come no more,
+    which is not known of each that is."""
 
     positions: range
     points: list[bytes]
+    last: bool = False
 
     def body(self) -> bytes:
         return _HEAD + b",".join(self.points) + _TAIL
@@ -44,11 +46,11 @@ class Splitter:
         return full
 
     def rest(self) -> Batch | None:
-        return self._take() if self._points else None
+        return self._take(last=True) if self._points else None
 
-    def _take(self) -> Batch:
+    def _take(self, *, last: bool = False) -> Batch:
         positions = range(self._first, self._first + len(self._points))
-        batch = Batch(positions, self._points)
+        batch = Batch(positions, self._points, last)
         self._first = positions.stop
         self._points = []
         self._size = FRAME_BYTES

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from contextlib import AbstractContextManager
 
-    from aio_pika import Message
-
+    from memq.message import Message
     from memq.session import Session
+
+NOTHING = nullcontext()
 
 _named: ContextVar[str | None] = ContextVar("memq-traceparent", default=None)
 
@@ -55,12 +56,11 @@ class Tracing(Protocol):
 class Carried:
     """Without OpenTelemetry: what the caller names is carried, and nothing is recorded."""
 
-    @contextmanager
-    def sending(self, message: Message, routing_key: str, session: Session) -> Generator[None]:
+    def sending(self, message: Message, routing_key: str, session: Session) -> AbstractContextManager[None]:
         traceparent = named()
         if traceparent is not None:
             message.headers.setdefault(headers.TRACEPARENT, traceparent)
-        yield
+        return NOTHING
 
     def here(self) -> str | None:
         return named()

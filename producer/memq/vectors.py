@@ -13,6 +13,8 @@ import pybase64
 
 from memq_schemas.vectors import MAX_DIMENSIONS, FloatArray, float32_bytes
 
+FLOAT32 = np.dtype("<f4")
+
 # The text of a ValueError raised here completes "points[3].vector: ".
 
 
@@ -24,7 +26,7 @@ class VectorJson:
 
     def __call__(self, value: object) -> bytes:
         """A JSON string, or an object of them for named vectors. Raises ValueError saying what is wrong."""
-        if isinstance(value, Mapping):
+        if type(value) is not np.ndarray and isinstance(value, Mapping):
             named = cast("Mapping[object, object]", value)
             if not named:
                 raise ValueError("no named vectors: {} is empty")
@@ -68,6 +70,8 @@ def require_finite(vector: FloatArray) -> None:
 
 def flat_array(value: object) -> FloatArray:
     """Shape (dimensions,), contiguous little-endian float32. Raises ValueError for anything that is not a vector."""
+    if type(value) is np.ndarray and value.dtype == FLOAT32 and value.ndim == 1 and value.flags.c_contiguous:
+        return value
     if isinstance(value, str):
         return np.frombuffer(float32_bytes(value), dtype="<f4")
     if isinstance(value, (list, tuple)):

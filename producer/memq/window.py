@@ -16,9 +16,15 @@ class Window:
         self._free_bytes = size
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
+    def take(self, size: int) -> bool:
+        """Whether there was room at once."""
+        if self._waiting or not self._fits(size):
+            return False
+        self._take(size)
+        return True
+
     async def acquire(self, size: int) -> None:
-        if not self._waiting and self._fits(size):
-            self._take(size)
+        if self.take(size):
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         entry = (size, turn)

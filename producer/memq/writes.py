@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, NamedTuple
 
 from memq.answers import Receipt
 from memq.errors import BufferFull, MemqError
 from memq.window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable, Iterator
 
     from memq.outbox import Outbox
     from memq.sender import Outgoing, Sender
@@ -18,6 +19,14 @@ if TYPE_CHECKING:
 # Messages of one call that may wait for the worker's answer at once: enough to keep it busy, few enough that the last
 # one's answer does not come late only because of those before it.
 WAITING_MESSAGES = 32
+
+
+class Part(NamedTuple):
+    """One message of a call.   positions: of its points in the call.   last: whether it is known to be the last."""
+
+    positions: range
+    outgoing: Outgoing
+    last: bool
 
 
 class Writes:
@@ -57,13 +66,13 @@ class Writes:
             self._points, self._messages, asked, self._slowest, stored=self._outbox is not None and not asked
         )
 
-    async def run(self, messages: AsyncIterator[tuple[range, Outgoing]]) -> Receipt:
-        """Sends until the messages end or one fails; then lets those on their way arrive before it raises."""
+    async def run(self, parts: Iterator[Part] | AsyncIterator[Part]) -> Receipt:
+        """Sends until they end or one fails; then lets those on their way arrive before it raises."""
         try:
             if self._outbox is not None and self._answer_timeout is not None:
                 # Questions do not go through the file, but must not overtake what is in it.
                 await self._outbox.sent(self._answer_timeout)
-            await self._feed(messages)
+            await self._feed(parts)
         except MemqError as error:
             error.confirmed = self.receipt
             raise
@@ -75,19 +84,16 @@ class Writes:
             raise first
         return self.receipt
 
-    async def _feed(self, messages: AsyncIterator[tuple[range, Outgoing]]) -> None:
+    async def _feed(self, parts: Iterator[Part] | AsyncIterator[Part]) -> None:
         try:
-            async for positions, outgoing in messages:
-                if not await self._room(positions, outgoing):
-                    break
-                if self._failures or self._defect:
-                    self._window.release(len(outgoing.body))
-                    break
-                task = asyncio.create_task(self._one(positions, outgoing))
-                self._tasks.add(task)
-                task.add_done_callback(self._ended)
-                # A source that never waits would keep everybody else from running until the window is full.
-                await asyncio.sleep(0)
+            if isinstance(parts, AsyncIterator):
+                async for part in parts:
+                    if not await self._begin(part):
+                        break
+            else:
+                for part in parts:
+                    if not await self._begin(part):
+                        break
         except asyncio.CancelledError:
             for task in self._tasks:
                 task.cancel()
@@ -95,6 +101,25 @@ class Writes:
         finally:
             if self._tasks:
                 await asyncio.wait(self._tasks)
+
+    async def _begin(self, part: Part) -> bool:
+        """Whether to go on with the next one."""
+        positions, outgoing, last = part
+        if not self._window.take(len(outgoing.body)) and not await self._room(positions, outgoing):
+            return False
+        if self._failures or self._defect:
+            self._window.release(len(outgoing.body))
+            return False
+        if last:
+            # With nothing behind it to be held up, it needs no task.
+            await self._one(positions, outgoing)
+            return False
+        task = asyncio.create_task(self._one(positions, outgoing))
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        # A source that never waits would keep everybody else from running until the window is full.
+        await asyncio.sleep(0)
+        return True
 
     async def _room(self, positions: range, outgoing: Outgoing) -> bool:
         try:

@@ -1,5 +1,6 @@
 import re
 from enum import StrEnum
+from functools import lru_cache
 
 # A routing key has at most 255 bytes; "collections.describe." takes 21 of them.
 MAX_COLLECTION_BYTES = 200
@@ -32,6 +33,7 @@ REQUESTS = frozenset(Operation) - WRITES
 _BY_WORD = {op.value: op for op in Operation if not op.value.startswith("collections.")}
 
 
+@lru_cache(maxsize=1024)
 def check_collection(name: str) -> str:
     """The name itself. Raises ValueError saying what a collection may be called."""
     if not name or len(name.encode("utf-8", "surrogatepass")) > MAX_COLLECTION_BYTES:

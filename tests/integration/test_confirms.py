@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import aio_pika
 import pytest
-from memq_transport import ConfirmingPublisher, Lost, Properties, Refused, Returned, connect, frames_of
+from memq_transport import ConfirmingPublisher, Lost, Properties, Refused, Returned, connect, encode, frames_of
 
 from tests.support.broker import take
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Coroutine
 
     from aiormq.abc import AbstractChannel
 
@@ -76,7 +76,7 @@ async def test_a_full_queue_refuses(amqp: Address) -> None:
 async def test_what_is_unconfirmed_when_the_channel_closes_is_lost_and_so_is_what_comes_later(amqp: Address) -> None:
     async with publishing(amqp) as (publisher, channel), asyncio.timeout(60):
         # An exchange that is not there closes the channel.
-        with pytest.raises(Lost):
+        with pytest.raises(Lost, match="missing"):
             await publisher.publish("missing", "key", b"x", PROPERTIES)
         assert channel.is_closed
         with pytest.raises(Lost):
@@ -89,12 +89,55 @@ async def test_one_who_gives_up_takes_no_other_with_it(amqp: Address) -> None:
         first = asyncio.create_task(publisher.publish("", "there", b"first", PROPERTIES))
         second = asyncio.create_task(publisher.publish("", "there", b"second", PROPERTIES))
         await asyncio.sleep(0)
+        while publisher._out:  # noqa: ASYNC110  (it has no event)
+            await asyncio.sleep(0)
         first.cancel()
         await second
         with pytest.raises(ValueError, match="255"):
             await publisher.publish("", "there", b"", PROPERTIES._replace(correlation_id="x" * 256))
         await publisher.publish("", "there", b"third", PROPERTIES)
     assert [message.body for message in await take(amqp, "there")] == [b"first", b"second", b"third"]
+
+
+async def test_what_is_given_up_before_it_is_written_is_never_sent(amqp: Address) -> None:
+    await queue(amqp, "there")
+    async with publishing(amqp) as (publisher, _), asyncio.timeout(60):
+        doomed = [asyncio.create_task(publisher.publish("", "there", b"doomed", PROPERTIES)) for _ in range(3)]
+        kept = asyncio.create_task(publisher.publish("", "there", b"kept", PROPERTIES))
+        asyncio.get_running_loop().call_soon(lambda: [task.cancel() for task in doomed])
+        await kept
+        assert all(task.cancelled() for task in doomed)
+        await publisher.publish("", "there", b"next", PROPERTIES)
+    assert [message.body for message in await take(amqp, "there")] == [b"kept", b"next"]
+
+
+async def test_an_id_that_is_on_its_way_is_refused_and_free_when_it_has_arrived(amqp: Address) -> None:
+    await queue(amqp, "there")
+    async with publishing(amqp) as (publisher, _), asyncio.timeout(60):
+
+        def publish() -> Coroutine[Any, Any, None]:
+            properties = encode(PROPERTIES._replace(message_id="same"))
+            return publisher.publish_encoded("", "there", b"x", "same", properties)
+
+        first = asyncio.create_task(publish())
+        await asyncio.sleep(0)
+        with pytest.raises(ValueError, match="'same' is on its way"):
+            await publish()
+        await first
+        await publish()
+
+
+async def test_what_the_broker_says_is_heard_of_one_who_has_given_up(amqp: Address) -> None:
+    await queue(amqp, "there")
+    heard = asyncio.Event()
+    async with publishing(amqp) as (publisher, _), asyncio.timeout(60):
+        properties = encode(PROPERTIES._replace(message_id="1"))
+        giving_up = asyncio.create_task(publisher.publish_encoded("", "there", b"x", "1", properties, heard.set))
+        await asyncio.sleep(0)
+        while publisher._out:  # noqa: ASYNC110  (it has no event)
+            await asyncio.sleep(0)
+        giving_up.cancel()
+        await heard.wait()
 
 
 async def test_a_closed_publisher_tells_who_waits(amqp: Address) -> None:

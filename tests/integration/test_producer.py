@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.integration
 
+EITHER = pytest.mark.usefixtures("transport")
+
 
 class Wire:
     """A TCP proxy before the broker: it can cut every connection, freeze them, and refuse new ones."""
@@ -118,6 +120,7 @@ def ids(bodies: Iterable[Any]) -> list[int]:
     return [point["id"] for body in bodies for point in body["points"]]
 
 
+@EITHER
 async def test_what_goes_over_the_wire(amqp: Address, worker: Responder) -> None:
     worker.on(Operation.QUERY, lambda _: [{"id": 7, "score": 0.5, "payload": {"a": 1}}])
     async with Producer(amqp.url, prefix=amqp.prefix, max_points_per_message=2) as memq:
@@ -171,6 +174,7 @@ async def test_every_call_has_its_answer(amqp: Address, worker: Responder) -> No
     assert worker.bodies(Operation.CREATE) == [{"size": 2, "distance": "Dot", "exist_ok": True}]
 
 
+@EITHER
 async def test_many_questions_share_one_reply_queue_and_each_gets_its_own_answer(
     amqp: Address, worker: Responder
 ) -> None:
@@ -217,6 +221,7 @@ async def test_a_bad_point_stops_the_call_and_what_was_confirmed_is_told(amqp: A
     assert sorted(ids(worker.bodies(Operation.UPSERT))) == [0, 1, 2, 3]
 
 
+@EITHER
 async def test_silence_is_a_timeout_and_late_or_foreign_replies_are_ignored(amqp: Address, worker: Responder) -> None:
     held: list[AbstractIncomingMessage] = []
 
@@ -242,6 +247,7 @@ async def test_a_broken_reply_is_an_error(amqp: Address, worker: Responder) -> N
             await memq.count("docs")
 
 
+@EITHER
 async def test_what_no_queue_takes_is_unroutable(amqp: Address, worker: Responder) -> None:
     names = Names(amqp.prefix)
     queue = await worker.channel.get_queue(names.write, ensure=False)
@@ -253,6 +259,7 @@ async def test_what_no_queue_takes_is_unroutable(amqp: Address, worker: Responde
         assert (await memq.count("docs")).count == 0
 
 
+@EITHER
 async def test_a_full_queue_is_waited_for_and_then_told(amqp: Address, worker: Responder) -> None:
     arguments = {"x-max-length": 1, "x-overflow": "reject-publish"}
     full = await worker.channel.declare_queue("full", exclusive=True, arguments=arguments)
@@ -273,6 +280,7 @@ async def test_a_full_queue_is_waited_for_and_then_told(amqp: Address, worker: R
     assert told == []
 
 
+@EITHER
 async def test_a_cut_connection_loses_no_point_and_is_told(
     amqp: Address, worker: Responder, wire: Wire, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -298,6 +306,7 @@ async def test_a_cut_connection_loses_no_point_and_is_told(
     assert "reconnected to RabbitMQ" in caplog.messages
 
 
+@EITHER
 async def test_questions_in_flight_are_asked_again_after_a_cut_and_no_cancellation_leaks(
     amqp: Address, worker: Responder, wire: Wire
 ) -> None:
@@ -315,6 +324,7 @@ async def test_questions_in_flight_are_asked_again_after_a_cut_and_no_cancellati
     assert len(worker.bodies(Operation.CREATE)) == 1
 
 
+@EITHER
 async def test_a_connection_that_fell_silent_is_left_and_no_cancellation_leaks(
     amqp: Address, worker: Responder, wire: Wire
 ) -> None:
@@ -365,6 +375,7 @@ async def test_while_the_broker_is_away_calls_wait_up_to_their_deadline(
     await worker.until(1)
 
 
+@EITHER
 async def test_a_silent_broker_holds_the_source_back_and_then_is_told(
     amqp: Address, worker: Responder, wire: Wire
 ) -> None:
@@ -388,6 +399,7 @@ async def test_a_silent_broker_holds_the_source_back_and_then_is_told(
         wire.flowing.set()
 
 
+@EITHER
 async def test_a_cancelled_call_stops_and_the_producer_goes_on(amqp: Address, worker: Responder, wire: Wire) -> None:
     async with Producer(wire.url, prefix=amqp.prefix, max_in_flight=5) as memq:
         started = asyncio.Event()
@@ -408,6 +420,7 @@ async def test_a_cancelled_call_stops_and_the_producer_goes_on(amqp: Address, wo
     assert worker.seen
 
 
+@EITHER
 async def test_a_deleted_reply_queue_is_replaced(amqp: Address, worker: Responder) -> None:
     told: asyncio.Queue[ConnectionChange] = asyncio.Queue()
     async with Producer(amqp.url, prefix=amqp.prefix, on_connection=told.put_nowait) as memq:
@@ -419,6 +432,7 @@ async def test_a_deleted_reply_queue_is_replaced(amqp: Address, worker: Responde
     assert worker.seen[0].reply_to != worker.seen[1].reply_to
 
 
+@EITHER
 async def test_a_deleted_exchange_is_told_and_a_new_one_taken_up(amqp: Address, worker: Responder) -> None:
     async with Producer(amqp.url, prefix=amqp.prefix, confirm_timeout=1) as memq:
         await worker.channel.exchange_delete(Names(amqp.prefix).commands)
@@ -441,6 +455,7 @@ async def test_a_deleted_exchange_is_told_and_a_new_one_taken_up(amqp: Address, 
         (lambda url: url, TopologyMissing, "memq-worker declare"),
     ],
 )
+@EITHER
 async def test_what_waiting_cannot_mend_fails_at_once(
     amqp: Address, spoil: Callable[[Any], Any], kind: type[MemqError], told: str
 ) -> None:

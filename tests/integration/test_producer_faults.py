@@ -9,11 +9,12 @@ import aio_pika
 import orjson
 import pytest
 
-from memq import BufferFull, ConnectionChange, Producer, Receipt, Unconfirmed
+from memq import BufferFull, ConnectionChange, Producer, Receipt, Unconfirmed, sender
 from memq_schemas import Names
 from tests.support.broker import Address, take
 from tests.support.responder import declare
 from tests.support.tcp_proxy import TcpProxy, Way, tcp_proxy
+from tests.support.until import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from stack.broker import Server
 
 pytestmark = pytest.mark.integration
+
+EITHER = pytest.mark.usefixtures("transport")
 
 # Class 60, methods 80 and 40.
 ACK, PUBLISH = b"\x00\x3c\x00\x50", b"\x00\x3c\x00\x28"
@@ -50,6 +53,7 @@ def ids(bodies: Iterable[Any]) -> list[int]:
     [(Way.DOWN, ACK, 2), (Way.UP, PUBLISH, 1)],
     ids=["before the confirm", "before the broker"],
 )
+@EITHER
 async def test_a_connection_lost_between_publish_and_confirm_means_another_attempt(
     amqp: Address, proxy: TcpProxy, way: Way, frame: bytes, copies: int
 ) -> None:
@@ -63,6 +67,7 @@ async def test_a_connection_lost_between_publish_and_confirm_means_another_attem
     assert len({message.message_id for message in arrived}) == copies
 
 
+@EITHER
 async def test_a_connection_lost_again_and_again_loses_nothing(amqp: Address, proxy: TcpProxy) -> None:
     await declared(amqp.url, amqp.prefix)
     async with Producer(
@@ -86,6 +91,7 @@ async def test_a_connection_lost_again_and_again_loses_nothing(amqp: Address, pr
 
 
 @pytest.mark.parametrize("away", ["silent", "refusing"])
+@EITHER
 async def test_while_the_broker_is_away_the_buffer_has_an_end(amqp: Address, proxy: TcpProxy, away: str) -> None:
     await declared(amqp.url, amqp.prefix)
     pulled = 0
@@ -116,6 +122,7 @@ async def test_while_the_broker_is_away_the_buffer_has_an_end(amqp: Address, pro
         assert await memq.upsert("docs", points(1)) == Receipt(1, 1)
 
 
+@EITHER
 async def test_whoever_must_not_wait_for_room_is_told(amqp: Address, proxy: TcpProxy) -> None:
     await declared(amqp.url, amqp.prefix)
     async with Producer(proxy.url(amqp.url), prefix=amqp.prefix, max_in_flight=1, buffer_timeout=0.2) as memq:
@@ -132,8 +139,56 @@ async def test_whoever_must_not_wait_for_room_is_told(amqp: Address, proxy: TcpP
     assert len(await take(amqp, Names(amqp.prefix).write)) == 2
 
 
-async def test_a_broker_in_alarm_is_told_and_waited_for(server: Server) -> None:
+@EITHER
+async def test_a_broker_that_says_nothing_is_left_for_another(
+    amqp: Address, proxy: TcpProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await declared(amqp.url, amqp.prefix)
+    monkeypatch.setattr(sender, "SILENT_SECONDS", 0.5)
+    told: asyncio.Queue[ConnectionChange] = asyncio.Queue()
+    with tcp_proxy(amqp.url) as other:
+        # Long before its heartbeats would tell.
+        urls = [f"{each.url(amqp.url)}?heartbeat=600" for each in (proxy, other)]
+        async with Producer(urls, prefix=amqp.prefix, on_connection=told.put_nowait, confirm_timeout=100) as memq:
+            assert await memq.upsert("docs", points(1)) == Receipt(1, 1)
+            proxy.pause(Way.DOWN)
+            patient = asyncio.create_task(memq.upsert("docs", points(1)))
+            await asyncio.sleep(0)
+            memq._options.confirm_timeout = 0.5
+            with pytest.raises(Unconfirmed, match="silent"):
+                await memq.upsert("docs", points(1))
+            gone, back = await told.get(), await told.get()
+            assert (gone.connected, back.connected) == (False, True)
+            assert "no confirm for" in (gone.reason or "")
+            assert await patient == Receipt(1, 1)
+            assert (proxy.accepted, other.accepted) == (1, 1)
+
+
+@EITHER
+async def test_a_broker_that_says_nothing_is_kept_while_there_is_no_other(
+    amqp: Address, proxy: TcpProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await declared(amqp.url, amqp.prefix)
+    monkeypatch.setattr(sender, "SILENT_SECONDS", 0.5)
+    told: list[ConnectionChange] = []
+    url = f"{proxy.url(amqp.url)}?heartbeat=600"
+    async with Producer(url, prefix=amqp.prefix, on_connection=told.append, confirm_timeout=0.5) as memq:
+        proxy.pause(Way.DOWN)
+        proxy.refuse()
+        with pytest.raises(Unconfirmed, match="silent"):
+            await memq.upsert("docs", points(1))
+        await until(lambda: proxy.accepted == 2)
+        memq._options.confirm_timeout = 100
+        proxy.resume()
+        assert await memq.upsert("docs", points(1)) == Receipt(1, 1)
+        assert told == []
+
+
+@EITHER
+async def test_a_broker_in_alarm_is_told_and_waited_for(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     await declared(server.amqp_url)
+    monkeypatch.setattr(sender, "SILENT_SECONDS", 0.1)
+    told: list[ConnectionChange] = []
     pulled = 0
 
     def source() -> Iterator[dict[str, Any]]:
@@ -144,7 +199,7 @@ async def test_a_broker_in_alarm_is_told_and_waited_for(server: Server) -> None:
 
     limits: dict[str, Any] = {"max_in_flight": 10, "max_points_per_message": 1}
     async with (
-        Producer(server.amqp_url, confirm_timeout=3, **limits) as hasty,
+        Producer(server.amqp_url, confirm_timeout=3, on_connection=told.append, **limits) as hasty,
         Producer(server.amqp_url, confirm_timeout=120, **limits) as patient,
     ):
         assert await hasty.upsert("docs", points(1)) == await patient.upsert("docs", points(1))
@@ -160,7 +215,8 @@ async def test_a_broker_in_alarm_is_told_and_waited_for(server: Server) -> None:
         finally:
             await asyncio.to_thread(server.control, "set_vm_memory_high_watermark", "0.6")
         assert await waiting == Receipt(300, 300)
-        assert hasty.connected
+        # An alarm is an answer: another connection would be no better.
+        assert told == []
     arrived = await take(Address(server.amqp_url, "memq", None, "/"), Names().write)
     assert set(ids(orjson.loads(message.body) for message in arrived)) == set(range(300))
 

@@ -8,12 +8,13 @@ into one write a turn of the event loop. Handshake, heartbeats, declarations and
 from memq_transport.connecting import connect, frames_of, unusable
 from memq_transport.deliveries import Deliveries, acknowledge
 from memq_transport.frames import Frames
-from memq_transport.properties import Properties, decode, encode
+from memq_transport.properties import Envelope, Properties, decode, encode
 from memq_transport.publisher import ConfirmingPublisher, Lost, Refused, Returned
 
 __all__ = [
     "ConfirmingPublisher",
     "Deliveries",
+    "Envelope",
     "Frames",
     "Lost",
     "Properties",

@@ -26,10 +26,10 @@ async def send_through(channel: AbstractChannel, payload: bytes) -> None:
     await drained
 
 
-def on_closing(channel: AbstractChannel, callback: Callable[[], None]) -> None:
-    """Once the channel is closed, by whomever, or its connection is gone."""
+def on_closing(channel: AbstractChannel, callback: Callable[[str], None]) -> None:
+    """Once the channel is closed, by whomever, or its connection is gone: called with the reason, "" where none is."""
 
-    def closing(_: object) -> None:
-        callback()
+    def closing(future: asyncio.Future[Any]) -> None:
+        callback("" if future.cancelled() else str(future.exception() or ""))
 
     cast("Any", channel).closing.add_done_callback(closing)

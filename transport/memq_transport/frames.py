@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import pamqp.frame
 from aiormq.exceptions import AMQPConnectionError, InvalidFrameError, ProtocolSyntaxError
 from pamqp.exceptions import PAMQPException
 from pamqp.heartbeat import Heartbeat
-
-if TYPE_CHECKING:
-    import asyncio
 
 METHOD, HEADER, BODY = 1, 2, 3
 
@@ -26,10 +23,18 @@ class Sink(Protocol):
         ...
 
 
+class Reader(Protocol):
+    """What is used of asyncio.StreamReader."""
+
+    async def read(self, n: int, /) -> bytes: ...
+
+    async def readexactly(self, n: int, /) -> bytes: ...
+
+
 class Frames:
     """Stands where aiormq's FrameReceiver stood. Frames of a channel with a sink go there, if it wants them."""
 
-    def __init__(self, reader: asyncio.StreamReader) -> None:
+    def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._buffer = b""
         self._at = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pamqp import decode as read
 from pamqp import encode as write
@@ -41,16 +41,23 @@ _TEXT, _TABLE, _OCTET, _STAMP = range(4)
 
 # In the order of the standard, which is that of Properties: the first has the highest bit of the flags.
 _KINDS = (_TEXT, _TEXT, _TABLE, _OCTET, _OCTET, _TEXT, _TEXT, _TEXT, _TEXT, _STAMP, _TEXT, _TEXT, _TEXT)
+_MESSAGE_ID, _TIMESTAMP = 8, 9
 
 
 def encode(properties: Properties) -> bytes:
     """Flags and values. Raises ValueError for a text of more than 255 bytes and for headers AMQP cannot hold."""
+    flags, values = _encoded(properties, range(len(_KINDS)))
+    return _U16.pack(flags) + values
+
+
+def _encoded(properties: Properties, places: range) -> tuple[int, bytes]:
     flags = 0
-    parts = [b""]
-    for index, value in enumerate(cast("tuple[Any, ...]", properties)):
+    parts: list[bytes] = []
+    for index in places:
+        value: Any = properties[index]
         if value is None or value == {}:
             continue
-        flags |= 1 << (15 - index)
+        flags |= 0x8000 >> index
         kind = _KINDS[index]
         if kind == _TEXT:
             parts.append(_short(value))
@@ -60,8 +67,20 @@ def encode(properties: Properties) -> bytes:
             parts.append(_U64.pack(value))
         else:
             parts.append(_written(value))
-    parts[0] = _U16.pack(flags)
-    return b"".join(parts)
+    return flags, b"".join(parts)
+
+
+class Envelope:
+    """Properties encoded once, for messages that differ in message id and timestamp. Raises ValueError as `encode`."""
+
+    def __init__(self, properties: Properties) -> None:
+        flags, before = _encoded(properties, range(_MESSAGE_ID))
+        more, self._after = _encoded(properties, range(_TIMESTAMP + 1, len(_KINDS)))
+        self._before = _U16.pack(flags | more | 0x8000 >> _MESSAGE_ID | 0x8000 >> _TIMESTAMP) + before
+
+    def encoded(self, message_id: str, timestamp: int) -> bytes:
+        """The property list. Raises ValueError for a message id of more than 255 bytes."""
+        return b"".join((self._before, _short(message_id), _U64.pack(timestamp), self._after))
 
 
 def _short(text: str) -> bytes:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
-from aio_pika import Message
+from memq_transport import Properties
 
 from memq.errors import Unroutable
+from memq.message import Message
 from memq_schemas import headers
 
 if TYPE_CHECKING:
@@ -80,19 +80,16 @@ def again(message: AbstractIncomingMessage, message_id: str) -> Message:
         for name, value in message.headers.items()
         if name not in headers.SPENT and not name.startswith(headers.BROKER_PREFIXES)
     }
-    return Message(
-        message.body,
-        headers=own,
+    properties = Properties(
         content_type=message.content_type,
         content_encoding=message.content_encoding,
         delivery_mode=headers.PERSISTENT,
         priority=headers.PRIORITY,
         correlation_id=message.correlation_id,
-        message_id=message_id,
-        timestamp=datetime.now(UTC),
         type=message.type,
         app_id=message.app_id,
     )
+    return Message(message.body, properties, message_id, own)
 
 
 def _encodable(value: Any) -> Any:

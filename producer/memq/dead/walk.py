@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import aio_pika
 import aiormq.exceptions
+from memq_transport import Lost
 
 from memq.errors import BrokerUnavailable, ConfigurationError, TopologyMissing
-from memq.publisher import Lost, losing
+from memq.publisher import losing
 from memq.session import close_quietly
 
 if TYPE_CHECKING:

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import AsyncIterator
+from typing import Any, cast
 
 import numpy as np
 import orjson
@@ -17,9 +18,6 @@ from memq.points import PointJson
 from memq.splitter import Splitter
 from memq_schemas import Upsert
 from memq_schemas.vectors import to_array
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 IDS = st.one_of(st.integers(0, 2**64 - 1), st.uuids().map(str))
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -53,7 +51,9 @@ def tables(draw: st.DrawFn) -> tuple[list[Any], np.ndarray[Any, Any], list[Any],
 async def bodies(source: Any, points: int = 5, size: int = 1 << 20) -> list[bytes]:
     splitter = Splitter(points, size)
     batches = source(splitter)
-    return [batch.body() async for batch in batches]
+    if isinstance(batches, AsyncIterator):
+        return [batch.body() async for batch in batches]
+    return [batch.body() for batch in batches]
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

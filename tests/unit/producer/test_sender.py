@@ -4,16 +4,19 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from memq_transport import Lost, Refused
 
-from memq import BrokerUnavailable, ReplyTimeout, Unconfirmed, Unroutable
+from memq import BrokerUnavailable, ReplyTimeout, Unconfirmed, Unroutable, silence
 from memq.address import Address
-from memq.publisher import Lost, Refused
 from memq.replies import Pending
 from memq.sender import Outgoing, Sender
+from memq.silence import Silence
 from memq_schemas import Operation, headers
 
 if TYPE_CHECKING:
-    from aio_pika import Message
+    from collections.abc import Callable
+
+    from memq.message import Message
 
 UPSERT = Outgoing(Operation.UPSERT, "docs", b"{}")
 QUERY = Outgoing(Operation.QUERY, "docs", b"{}")
@@ -36,6 +39,9 @@ class Broker:
         self.connected = True
         self.drops = 0
         self.publisher = self
+        self.current = None
+        self.writes, self.requests = Silence(), Silence()
+        self.doubts: list[str] = []
 
     async def session(self) -> Any:
         return self
@@ -44,20 +50,24 @@ class Broker:
         self.drops += 1
         self.pending.lost()
 
-    async def publish(self, message: Message, _routing_key: str) -> None:
+    def doubt(self, _session: Any, _silence: Silence, reason: str) -> None:
+        self.doubts.append(reason)
+
+    async def publish(self, message: Message, _routing_key: str, heard: Callable[[], None]) -> None:
         self.messages.append(message)
         step = self.steps.pop(0) if self.steps else None
         if isinstance(step, Exception):
             raise step
         if step is not None:
             await step(self, message)
+        heard()
 
     def sender(self) -> Sender:
         return Sender(self, self.pending)  # pyright: ignore[reportArgumentType]
 
 
 async def answers(broker: Broker, message: Message) -> None:
-    broker.pending.arrived(message.correlation_id, ANSWER)
+    broker.pending.arrived(message.properties.correlation_id, ANSWER)
 
 
 async def hangs(_broker: Broker, _message: Message) -> None:
@@ -84,6 +94,33 @@ async def test_what_cannot_be_confirmed_in_time_says_why(steps: list[Any], told:
         await Broker(*steps).sender().send(UPSERT, 0.2)
 
 
+@pytest.mark.parametrize(
+    ("meanwhile", "seconds", "doubted"), [(QUERY, 28, True), (UPSERT, 28, False), (QUERY, 20, False)]
+)
+async def test_a_broker_is_doubted_when_writes_wait_in_vain_whatever_becomes_of_questions(
+    monkeypatch: pytest.MonkeyPatch, meanwhile: Outgoing, seconds: float, doubted: bool
+) -> None:
+    now, ended = 0.0, asyncio.Event()
+    monkeypatch.setattr(silence, "monotonic", lambda: now)
+
+    async def in_vain(_broker: Broker, _message: Message) -> None:
+        await ended.wait()
+        raise TimeoutError
+
+    broker = Broker(in_vain)
+    sender = broker.sender()
+    waiting = asyncio.create_task(sender.send(UPSERT, 30))
+    while not broker.messages:  # noqa: ASYNC110  (it has no event)
+        await asyncio.sleep(0)
+    now = 10.0
+    await sender.send(meanwhile, 1000)
+    now = seconds
+    ended.set()
+    with pytest.raises(Unconfirmed):
+        await waiting
+    assert bool(broker.doubts) == doubted
+
+
 async def test_without_a_connection_it_says_that() -> None:
     broker = Broker(hangs)
     broker.connected = False
@@ -104,7 +141,7 @@ async def test_a_question_whose_connection_died_is_asked_again(outgoing: Outgoin
     broker = Broker(loss, answers)
     assert (await broker.sender().ask(outgoing, 5)).result == []
     first, second = broker.messages
-    assert first.correlation_id == second.correlation_id
+    assert first.properties.correlation_id == second.properties.correlation_id
     assert first.message_id != second.message_id
     assert len(broker.pending) == 0
 
@@ -152,13 +189,12 @@ async def test_a_write_is_persistent_and_a_question_expires() -> None:
     sender = broker.sender()
     await sender.send(UPSERT, 5)
     await sender.ask(QUERY, 5)
-    write, question = broker.messages
+    write, question = (message.whole() for message in broker.messages)
     assert (write.delivery_mode, write.expiration, write.reply_to, write.correlation_id) == (2, None, None, None)
     assert question.delivery_mode == 1
     assert question.reply_to == "memq.reply.1"
-    assert isinstance(question.expiration, float)
-    assert 4 < question.expiration <= 5
-    assert headers.DEADLINE in question.headers
+    assert 4000 < int(question.expiration or "") <= 5000
+    assert headers.DEADLINE in (question.headers or {})
     for message in (write, question):
         assert message.priority == headers.PRIORITY
         assert message.app_id == headers.APP_ID
@@ -169,5 +205,5 @@ async def test_a_write_is_persistent_and_a_question_expires() -> None:
 async def test_a_waited_write_never_expires() -> None:
     broker = Broker(answers)
     await broker.sender().ask(UPSERT, 5)
-    assert broker.messages[0].expiration is None
+    assert broker.messages[0].properties.expiration is None
     assert broker.messages[0].headers == {}

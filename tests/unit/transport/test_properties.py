@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from memq_transport import Properties, decode, encode
+from memq_transport import Envelope, Properties, decode, encode
 from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 
@@ -53,6 +53,11 @@ def test_pamqp_reads_the_same(given: Properties) -> None:
         assert (getattr(read, name) or None) == (getattr(given, name) or None)
     assert (read.delivery_mode, read.priority) == (given.delivery_mode, given.priority)
     assert read.timestamp == (None if given.timestamp is None else datetime.fromtimestamp(given.timestamp, UTC))
+
+
+@given(properties(), st.text(max_size=60), st.integers(0, 4_000_000_000))
+def test_an_envelope_is_the_same_properties_with_an_id_and_a_time(given: Properties, id_: str, time: int) -> None:
+    assert Envelope(given).encoded(id_, time) == encode(given._replace(message_id=id_, timestamp=time))
 
 
 def test_a_correlation_id_that_is_no_utf8_comes_back_as_it_was() -> None:

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from time import monotonic
+
+
+class Silence:
+    """How long the broker has left the publishes of one session without any confirm, or other word on one of them.
+
+    Not idle time: it runs only from a publish on.
+    """
+
+    def __init__(self) -> None:
+        self.last_heard = monotonic()
+        self._first: float | None = None  # when the first publish after that began
+
+    def begun(self) -> float:
+        """A publish begins now, in the time of `seconds`."""
+        now = monotonic()
+        if self._first is None:
+            self._first = now
+        return now
+
+    def heard(self) -> None:
+        """The broker has confirmed, refused or returned one, whether or not anybody still waits for that."""
+        self.last_heard = monotonic()
+        self._first = None
+
+    def seconds(self, begun: float) -> float:
+        """Until now, as far as a publish that began then and still waits can tell."""
+        first = self.last_heard if self._first is None or begun < self.last_heard else self._first
+        return monotonic() - first

@@ -1,0 +1,39 @@
+"""Which way frames go: put together by memq_transport, or by aiormq as it comes."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+
+import aio_pika
+import memq_transport
+
+from memq.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from aio_pika.abc import AbstractConnection
+
+log = logging.getLogger("memq")
+
+VARIABLE = "MEMQ_TRANSPORT"
+
+Transport = Literal["fast", "stock"]
+
+
+def transport(given: str | None = None) -> Transport:
+    """What was given, else MEMQ_TRANSPORT, else fast where the installed aiormq is one that is known, and stock where
+    it is not, which is logged. Raises ConfigurationError for another word."""
+    name = "transport" if given is not None else VARIABLE
+    word = os.environ.get(VARIABLE) or "fast" if given is None else given
+    if word not in get_args(Transport):
+        raise ConfigurationError(f"{name}: expected fast or stock, this is {word!r}")
+    if word == "fast" and (reason := memq_transport.unusable()) is not None:
+        log.warning("frames are left to aiormq", extra={"reason": reason})
+        return "stock"
+    return cast("Transport", word)
+
+
+async def connect(url: str, way: Transport, **options: Any) -> AbstractConnection:
+    """Raises as aio_pika.connect."""
+    return await (memq_transport.connect if way == "fast" else aio_pika.connect)(url, **options)
