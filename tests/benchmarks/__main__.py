@@ -19,6 +19,7 @@ from tests.benchmarks.compare import DIRECT, PEERS, PYTHON, Compared, Load, dire
 from tests.benchmarks.drain import Drained, drain
 from tests.benchmarks.ingest import Ingested, ingest
 from tests.benchmarks.profile import Profile, profile
+from tests.benchmarks.published import WAYS, Published, published
 from tests.benchmarks.questions import Asked, questions
 from tests.benchmarks.through import Through, through
 from tests.support.broker import own_address
@@ -33,13 +34,14 @@ DRAINS: tuple[tuple[Form, int, int], ...] = (
     ("base64", 20_000, 1),
     ("lists", 20_000, 1),
 )
-SECTIONS = ("drain", "peers", "direct", "through", "questions")
+SECTIONS = ("publish", "drain", "peers", "direct", "through", "questions")
 
 
 @dataclass
 class Figures:
     """Everything of all rounds."""
 
+    published: list[Published] = field(default_factory=list[Published])
     drains: list[Drained] = field(default_factory=list[Drained])
     engine: list[Ingested] = field(default_factory=list[Ingested])
     peers: list[Compared] = field(default_factory=list[Compared])
@@ -65,6 +67,14 @@ class Bench:
         path = self.directory.joinpath(*map(str, name))
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
+
+    def publish(self, number: int) -> None:
+        del number
+        for way in WAYS:
+            points = self._count(10_000 if way == "single" else 40_000)
+            for transport in ("fast", "stock"):
+                with own_address(self.broker) as address:
+                    self.figures.published.append(asyncio.run(published(address, way, points, transport)))
 
     def drain(self, number: int) -> None:
         self.figures.engine.append(asyncio.run(ingest(self.place(number, "ingest", "x").parent, self._count(600))))
@@ -131,9 +141,10 @@ def main(
 ) -> None:
     """Side by side on this machine and the embedded engine, every guarantee on: confirms, wait=true, ack after apply.
 
-    drain: one memq worker emptying full queues. peers: aio-pika by hand, FastStream, Celery, taskiq and dramatiq at
-    the same. direct: the official client without a queue. through: producer, queue and worker at once. questions: RPC
-    queries against the official client's. Rounds are interleaved, so that a slow minute hits every row.
+    publish: the producer alone, until the broker has confirmed. drain: one memq worker emptying full queues. peers:
+    aio-pika by hand, FastStream, Celery, taskiq and dramatiq at the same. direct: the official client without a queue.
+    through: producer, queue and worker at once. questions: RPC queries against the official client's. Rounds are
+    interleaved, so that a slow minute hits every row.
     """
     wanted = _sections(only)
     if quick:
