@@ -50,7 +50,7 @@ class Publisher(Protocol):
     async def publish(self, message: Message, routing_key: str, heard: Callable[[], None]) -> None:
         """Returns once the broker has confirmed. Raises Unroutable, Refused or Lost; has no timeout of its own.
 
-        heard: called when the broker has said what became of it.
+        heard: called when the broker has confirmed it, or said that no queue takes it.
         """
         ...
 
@@ -111,7 +111,6 @@ class StockPublisher:
                 heard()
                 raise _unroutable(routing_key) from None
             except aiormq.exceptions.DeliveryError as error:
-                heard()
                 raise Refused from error
             heard()
 

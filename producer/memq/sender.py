@@ -128,7 +128,7 @@ class Sender:
             if await self._published(session, outgoing.routing_key, attempt, message) or answer.done():
                 body = await answer
                 if body is None:
-                    attempt.failed("the connection was lost before the answer came", uncertain=True)
+                    attempt.lost("the connection was lost before the answer came")
                 return body
             return None
         finally:
@@ -143,11 +143,11 @@ class Sender:
             with self._tracing.sending(message, routing_key, session):
                 await session.publisher.publish(message, routing_key, silence.heard)
         except Lost as error:
-            attempt.failed(str(error), uncertain=True)
+            attempt.lost(str(error))
             self._link.drop(session, str(error))
             return False
         except Refused as error:
-            attempt.failed(str(error), uncertain=False)
+            attempt.refused(str(error))
             await asyncio.sleep(attempt.pause())
             return False
         attempt.confirmed = True
@@ -209,10 +209,16 @@ class _Attempt:
         self._reason: str | None = None
         self._pause = NACK_PAUSE_SECONDS
 
-    def failed(self, reason: str, *, uncertain: bool) -> None:
+    def lost(self, reason: str) -> None:
+        """Nothing more is heard of it; it may have arrived."""
         self._reason = reason
         self.waiting = None
-        self.uncertain = self.uncertain or uncertain
+        self.uncertain = True
+        self.confirmed = False
+
+    def refused(self, reason: str) -> None:
+        """It still waits for a confirm, which another session may give."""
+        self._reason = reason
         self.confirmed = False
 
     def pause(self) -> float:

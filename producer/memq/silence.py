@@ -4,9 +4,10 @@ from time import monotonic
 
 
 class Silence:
-    """How long the broker has left the publishes of one session without any confirm, or other word on one of them.
+    """How long the broker has confirmed no publish of one session: silent, or refusing all of them.
 
-    Not idle time: it runs only from a publish on.
+    A channel opened while a quorum queue elects its leader can be refused for ever (RabbitMQ 3.10.8), and another one
+    of the same broker at the same time is not. Not idle time: it runs only from a publish on.
     """
 
     def __init__(self) -> None:
@@ -21,7 +22,7 @@ class Silence:
         return now
 
     def heard(self) -> None:
-        """The broker has confirmed, refused or returned one, whether or not anybody still waits for that."""
+        """The broker has confirmed or returned one, whether or not anybody still waits for that."""
         self.last_heard = monotonic()
         self._first = None
 

@@ -93,7 +93,7 @@ class ConfirmingPublisher:
     ) -> None:
         """As `publish`. properties: a whole property list, `message_id` in it, which is no other attempt's.
 
-        heard: called when the broker has confirmed or refused it, even if that is after its publisher has given up.
+        heard: called when the broker has confirmed it, even if that is after its publisher has given up.
         """
         if self._lost is not None:
             raise Lost(str(self._lost))
@@ -183,7 +183,7 @@ class ConfirmingPublisher:
             if entry is not None:
                 confirm, heard, message_id = entry
                 del self._tags[message_id]
-                if heard is not None:
+                if kept and heard is not None:
                     heard()
                 _settle(confirm, None if kept else Refused())
 

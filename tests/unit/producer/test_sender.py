@@ -121,6 +121,27 @@ async def test_a_broker_is_doubted_when_writes_wait_in_vain_whatever_becomes_of_
     assert bool(broker.doubts) == doubted
 
 
+async def test_a_broker_that_refuses_everything_is_doubted_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(silence, "monotonic", lambda: now)
+
+    async def refuses(_broker: Broker, _message: Message) -> None:
+        nonlocal now
+        now += 14.0
+        raise Refused("full")
+
+    broker = Broker(refuses, refuses, TimeoutError())
+    with pytest.raises(Unconfirmed, match="full"):
+        await broker.sender().send(UPSERT, 30)
+    assert broker.doubts
+    broker = Broker(refuses, None, refuses, TimeoutError())
+    sender = broker.sender()
+    await sender.send(UPSERT, 30)
+    with pytest.raises(Unconfirmed, match="full"):
+        await sender.send(UPSERT, 30)
+    assert not broker.doubts
+
+
 async def test_without_a_connection_it_says_that() -> None:
     broker = Broker(hangs)
     broker.connected = False
