@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.integration, pytest.mark.chaos]
 
-# Where counts of deliveries decide what happens, every version of the broker is asked.
-BY_COUNT = {"poison": pytest.mark.broker_semantics}
+# Where counts of deliveries decide what happens, every version of the broker is asked; three brokers take their time.
+MARKS = {"poison": pytest.mark.broker_semantics, "quorum": pytest.mark.timeout(600)}
 SHARED = [
-    pytest.param(each.name, marks=BY_COUNT.get(each.name, ())) for each in EXPERIMENTS.values() if not each.own_broker
+    pytest.param(each.name, marks=MARKS.get(each.name, ())) for each in EXPERIMENTS.values() if not each.own_broker
 ]
 OWN = [each.name for each in EXPERIMENTS.values() if each.own_broker]
 

@@ -40,7 +40,8 @@ def own_address(broker: Broker) -> Iterator[Address]:
         return
     user, password = unquote(parts.username or "guest"), unquote(parts.password or "guest")
     api = f"{broker.management_url}/api"
-    management("PUT", f"{api}/vhosts/{name}", user, password, {})
+    # Longest on a cluster that has just come up: every node has to have made it.
+    management("PUT", f"{api}/vhosts/{name}", user, password, {}, within=120.0)
     try:
         everything = {"configure": ".*", "write": ".*", "read": ".*"}
         management("PUT", f"{api}/permissions/{name}/{quote(user, safe='')}", user, password, everything)

@@ -13,6 +13,8 @@ from tests.chaos.checker import Rules
 from tests.chaos.cluster import Cluster, Member, cluster
 from tests.chaos.experiments.broker import SETTLED_SECONDS
 from tests.chaos.scene import Ground, Plan, Scene, scene
+from tests.chaos.source import NOT_CONFIRMED
+from tests.support.broker import depth
 from tests.support.until import until
 
 if TYPE_CHECKING:
@@ -46,9 +48,22 @@ async def _leader_killed(playing: Scene, nodes: Cluster, source: SdkSource) -> N
     playing.faults["leader kills"] += 1
     # The two that are left go on: this ends while the third is still dead, and with it perhaps the queue of requests.
     await loading
-    assert await playing.empty(60), "writes wait for a node that is down"
+    other = playing.amqp_url.split(",")[(nodes.members.index(leader) + 1) % len(nodes.members)]
+    alive = replace(playing.address, url=other)
+
+    async def taken() -> bool:
+        return not await depth(alive, f"{alive.prefix}.write")
+
+    await until(taken)
     await asyncio.to_thread(leader.start)
-    await until(source.count, within=60)
+
+    async def answered() -> bool:
+        try:
+            return await source.count() is not None
+        except NOT_CONFIRMED:
+            return False
+
+    await until(answered)
 
 
 async def _load(playing: Scene, source: SdkSource, messages: int) -> None:
