@@ -36,7 +36,7 @@ class Opened:
             options.names,
             self.pending,
             client=options.client,
-            transport=options.transport,
+            transport=options.way,
             listener=options.listener,
         )
         self.sender = Sender(self.link, self.pending)

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from memq.errors import InvalidRequest
+from memq.transport import transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +21,7 @@ OUTBOX_MESSAGE_BYTES = 16 * 1024 * 1024
 
 @dataclass(slots=True)
 class Options:
-    """What a producer was made with; Producer says what each means. Raises InvalidRequest."""
+    """What a producer was made with; Producer says what each means. Raises InvalidRequest and ConfigurationError."""
 
     brokers: tuple[Address, ...]
     names: Names
@@ -33,10 +34,12 @@ class Options:
     outbox: Path | None
     outbox_bytes: int
     client: str
-    transport: Transport
+    transport: Transport | None
     listener: Callable[[ConnectionChange], None] | None
+    way: Transport = field(init=False)
 
     def __post_init__(self) -> None:
+        self.way = transport(self.transport)
         limits = [
             self.timeout,
             self.confirm_timeout,

@@ -20,7 +20,6 @@ from memq.options import Options
 from memq.requests import body, vector_text, wire_ids
 from memq.selected import selected
 from memq.splitter import Splitter
-from memq.transport import transport as chosen_transport
 from memq_schemas import (
     Count,
     Counted,
@@ -72,8 +71,7 @@ class Producer:
     machine's disk (fsync), and are sent in order, after a crash by whoever opens the file next. One producer owns it.
     With `wait=True` a write goes to the broker itself, after all that is in the outbox.
     outbox_bytes: how much it may hold before writes raise OutboxFull.
-    transport: fast, or stock for aiormq's own way of reading and publishing; None for MEMQ_TRANSPORT, or fast. Where
-    the installed aiormq is not one that memq knows, fast is stock, and the log says so.
+    transport: fast, or stock, which leaves frames to aiormq at several times the CPU; None for MEMQ_TRANSPORT, or fast.
     on_connection: called with a ConnectionChange when the connection is lost and when it is back.
 
     Entering raises ConfigurationError (address, user, vhost), TopologyMissing, or BrokerUnavailable after `timeout`.
@@ -110,7 +108,7 @@ class Producer:
             outbox=None if outbox is None else Path(outbox),
             outbox_bytes=outbox_bytes,
             client=name,
-            transport=chosen_transport(transport),
+            transport=transport,
             listener=on_connection,
         )
         self._open: Opened | None = None
@@ -188,9 +186,8 @@ class Producer:
             source = batches.from_rows(points, splitter)
         else:
             raise InvalidRequest("give points or columns, not both")
-        opened = self._opened
-        parts = batches.parts(source, partial(opened.calls.outgoing, Operation.UPSERT, collection))
-        return await opened.writes(wait, progress).run(parts)
+        parts = batches.parts(source, partial(self._opened.calls.outgoing, Operation.UPSERT, collection))
+        return await self._opened.writes(wait, progress).run(parts)
 
     async def delete(
         self,

@@ -20,6 +20,7 @@ from tests.benchmarks.compare import DIRECT, PEERS, PYTHON, Compared, Load, dire
 from tests.benchmarks.drain import Drained, drain
 from tests.benchmarks.ingest import Ingested, ingest
 from tests.benchmarks.profile import Profile, profile
+from tests.benchmarks.published import WAYS, Published, published
 from tests.benchmarks.questions import Asked, questions
 from tests.benchmarks.through import Through, through
 from tests.support.broker import own_address
@@ -36,7 +37,7 @@ DRAINS: tuple[tuple[Form, int, int], ...] = (
 )
 # Messages of 100 points that wait when the worker starts.
 BACKLOGS = (100, 1_000, 10_000)
-SECTIONS = ("drain", "peers", "direct", "through", "questions")
+SECTIONS = ("publish", "drain", "peers", "direct", "through", "questions")
 ASKED_FOR = ("backlog",)
 
 
@@ -44,6 +45,7 @@ ASKED_FOR = ("backlog",)
 class Figures:
     """Everything of all rounds."""
 
+    published: list[Published] = field(default_factory=list[Published])
     drains: list[Drained] = field(default_factory=list[Drained])
     backlogs: list[Drained] = field(default_factory=list[Drained])
     engine: list[Ingested] = field(default_factory=list[Ingested])
@@ -70,6 +72,14 @@ class Bench:
         path = self.directory.joinpath(*map(str, name))
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
+
+    def publish(self, number: int) -> None:
+        del number
+        for way in WAYS:
+            points = self._count(10_000 if way == "single" else 40_000)
+            for transport in ("fast", "stock"):
+                with own_address(self.broker) as address:
+                    self.figures.published.append(asyncio.run(published(address, way, points, transport)))
 
     def drain(self, number: int) -> None:
         self.figures.engine.append(asyncio.run(ingest(self.place(number, "ingest", "x").parent, self._count(600))))
@@ -144,11 +154,11 @@ def main(
 ) -> None:
     """Side by side on this machine and the embedded engine, every guarantee on: confirms, wait=true, ack after apply.
 
-    drain: one memq worker emptying full queues. peers: aio-pika by hand, FastStream, Celery, taskiq and dramatiq at
-    the same. direct: the official client without a queue. through: producer, queue and worker at once. questions: RPC
-    queries against the official client's. backlog, only when it is asked for: 10,000 to 1,000,000 points that wait,
-    with the worker's memory, a quarter of an hour and 5 GB of disk. Rounds are interleaved, so that a slow minute hits
-    every row.
+    publish: the producer alone, until the broker has confirmed. drain: one memq worker emptying full queues. peers:
+    aio-pika by hand, FastStream, Celery, taskiq and dramatiq at the same. direct: the official client without a queue.
+    through: producer, queue and worker at once. questions: RPC queries against the official client's. backlog, only
+    when it is asked for: 10,000 to 1,000,000 points that wait, with the worker's memory, a quarter of an hour and 5 GB
+    of disk. Rounds are interleaved, so that a slow minute hits every row.
     """
     wanted = _sections(only)
     if quick:

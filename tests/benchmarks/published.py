@@ -19,6 +19,7 @@ from tests.support.responder import declare
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
+    from memq.transport import Transport
     from tests.support.broker import Address
 
 Way = Literal["columns", "rows", "single"]
@@ -26,7 +27,7 @@ WAYS: tuple[Way, ...] = get_args(Way)
 
 CALLS_AT_ONCE = 256
 
-# Points of one message are split off a call's; more than this would be the broker's memory, not the producer's CPU.
+# More at a time would measure how the broker takes a long queue.
 _QUEUED = 20_000
 
 
@@ -35,13 +36,13 @@ class Published:
     """cpu: microseconds a point of the publishing process.   way: how the points were given to `Producer.upsert`."""
 
     way: Way
-    points_per_message: int
+    transport: Transport
     points: int
     points_per_second: float
     cpu: float
 
 
-async def published(address: Address, way: Way, points: int) -> Published:
+async def published(address: Address, way: Way, points: int, transport: Transport = "fast") -> Published:
     """columns and rows: one call of 100-point messages. single: a call for each point, 256 calls at once."""
     vectors = np.random.default_rng(3).standard_normal((points, DIMENSIONS)).astype("<f4")
     ids = [str(uuid.UUID(int=n + (1 << 100))) for n in range(points)]
@@ -51,7 +52,7 @@ async def published(address: Address, way: Way, points: int) -> Published:
         await declare(channel, address.prefix)
         queue = await channel.get_queue(Names(address.prefix).write, ensure=False)
         seconds = spent = 0.0
-        async with Producer(address.url, prefix=address.prefix) as producer:
+        async with Producer(address.url, prefix=address.prefix, transport=transport) as producer:
             # What is made at the first message is not counted.
             await producer.upsert("bench", [(0, vectors[0])])
             for part in _parts(points):
@@ -61,7 +62,7 @@ async def published(address: Address, way: Way, points: int) -> Published:
                 spent += time.process_time() - before
                 seconds += time.perf_counter() - began
                 await queue.purge()
-    return Published(way, 1 if way == "single" else 100, points, points / seconds, spent / points * 1e6)
+    return Published(way, transport, points, points / seconds, spent / points * 1e6)
 
 
 def _parts(points: int) -> Iterator[slice]:

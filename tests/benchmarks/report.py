@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tests.benchmarks.drain import Drained
     from tests.benchmarks.ingest import Ingested
     from tests.benchmarks.profile import Profile
+    from tests.benchmarks.published import Published
     from tests.benchmarks.questions import Asked
     from tests.benchmarks.through import Through
 
@@ -49,6 +50,7 @@ def _peer_versions() -> str:
 def show(
     environment: dict[str, str],
     *,
+    published: Sequence[Published],
     drains: Sequence[Drained],
     backlogs: Sequence[Drained],
     engine: Sequence[Ingested],
@@ -59,6 +61,8 @@ def show(
     profiles: Sequence[Profile],
 ) -> None:
     console = Console(width=110)
+    if published:
+        _print(console, "The producer alone, every message confirmed", *_published(published))
     if drains:
         _print(console, "One memq worker emptying a full queue", *_drained(drains, engine))
     if backlogs:
@@ -95,6 +99,26 @@ def _groups(runs: Iterable[Any], key: Callable[[Any], Any]) -> dict[Any, list[An
 
 def _middle(runs: list[Any], name: str) -> float:
     return median(getattr(run, name) for run in runs)
+
+
+def _published(runs: Sequence[Published]) -> tuple[Sequence[str], list[list[str]]]:
+    columns = ("upsert", "points", "points/s", "producer CPU µs/point", "with MEMQ_TRANSPORT=stock")
+    names = {
+        "columns": "columns, 100 points a message",
+        "rows": "rows, 100 points a message",
+        "single": "1 point a call, 256 calls at once",
+    }
+    groups = _groups(runs, lambda run: (run.way, run.transport))
+    return columns, [
+        [
+            name,
+            f"{groups[way, 'fast'][0].points:,}",
+            f"{_middle(groups[way, 'fast'], 'points_per_second'):,.0f}",
+            f"{_middle(groups[way, 'fast'], 'cpu'):.1f}",
+            f"{_middle(groups[way, 'stock'], 'cpu'):.1f}",
+        ]
+        for way, name in names.items()
+    ]
 
 
 def _drained(drains: Sequence[Drained], engine: Sequence[Ingested]) -> tuple[Sequence[str], list[list[str]]]:

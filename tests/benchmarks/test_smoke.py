@@ -18,6 +18,7 @@ from tests.benchmarks.ingest import ingest
 from tests.benchmarks.load import DIMENSIONS, Form, bodies
 from tests.benchmarks.logs import measured
 from tests.benchmarks.metrics import SIZES, measure
+from tests.benchmarks.published import WAYS, Way, published
 from tests.benchmarks.questions import questions
 from tests.benchmarks.through import through
 
@@ -39,6 +40,13 @@ def test_the_load_is_what_the_contract_takes(form: Form) -> None:
     if form == "lists":
         assert all(len(point.vector) == DIMENSIONS for point in points)
     assert 200 <= len(orjson.dumps(points[0].payload)) <= 320
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_publishing_gives_figures(amqp: Address, way: Way) -> None:
+    figures = await published(amqp, way, 300)
+    assert figures.points == 300
+    assert figures.cpu > 0
 
 
 async def test_a_small_drain_gives_figures(amqp: Address, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ Exit codes:
 Environment:
   MEMQ_AMQP_URL       the broker, like amqp://user:password@host:5672/vhost
   MEMQ_AMQP_URL_FILE  a file that has it
+  MEMQ_TRANSPORT      stock leaves AMQP frames to aiormq, at several times the CPU
   NO_COLOR            plain text
 """
 
