@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -38,13 +38,14 @@ def from_columns(source: Columns, splitter: Splitter) -> Iterator[Batch]:
 
 
 def from_rows(source: Iterable[Any] | AsyncIterable[Any], splitter: Splitter) -> Iterator[Batch] | AsyncIterator[Batch]:
-    if isinstance(source, AsyncIterable):
+    if type(source) is not list and isinstance(source, AsyncIterable):
         return _split_arriving(source, splitter)
-    return _split(_rows(source), splitter)
+    return _split(_rows(cast("Iterable[Any]", source)), splitter)
 
 
 def _rows(source: Iterable[Any]) -> Iterator[bytes]:
-    if isinstance(source, (Mapping, str, bytes)):
+    # Of a list it is known, and asking an abstract class has its price for a call with one point.
+    if type(cast("object", source)) is not list and isinstance(source, (Mapping, str, bytes)):
         raise InvalidRequest("points: expected several points; put a single one into a list")
     encode = PointJson().row
     for index, row in enumerate(source):

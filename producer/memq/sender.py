@@ -202,12 +202,11 @@ def _envelope(operation: Operation, content_type: str) -> Properties:
 class _Attempt:
     """What the attempts at one message have come to so far."""
 
-    def __init__(self) -> None:
-        self.waiting: tuple[Session, Silence, float] | None = None
-        self.confirmed = False
-        self.uncertain = False
-        self._reason: str | None = None
-        self._pause = NACK_PAUSE_SECONDS
+    waiting: tuple[Session, Silence, float] | None = None
+    confirmed = False
+    uncertain = False
+    _reason: str | None = None
+    _pause = NACK_PAUSE_SECONDS
 
     def lost(self, reason: str) -> None:
         """Nothing more is heard of it; it may have arrived."""

@@ -33,8 +33,7 @@ class Spans:
 
     def sending(self, message: Message, routing_key: str, session: Session) -> AbstractContextManager[None]:
         # Most publishes of most programs: the package is there because another one needs it, and nobody uses it.
-        unused = not self._given and isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
-        if unused and not get_current() and named() is None and headers.TRACEPARENT not in message.headers:
+        if not (self._given or _provided() or get_current() or named() or headers.TRACEPARENT in message.headers):
             return NOTHING
         return self._span(message, routing_key, session)
 
@@ -78,6 +77,11 @@ class Spans:
         carrier: dict[str, str] = {}
         propagate.inject(carrier)
         return carrier.get(headers.TRACEPARENT)
+
+
+def _provided() -> bool:
+    """Whether an SDK has been set up. get_tracer_provider, which tells too, costs more than the rest of a publish."""
+    return getattr(trace, "_TRACER_PROVIDER", trace) is not None
 
 
 def _parent(message: Message) -> Context | None:

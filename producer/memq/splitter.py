@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from memq.errors import InvalidPoint
 
@@ -8,8 +8,7 @@ _HEAD, _TAIL = b'{"points":[', b"]}"
 FRAME_BYTES = len(_HEAD) + len(_TAIL)
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(NamedTuple):
     """The points of one message, each as JSON. `positions` are theirs in the call; after the `last` one come no more,
     which is not known of each that is."""
 

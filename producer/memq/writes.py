@@ -30,6 +30,11 @@ class Part(NamedTuple):
 
 
 class Writes:
+    _defect: BaseException | None = None
+    _points = 0
+    _messages = 0
+    _slowest: float | None = None
+
     def __init__(
         self,
         sender: Sender,
@@ -54,10 +59,6 @@ class Writes:
         self._progress = progress
         self._tasks: set[asyncio.Task[None]] = set()
         self._failures: list[MemqError] = []
-        self._defect: BaseException | None = None
-        self._points = 0
-        self._messages = 0
-        self._slowest: float | None = None
 
     @property
     def receipt(self) -> Receipt:

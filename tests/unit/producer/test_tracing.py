@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -102,6 +103,17 @@ async def test_a_named_context_is_the_parent(provider: TracerProvider, exporter:
 async def test_with_the_api_alone_the_context_is_carried_and_no_span_made() -> None:
     with trace_context(PARENT):
         assert (await sent(Spans())).headers[headers.TRACEPARENT] == PARENT
+
+
+async def test_an_sdk_that_is_set_up_later_is_noticed(
+    provider: TracerProvider, exporter: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spans = Spans()
+    assert (await sent(spans)).headers == {}
+    # What set_tracer_provider sets, once for a process. If it is set elsewhere one day, this fails.
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
+    assert headers.TRACEPARENT in (await sent(spans)).headers
+    assert len(exporter.get_finished_spans()) == 1
 
 
 async def test_a_publish_that_fails_says_so(provider: TracerProvider, exporter: InMemorySpanExporter) -> None:
