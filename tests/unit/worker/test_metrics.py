@@ -253,12 +253,16 @@ def test_ages_of_queues(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ages.age("dead", NAMES.dead, 0) == 0
 
 
-def test_numbers_of_queues_are_withdrawn_when_nobody_looks_any_more(member: Member, metrics: Metrics) -> None:
+def test_numbers_of_queues_outlive_a_worker_and_are_withdrawn_when_nobody_looks_any_more(
+    member: Member, metrics: Metrics
+) -> None:
     labels = {"queue": "write"}
     page = shown([member])
     assert page.get_sample_value("memq_queue_messages", labels) == 0, "from the start"
     metrics.queue("write", 12, 1, 3.0)
     member.slot.looked()
+    assert page.get_sample_value("memq_queue_messages", labels) == 12
+    member.ended()
     assert page.get_sample_value("memq_queue_messages", labels) == 12
     member.slot._header[2] -= 120
     assert page.get_sample_value("memq_queue_messages", labels) is None
