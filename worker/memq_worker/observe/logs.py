@@ -1,11 +1,8 @@
 import logging
 import os
-import sys
-from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.metadata import version
-from types import TracebackType
 from typing import Any, Literal
 
 from pythonjsonlogger.orjson import OrjsonFormatter
@@ -13,8 +10,6 @@ from pythonjsonlogger.orjson import OrjsonFormatter
 from memq_worker.observe.background import BackgroundHandler
 from memq_worker.observe.repeats import Repeats
 from memq_worker.observe.tracebacks import outline
-
-logger = logging.getLogger(__name__)
 
 REPEATS_SECONDS = 10.0
 
@@ -107,20 +102,4 @@ def configure(
     # At the levels below they log every frame.
     for chatty in ("aiormq", "aio_pika", "grpc", "asyncio"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
-    sys.excepthook = _crashed(sys.excepthook)
     return handler
-
-
-Hook = Callable[[type[BaseException], BaseException, TracebackType | None], Any]
-
-
-def _crashed(otherwise: Hook) -> Hook:
-    """Python's own last words would print the exception's text."""
-
-    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        if isinstance(error, Exception):
-            logger.critical("ended by an unexpected error", exc_info=(kind, error, trace))
-        else:
-            otherwise(kind, error, trace)
-
-    return hook
