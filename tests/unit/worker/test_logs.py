@@ -124,7 +124,7 @@ def test_what_a_library_logs_is_cut_to_its_template(pipe: Pipe) -> None:
     text = pipe.lines(handler)
     assert CANARY not in "\n".join(text)
     assert [json.loads(line)["message"] for line in text] == [
-        "Unhandled message %r",
+        "Unhandled message …",
         "unhandled error in the event loop",
     ]
 

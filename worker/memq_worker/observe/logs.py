@@ -1,5 +1,6 @@
 import logging
 import os
+import re
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.metadata import version
@@ -15,6 +16,9 @@ REPEATS_SECONDS = 10.0
 
 # What every LogRecord has: whatever else it has came in by `extra`.
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+
+# Where a message of a library quotes what it was given.
+_ARGUMENT = re.compile(r"%(\(\w+\))?[-+ #0]*(\d+|\*)?(\.(\d+|\*))?[a-zA-Z]")
 
 
 class JsonLines(OrjsonFormatter):
@@ -73,7 +77,10 @@ def _ours(record: logging.LogRecord) -> logging.LogRecord:
     """The record, or what may be said of one from a library: those quote in their messages what they were given."""
     if record.name.startswith("memq"):
         return record
-    text = "unhandled error in the event loop" if record.name == "asyncio" else str(record.msg).partition("\n")[0]
+    if record.name == "asyncio":
+        text = "unhandled error in the event loop"
+    else:
+        text = _ARGUMENT.sub("…", str(record.msg).partition("\n")[0])
     kept = {key: getattr(record, key) for key in ("name", "levelno", "levelname", "created", "msecs", "exc_info")}
     return logging.makeLogRecord(kept | {"msg": text})
 
