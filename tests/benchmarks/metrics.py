@@ -84,7 +84,7 @@ async def counted(observer: Observer, store: Store, batch: list[Delivery], point
 async def nanoseconds(
     write: Any, observer: Observer, store: Store, fold: Callable[[], None], size: int, messages: int, rounds: int
 ) -> float:
-    """CPU a message, in the best of the rounds: what is slower was disturbed. `fold` ends one, if 50 ms have not."""
+    """CPU a message, in the best of the rounds: what is slower was disturbed. `fold` ends one, if 100 ms have not."""
     points = PointsBatch([], {}, [])
     best = float("inf")
     batch = deliveries(size)

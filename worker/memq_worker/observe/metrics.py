@@ -1,5 +1,5 @@
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -11,7 +11,7 @@ from memq_worker.observe.slot import Slot
 from memq_worker.pipeline.delivery import Delivery
 from memq_worker.pipeline.observer import Reason
 
-FOLD_SECONDS = 0.05
+FOLD_SECONDS = 0.1
 _MARKS = 6  # of a delivery: received, decoded, began, stored, settled, and the publisher's timestamp
 
 
@@ -19,8 +19,8 @@ class Metrics:
     """pipeline.observer.Observer that counts in a slot.
 
     Deliveries and calls are counted at once. What else there is to say of them, durations and sizes of batches, is
-    noted, and folded into the histograms together with all of the next 50 ms: to find a bucket costs several times as
-    much for one message as for one of many. A worker that is killed loses the notes of those 50 ms.
+    noted, and folded into the histograms together with all of the next 100 ms: to find a bucket costs several times as
+    much for one message as for one of many. A worker that is killed loses the notes of those 100 ms.
 
     later: calls back after so many seconds, as an event loop's `call_later` does.
     """
@@ -43,7 +43,7 @@ class Metrics:
         self._calls = self._places(catalogue.STORE_CALLS)
         self._call_durations = self._histograms(catalogue.STORE_CALL_DURATION)
         self._marks: dict[str, list[float]] = {op: [] for op in catalogue.OPERATIONS}
-        self._writes: Counter[tuple[str, Reason, int, int]] = Counter()
+        self._writes: defaultdict[tuple[str, Reason, int, int], int] = defaultdict(int)
         self._call_seconds: dict[str, list[float]] = {call: [] for call in catalogue.CALLS}
         self._held_since: float | None = None
         self.published: dict[str, float] = {}  # by queue, of what was settled last, in epoch seconds
@@ -72,12 +72,12 @@ class Metrics:
         if code and outcome in ("refused", "dead_lettered"):
             self._add(catalogue.REFUSALS, code, amount=number)
         marks = self._marks[operation]
+        stamp = 0.0
         for delivery in deliveries:
             stamp = delivery.properties.timestamp or 0.0
             marks.extend((delivery.received, delivery.decoded, delivery.began, delivery.stored, now, stamp))
-        last = deliveries[-1]
-        if last.properties.timestamp:
-            self.published[last.queue] = last.properties.timestamp
+        if stamp:
+            self.published[deliveries[-1].queue] = stamp
         if not self._due:
             self._fold_later()
 
@@ -125,11 +125,12 @@ class Metrics:
         wait.observe_all((began - decoded)[was_stored])
         store.observe_all((stored - began)[was_stored])
         # Marks are in the order of time, and one that was not reached is 0.
-        settle.observe_all(settled - np.maximum.reduce([received, decoded, stored]))
+        settle.observe_all(settled - np.maximum(np.maximum(received, decoded), stored))
         delays = (settled - stamps + (time.time() - time.perf_counter()))[stamps > 0]
         early = delays < 0
-        self._numbers[self._clamped] += int(early.sum())
-        delays[early] = 0.0
+        if early.any():
+            self._numbers[self._clamped] += int(early.sum())
+            delays[early] = 0.0
         self._delays[operation].observe_all(delays)
 
     def replied(self, outcome: str) -> None:
