@@ -27,7 +27,7 @@ class MeteredStore:
 
     def __init__(self, store: Store, metrics: Metrics) -> None:
         self._store = store
-        self._metrics = metrics
+        self._called = metrics.called
 
     async def _timed(self, name: str, call: Awaitable[T]) -> T:
         started = time.perf_counter()
@@ -35,10 +35,10 @@ class MeteredStore:
             answer = await call
         except Exception as error:
             code = error.code if isinstance(error, WorkerError) else ErrorCode.UNEXPECTED
-            self._metrics.called(name, code.value, time.perf_counter() - started)
+            self._called(name, code.value, time.perf_counter() - started)
             raise
         # A cancelled call has no end that says anything about the store.
-        self._metrics.called(name, "ok", time.perf_counter() - started)
+        self._called(name, "ok", time.perf_counter() - started)
         return answer
 
     def contract(self, collection: str, timeout: float | None = None) -> Call[Contract]:
