@@ -99,7 +99,7 @@ FLOW = Row(
         Panel(
             "Why writes go out",
             "idle: nothing was in flight; full: a limit was reached; next: the one before had finished; alone: cannot "
-            "be merged; split: halved after a refusal.",
+            "be merged; split: halved after a refusal; retry: tried again in its place, with strict order.",
             "cps",
             (Query(per_second("memq_batches_total", by="reason"), "{{reason}}"),),
             width=6,

@@ -12,14 +12,16 @@ from stack.memories import COLLECTION, DATA
 from stack.workers import installed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from stack.running import Stack
 
 VARIABLE = "MEMQ_AMQP_URL"
 USER_FILTER = '{"must": [{"key": "user", "match": {"value": "u03"}}]}'
 
 
-def addresses(stack: Stack, prometheus: str | None = None) -> list[tuple[str, str]]:
-    """What a person or a program needs to reach each part; `prometheus` is the address of one that scrapes them."""
+def addresses(stack: Stack, beside: Iterable[tuple[str, str]] = ()) -> list[tuple[str, str]]:
+    """What a person or a program needs to reach each part; `beside` are the rows of what watches them."""
     broker = stack.broker
     parts = urlsplit(broker.amqp_url)
     rows = [("AMQP", broker.amqp_url if stack.ours else f"{broker.how}, names {stack.prefix}.*")]
@@ -31,9 +33,7 @@ def addresses(stack: Stack, prometheus: str | None = None) -> list[tuple[str, st
         rows.append(("Metrics of the broker", f"{broker.prometheus_url}/metrics"))
     rows.append(("Metrics of the workers", stack.workers.metrics_url))
     rows.append(("Qdrant gRPC", stack.workers.qdrant_url.removeprefix("http://")))
-    if prometheus:
-        rows += [("Prometheus", prometheus), ("  alerts", f"{prometheus}/alerts")]
-    return rows
+    return [*rows, *beside]
 
 
 def looking(stack: Stack) -> list[str]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 CONFIGURATION = Path(__file__).resolve().parent.parent / "prometheus" / "prometheus.yml"
 HOST = "127.0.0.1"
+READY = "-/ready"
 READY_SECONDS = 60.0
 ANSWER_SECONDS = 20.0
 TRIES = 4
@@ -119,10 +120,20 @@ class Prometheus:
     def url(self) -> str:
         return f"http://{self.address}"
 
+    async def addresses(self) -> list[tuple[str, str]]:
+        """Where a person looks. Debian has the pages of Prometheus 2 below /classic, and those of 3 not at all."""
+        found = [("Prometheus", self.url)]
+        for name in ("alerts", "targets"):
+            for path in (name, f"classic/{name}"):
+                if await asyncio.to_thread(self._answers, path):
+                    found.append((f"  {name}", f"{self.url}/{path}"))
+                    break
+        return found
+
     async def ready(self) -> None:
         """Returns when it answers. Raises NoPrometheus."""
         deadline = time.monotonic() + READY_SECONDS
-        while not await asyncio.to_thread(self._answers):
+        while not await asyncio.to_thread(self._answers, READY):
             if not self._process.running:
                 raise NoPrometheus(f"Prometheus ended while starting:\n{self._process.tail()}")
             if time.monotonic() > deadline:
@@ -148,9 +159,9 @@ class Prometheus:
     def stop(self) -> None:
         self._process.stop(5.0)
 
-    def _answers(self) -> bool:
+    def _answers(self, path: str) -> bool:
         try:
-            with _http.open(f"{self.url}/-/ready", timeout=2) as response:
+            with _http.open(f"{self.url}/{path}", timeout=2) as response:
                 return bool(response.status == 200)
         except OSError:
             return False

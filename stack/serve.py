@@ -19,7 +19,7 @@ from stack.watched import watched
 from stack.workers import WorkersEnded
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from stack.interrupt import Interrupt
 
@@ -73,16 +73,16 @@ async def _serve(home: Path, screen: Screen, interrupt: Interrupt) -> int:
         _write_environment(stack, home / "env")
         async with watched(stack, home, screen) as prometheus:
             commands = directions.without_data(stack, memories().ids[0])
-            await kept(stack, screen, interrupt, commands, prometheus.url if prometheus else None)
+            await kept(stack, screen, interrupt, commands, await prometheus.addresses() if prometheus else ())
     return 0
 
 
 async def kept(
-    stack: Stack, screen: Screen, interrupt: Interrupt, commands: Sequence[str], prometheus: str | None = None
+    stack: Stack, screen: Screen, interrupt: Interrupt, commands: Sequence[str], beside: Iterable[tuple[str, str]] = ()
 ) -> None:
     """Shows where everything is, then waits for a signal, which is the regular end. Raises WorkersEnded."""
     screen.heading("Running")
-    screen.rows(directions.addresses(stack, prometheus))
+    screen.rows(directions.addresses(stack, beside))
     screen.heading("Try")
     for line in (directions.setting(stack), *commands):
         if line:

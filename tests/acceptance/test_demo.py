@@ -339,6 +339,8 @@ async def test_serve_brings_up_prometheus_and_says_how_to_look(
     rules = json.loads(page(f"{places['Prometheus']}/api/v1/rules"))["data"]["groups"]
     assert {rule["health"] for group in rules for rule in group["rules"]} <= {"ok", "unknown"}
     assert "HighErrorRate" in {rule["name"] for group in rules for rule in group["rules"]}
+    for name in ("alerts", "targets"):
+        assert name not in places or name in page(places[name]), "an address that is shown is there"
     assert run.ended(signal.SIGTERM) == 0, run.text
     run.left_nothing()
 

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from stack.broker import Server
     from stack.prometheus import Programs
 
-pytestmark = pytest.mark.integration
+# RabbitMQ names its metrics differently from version to version.
+pytestmark = [pytest.mark.integration, pytest.mark.broker_semantics]
 
 PANELS = {f"{board.uid}: {panel.title}": panel for board in DASHBOARDS for panel in board.panels}
 # What a Qdrant server alone has, so that the embedded engine's run cannot know it; grafana/dependencies.py says so.

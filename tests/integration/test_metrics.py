@@ -52,7 +52,7 @@ OF_WORKER: dict[str, dict[str, list[str]]] = {
     "memq_queue_delay_clamped_total": {},
     "memq_batch_points_count": {},
     "memq_batch_messages_count": {},
-    "memq_batches_total": {"reason": ["idle", "full", "next", "alone", "split"]},
+    "memq_batches_total": {"reason": ["idle", "full", "next", "alone", "split", "retry"]},
     "memq_points_total": {"op": ["upsert", "delete", "payload"]},
     "memq_inflight_messages": {"queue": CONSUMED},
     "memq_store_calls_total": {"call": CALLS, "code": ["ok", *CODES]},
@@ -104,6 +104,13 @@ def all_ready(port: int) -> Callable[[], Any]:
 
 def children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def page_of(port: int, messages: int) -> Scrape | None:
+    """Once so many messages are counted and timed."""
+    page = scraped(port)
+    counted = (page.total("memq_messages_total"), page.total("memq_message_duration_seconds_count"))
+    return page if counted == (messages, messages) else None
 
 
 async def publish(amqp: Address, exchange: str, key: str, body: bytes, **properties: Any) -> None:
@@ -170,11 +177,7 @@ async def test_what_was_sent_is_what_was_counted(amqp: Address, store: FaultySto
             amqp, names.commands, "count.docs", b"{}", content_type="application/json", reply_to=names.reply("gone")
         )
 
-        def page() -> Scrape | None:
-            got = scraped(port)
-            return got if got.total("memq_messages_total") == 33 else None
-
-        got = await until(lambda: asyncio.to_thread(page), within=30)
+        got = await until(lambda: asyncio.to_thread(page_of, port, 33), within=30)
     finally:
         await asyncio.to_thread(context.__exit__, None, None, None)
     assert got is not None
@@ -225,7 +228,9 @@ async def test_no_counter_goes_back_when_a_worker_is_killed(amqp: Address, tmp_p
             await producer.collections.create("docs", 2)
             for number in range(40):
                 await producer.upsert("docs", ids=[number], vectors=np.ones((1, 2)), wait=True)
-            before = await asyncio.to_thread(scraped, port)
+            # A reply is on its way before its message is counted.
+            before = await until(lambda: asyncio.to_thread(page_of, port, 41), within=30)
+            assert before is not None
             assert before.total("memq_messages_total", op="upsert", outcome="applied") == 40
             _, first, second = children(pool.process.pid)
             ready = verdict(port, "/readyz")[1]["workers"]
@@ -245,7 +250,8 @@ async def test_no_counter_goes_back_when_a_worker_is_killed(amqp: Address, tmp_p
             assert after.total("memq_worker_restarts_total", worker="1") == 0
             for number in range(40, 60):
                 await producer.upsert("docs", ids=[number], vectors=np.ones((1, 2)), wait=True)
-        last = await asyncio.to_thread(scraped, port)
+        last = await until(lambda: asyncio.to_thread(page_of, port, 61), within=30)
+        assert last is not None
         assert last.total("memq_messages_total", op="upsert", outcome="applied") == 60
         assert last.total("memq_messages_total", op="upsert", worker="0") > before.total(
             "memq_messages_total", op="upsert", worker="0"

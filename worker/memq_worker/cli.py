@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from memq_worker.errors import BrokerUnavailable, ConfigurationError
-from memq_worker.observe import logs
+from memq_worker.observe import lastwords, logs
 from memq_worker.observe.healthcheck import ask
 from memq_worker.settings import INTERNAL, Settings, flag, load, variable
 
@@ -81,6 +81,7 @@ def _log(settings: Settings, worker: str) -> None:
         repeats=settings.log_repeats,
         repeats_level=settings.log_repeats_level,
     )
+    lastwords.caught()
 
 
 def run(settings: Settings, flags: dict[str, str]) -> int:

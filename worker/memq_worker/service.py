@@ -197,7 +197,7 @@ async def serve(settings: Settings) -> None:
     if settings.qdrant_url is None:
         raise ConfigurationError("MEMQ_QDRANT_URL is not set")
     key = settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None
-    metrics = Metrics(_slot(settings))
+    metrics = Metrics(_slot(settings), asyncio.get_running_loop().call_later)
     metrics.prefetch(session_options(settings).prefetch_by_role)
     member = Member(settings.slot, metrics.slot)
     member.started(os.getpid())
@@ -229,6 +229,7 @@ async def serve(settings: Settings) -> None:
                 for watch in watches:
                     watch.cancel()
                 await pipeline.cancel()
+                metrics.fold()
 
 
 def _slot(settings: Settings) -> Slot:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from memq_schemas import CreateCollection, Filter, Get, Query, SetPayload
+    from memq_worker.pipeline.observer import Reason
 
 NAMES = Names()
 
@@ -185,7 +186,7 @@ class Watch:
 
     outcomes: list[tuple[str, str, str]] = field(default_factory=list)
     batches: list[tuple[int, int]] = field(default_factory=list)
-    reasons: list[str] = field(default_factory=list)
+    reasons: list[Reason] = field(default_factory=list)
     tiers: list[int] = field(default_factory=list)
     dead: list[str] = field(default_factory=list)
     replies: list[str] = field(default_factory=list)
@@ -195,7 +196,7 @@ class Watch:
     def settled(self, operation: str, outcome: str, deliveries: Sequence[Delivery], code: str = "") -> None:
         self.outcomes += [(operation, outcome, code)] * len(deliveries)
 
-    def wrote(self, operation: str, reason: str, points: int, messages: int) -> None:
+    def wrote(self, operation: str, reason: Reason, points: int, messages: int) -> None:
         self.batches.append((points, messages))
         self.reasons.append(reason)
 

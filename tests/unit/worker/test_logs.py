@@ -124,7 +124,7 @@ def test_what_a_library_logs_is_cut_to_its_template(pipe: Pipe) -> None:
     text = pipe.lines(handler)
     assert CANARY not in "\n".join(text)
     assert [json.loads(line)["message"] for line in text] == [
-        "Unhandled message %r",
+        "Unhandled message …",
         "unhandled error in the event loop",
     ]
 
@@ -178,14 +178,32 @@ def test_a_process_ends_although_nobody_reads_its_log() -> None:
         process.stderr.close()
 
 
-def test_the_last_words_of_a_process_quote_nothing_either() -> None:
-    code = f"from memq_worker.observe import logs; logs.configure('info', 'json', 'w'); int({CANARY!r}[:6] + '\\n7')"
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
-    assert ended.returncode == 1
+@pytest.mark.parametrize(
+    ("code", "told", "exit_code"),
+    [
+        (f"int({CANARY!r})", "ended by an unexpected error", 1),
+        (f"threading.Thread(target=int, args=[{CANARY!r}]).start()", "a thread ended by an unexpected error", 0),
+        (f"type('X', (), {{'__del__': lambda self: int({CANARY!r})}})()", "an error that nobody could be told of", 0),
+        (f"warnings.warn({CANARY!r})", "a warning of Python", 0),
+    ],
+)
+def test_what_python_says_by_itself_is_a_line_and_quotes_nothing(code: str, told: str, exit_code: int) -> None:
+    start = (
+        "import threading, warnings; from memq_worker.observe import lastwords, logs\n"
+        "logs.configure('info', 'json', 'w'); lastwords.caught()\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", start + code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode == exit_code
     (line,) = ended.stderr.splitlines()
-    assert json.loads(line)["message"] == "ended by an unexpected error"
-    assert json.loads(line)["exc_info"][-1] == "ValueError"
-    assert "canary\\n7" not in ended.stderr
+    said = json.loads(line)
+    assert said["message"] == told
+    if told == "a warning of Python":
+        assert said["warning"] == "UserWarning"
+    else:
+        assert said["exc_info"][-1] == "ValueError"
+    assert CANARY not in ended.stderr
 
 
 def test_lines_in_excess_are_counted_in_one_that_follows(pipe: Pipe) -> None:

@@ -9,21 +9,23 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client import CollectorRegistry
 
-from memq_worker.errors import Outage
+from memq_worker.errors import DependencyError, Outage
 from memq_worker.observe.ages import Ages
 from memq_worker.observe.catalogue import CATALOGUE, PLACES
 from memq_worker.observe.exposition import Exposition
 from memq_worker.observe.member import STUCK_SECONDS, Member
-from memq_worker.observe.metrics import Metrics
+from memq_worker.observe.metrics import FOLD_SECONDS, Metrics
 from memq_worker.observe.slot import Foreign, Slot
 from memq_worker.observe.store import MeteredStore
 from memq_worker.observe.verdict import livez, readyz
 from memq_worker.pipeline.delivery import Delivery, Properties
+from memq_worker.pipeline.intake import Pipeline
+from memq_worker.pipeline.retry import RetryPolicy
 from memq_worker.pipeline.store import PointsBatch
-from tests.unit.worker.fakes import NAMES, FakeLink, FakeStore, delivery, upsert
+from tests.unit.worker.fakes import NAMES, FakeLink, FakeStore, delivery, options, upsert
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 from memq_schemas import ErrorCode
 
@@ -32,6 +34,10 @@ def shown(members: Sequence[Member]) -> CollectorRegistry:
     registry = CollectorRegistry()
     registry.register(Exposition(members))
     return registry
+
+
+def at_once(_: float, fold: Callable[[], None]) -> None:
+    fold()
 
 
 @pytest.fixture
@@ -44,7 +50,7 @@ def member() -> Member:
 
 @pytest.fixture
 def metrics(member: Member) -> Metrics:
-    return Metrics(member.slot)
+    return Metrics(member.slot, at_once)
 
 
 def marked(tag: int, **marks: float) -> Delivery:
@@ -104,6 +110,36 @@ def test_a_delay_is_since_the_publish_and_never_negative(member: Member, metrics
     assert page.get_sample_value("memq_queue_delay_clamped_total", {"worker": "0"}) == 1
 
 
+async def test_a_write_tried_again_in_its_place_is_counted_and_no_defect(member: Member, metrics: Metrics) -> None:
+    store = FakeStore(failures=[DependencyError(ErrorCode.STORE_ERROR, "odd")])
+    link = FakeLink()
+    pipeline = Pipeline(MeteredStore(store, metrics), metrics, options(retries=RetryPolicy(3, in_place=True)))
+    pipeline.accept(delivery(link, 1, upsert(1)))
+    await link.settled(1)
+    assert link.log == [("ack", 1)]
+    page = shown([member])
+    assert page.get_sample_value("memq_batches_total", {"worker": "0", "reason": "retry"}) == 1
+
+
+def test_deliveries_are_counted_at_once_and_their_durations_soon_after(member: Member) -> None:
+    due: list[tuple[float, Callable[[], None]]] = []
+    metrics = Metrics(member.slot, lambda seconds, fold: due.append((seconds, fold)))
+    page = shown([member])
+    labels = {"worker": "0", "op": "upsert"}
+    for number in (3, 6):
+        metrics.settled("upsert", "applied", [marked(tag, decoded=1, began=2, stored=3) for tag in range(3)])
+        metrics.wrote("upsert", "idle", 5, 3)
+        metrics.called("upsert", "ok", 0.1)
+        assert page.get_sample_value("memq_messages_total", {**labels, "outcome": "applied"}) == number
+        assert page.get_sample_value("memq_message_duration_seconds_count", labels) == number - 3
+        ((seconds, fold),) = due
+        assert seconds == FOLD_SECONDS
+        due.clear()
+        fold()
+        assert page.get_sample_value("memq_message_duration_seconds_count", labels) == number
+        assert page.get_sample_value("memq_points_total", labels) == number // 3 * 5
+
+
 async def test_calls_to_the_store_are_counted_by_how_they_end(member: Member, metrics: Metrics) -> None:
     away = Outage(ErrorCode.STORE_UNAVAILABLE, "away")
     store = MeteredStore(FakeStore(failures=[away, ValueError("a defect"), None]), metrics)
@@ -124,7 +160,7 @@ def test_the_next_worker_in_a_place_counts_on_and_starts_with_a_state_of_its_own
     member = Member(0, slot)
     for life in (1, 2):
         member.started(os.getpid())
-        metrics = Metrics(Slot.handed(os.dup(descriptor)))
+        metrics = Metrics(Slot.handed(os.dup(descriptor)), at_once)
         metrics.replied("sent")
         metrics.unsettled({"write": 7})
         metrics.slot.beat()
@@ -170,7 +206,7 @@ def test_a_report_that_is_being_written_is_not_read() -> None:
 
 
 def test_a_loop_that_does_not_run_is_stuck_and_not_ready(member: Member) -> None:
-    metrics = Metrics(member.slot)
+    metrics = Metrics(member.slot, at_once)
     metrics.ready(True)
     metrics.slot.tell({"ready": True, "reasons": [], "dependencies": {}})
     assert (livez([member])[0], readyz([member])[0]) == (True, True)
@@ -217,12 +253,16 @@ def test_ages_of_queues(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ages.age("dead", NAMES.dead, 0) == 0
 
 
-def test_numbers_of_queues_are_withdrawn_when_nobody_looks_any_more(member: Member, metrics: Metrics) -> None:
+def test_numbers_of_queues_outlive_a_worker_and_are_withdrawn_when_nobody_looks_any_more(
+    member: Member, metrics: Metrics
+) -> None:
     labels = {"queue": "write"}
     page = shown([member])
     assert page.get_sample_value("memq_queue_messages", labels) == 0, "from the start"
     metrics.queue("write", 12, 1, 3.0)
     member.slot.looked()
+    assert page.get_sample_value("memq_queue_messages", labels) == 12
+    member.ended()
     assert page.get_sample_value("memq_queue_messages", labels) == 12
     member.slot._header[2] -= 120
     assert page.get_sample_value("memq_queue_messages", labels) is None

@@ -26,6 +26,17 @@ logger = logging.getLogger(__name__)
 _HEARTBEAT_SECONDS = 10
 
 
+class _Connection(aio_pika.Connection):
+    """Is closed when it cannot be made; else the garbage collector does it, maybe on a thread that has no loop."""
+
+    async def connect(self, timeout: float | None = None) -> None:
+        try:
+            await super().connect(timeout)
+        except BaseException:
+            await self.close()
+            raise
+
+
 class Brokers:
     """The hosts of one RabbitMQ cluster, tried in turn.
 
@@ -72,6 +83,7 @@ class Brokers:
                 try:
                     return await self._connect(
                         url,
+                        connection_class=_Connection,
                         timeout=self._timeout_seconds,
                         client_properties={"connection_name": f"{self._name} {purpose}"},
                     )

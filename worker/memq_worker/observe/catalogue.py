@@ -3,10 +3,11 @@ import json
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from memq_schemas import ErrorCode, Operation
 from memq_schemas.topology import RETRY_SECONDS
+from memq_worker.pipeline.observer import Reason
 
 # 0.2 s is an objective, so it is an edge.
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -26,7 +27,7 @@ OUTCOMES = (
     "quarantined",
 )
 STAGES = ("decode", "wait", "store", "settle")
-REASONS = ("idle", "full", "next", "alone", "split")
+REASONS = get_args(Reason)
 CALLS = ("upsert", "delete", "payload", "query", "get", "count", "contract", "collections")
 CODES = tuple(code.value for code in ErrorCode)
 TIERS = tuple(str(seconds) for seconds in RETRY_SECONDS)
@@ -88,7 +89,7 @@ BATCHES = Instrument(
     "memq_batches",
     "counter",
     "Writes to the store by why they went out: idle (none in flight), full (a limit reached), next (the one before it "
-    "finished), alone (a suspect, filter or payload), split (half of a refused one)",
+    "finished), alone (a suspect, filter or payload), split (half of a refused one), retry (again in its place)",
     {"reason": REASONS},
 )
 POINTS = Instrument(

@@ -1,11 +1,9 @@
 import logging
 import os
-import sys
-from collections.abc import Callable
+import re
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.metadata import version
-from types import TracebackType
 from typing import Any, Literal
 
 from pythonjsonlogger.orjson import OrjsonFormatter
@@ -14,12 +12,13 @@ from memq_worker.observe.background import BackgroundHandler
 from memq_worker.observe.repeats import Repeats
 from memq_worker.observe.tracebacks import outline
 
-logger = logging.getLogger(__name__)
-
 REPEATS_SECONDS = 10.0
 
 # What every LogRecord has: whatever else it has came in by `extra`.
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+
+# Where a message of a library quotes what it was given.
+_ARGUMENT = re.compile(r"%(\(\w+\))?[-+ #0]*(\d+|\*)?(\.(\d+|\*))?[a-zA-Z]")
 
 
 class JsonLines(OrjsonFormatter):
@@ -78,7 +77,10 @@ def _ours(record: logging.LogRecord) -> logging.LogRecord:
     """The record, or what may be said of one from a library: those quote in their messages what they were given."""
     if record.name.startswith("memq"):
         return record
-    text = "unhandled error in the event loop" if record.name == "asyncio" else str(record.msg).partition("\n")[0]
+    if record.name == "asyncio":
+        text = "unhandled error in the event loop"
+    else:
+        text = _ARGUMENT.sub("…", str(record.msg).partition("\n")[0])
     kept = {key: getattr(record, key) for key in ("name", "levelno", "levelname", "created", "msecs", "exc_info")}
     return logging.makeLogRecord(kept | {"msg": text})
 
@@ -107,20 +109,4 @@ def configure(
     # At the levels below they log every frame.
     for chatty in ("aiormq", "aio_pika", "grpc", "asyncio"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
-    sys.excepthook = _crashed(sys.excepthook)
     return handler
-
-
-Hook = Callable[[type[BaseException], BaseException, TracebackType | None], Any]
-
-
-def _crashed(otherwise: Hook) -> Hook:
-    """Python's own last words would print the exception's text."""
-
-    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        if isinstance(error, Exception):
-            logger.critical("ended by an unexpected error", exc_info=(kind, error, trace))
-        else:
-            otherwise(kind, error, trace)
-
-    return hook

@@ -1,20 +1,36 @@
 import time
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
 
 from memq_worker.observe import catalogue
 from memq_worker.observe.catalogue import PLACES, Instrument
-from memq_worker.observe.histogram import Histogram
+from memq_worker.observe.histogram import Histogram, Values
 from memq_worker.observe.slot import Slot
 from memq_worker.pipeline.delivery import Delivery
+from memq_worker.pipeline.observer import Reason
+
+FOLD_SECONDS = 0.1
+_MARKS = 6  # of a delivery: received, decoded, began, stored, settled, and the publisher's timestamp
 
 
 class Metrics:
-    """pipeline.observer.Observer that counts in a slot. What many messages share is counted once for all of them."""
+    """pipeline.observer.Observer that counts in a slot.
 
-    def __init__(self, slot: Slot) -> None:
+    Deliveries and calls are counted at once. What else there is to say of them, durations and sizes of batches, is
+    noted, and folded into the histograms together with all of the next 100 ms: to find a bucket costs several times as
+    much for one message as for one of many. A worker that is killed loses the notes of those 100 ms.
+
+    later: calls back after so many seconds, as an event loop's `call_later` does.
+    """
+
+    def __init__(self, slot: Slot, later: Callable[[float, Callable[[], None]], object]) -> None:
         self.slot = slot
+        self._later = later
+        self._due = False
         self._numbers = slot.numbers
-        self._messages = self._places(catalogue.MESSAGES)
+        self._messages = self._nested(catalogue.MESSAGES)
         self._durations = self._histograms(catalogue.DURATION)
         stages = self._histograms(catalogue.STAGE)
         self._stages = {op: [stages[op, stage] for stage in catalogue.STAGES] for op in catalogue.OPERATIONS}
@@ -24,8 +40,11 @@ class Metrics:
         self._points = self._places(catalogue.POINTS)
         self._batch_points = self._histograms(catalogue.BATCH_POINTS)[()]
         self._batch_messages = self._histograms(catalogue.BATCH_MESSAGES)[()]
-        self._calls = self._places(catalogue.STORE_CALLS)
+        self._calls = self._nested(catalogue.STORE_CALLS)
         self._call_durations = self._histograms(catalogue.STORE_CALL_DURATION)
+        self._marks: dict[str, list[float]] = {op: [] for op in catalogue.OPERATIONS}
+        self._writes: defaultdict[tuple[str, Reason, int, int], int] = defaultdict(int)
+        self._call_seconds: dict[str, list[float]] = {call: [] for call in catalogue.CALLS}
         self._held_since: float | None = None
         self.published: dict[str, float] = {}  # by queue, of what was settled last, in epoch seconds
 
@@ -35,6 +54,13 @@ class Metrics:
             labels[0] if len(labels) == 1 else labels: PLACES[instrument.name, labels]
             for labels in instrument.combinations
         }
+
+    def _nested(self, instrument: Instrument) -> dict[str, dict[str, int]]:
+        """By the first label and then the second, which is found sooner than by both in a tuple."""
+        places: dict[str, dict[str, int]] = {}
+        for first, second in instrument.combinations:
+            places.setdefault(first, {})[second] = PLACES[instrument.name, (first, second)]
+        return places
 
     def _histograms(self, instrument: Instrument) -> dict[str | tuple[str, ...], Histogram]:
         places = self._places(instrument)
@@ -49,65 +75,70 @@ class Metrics:
     def settled(self, operation: str, outcome: str, deliveries: Sequence[Delivery], code: str = "") -> None:
         now = time.perf_counter()
         number = len(deliveries)
-        self._numbers[self._messages[operation, outcome]] += number
+        self._numbers[self._messages[operation][outcome]] += number
         if code and outcome in ("refused", "dead_lettered"):
             self._add(catalogue.REFUSALS, code, amount=number)
-        if number == 1 or not deliveries[0].stored:
-            for delivery in deliveries:
-                self._settled_alone(operation, delivery, now)
-        else:
-            self._durations[operation].observe_all([now - delivery.received for delivery in deliveries])
-            self._stage_durations(operation, deliveries, now)
-            stamps = [d.properties.timestamp for d in deliveries if d.properties.timestamp is not None]
-            self._queue_delays(operation, deliveries[-1].queue, stamps)
+        marks = self._marks[operation]
+        stamp = 0.0
+        for delivery in deliveries:
+            stamp = delivery.properties.timestamp or 0.0
+            marks.extend((delivery.received, delivery.decoded, delivery.began, delivery.stored, now, stamp))
+        if stamp:
+            self.published[deliveries[-1].queue] = stamp
+        if not self._due:
+            self._fold_later()
 
-    def _settled_alone(self, operation: str, delivery: Delivery, now: float) -> None:
-        """The same without a list of everything, which for one delivery costs more than the counting."""
-        self._durations[operation].observe(now - delivery.received)
-        decode, wait, store, settle = self._stages[operation]
-        if delivery.decoded:
-            decode.observe(delivery.decoded - delivery.received)
-        if delivery.stored:
-            wait.observe(delivery.began - delivery.decoded)
-            store.observe(delivery.stored - delivery.began)
-        settle.observe(now - (delivery.stored or delivery.decoded or delivery.received))
-        stamp = delivery.properties.timestamp
-        if stamp is not None:
-            self._queue_delays(operation, delivery.queue, [stamp])
-
-    def _stage_durations(self, operation: str, deliveries: Sequence[Delivery], now: float) -> None:
-        decode, wait, store, settle = self._stages[operation]
-        decode.observe_all([d.decoded - d.received for d in deliveries])
-        wait.observe_all([d.began - d.decoded for d in deliveries])
-        first, last = deliveries[0], deliveries[-1]
-        if first.began == last.began and first.stored == last.stored:
-            store.observe(first.stored - first.began, len(deliveries))
-            settle.observe(now - first.stored, len(deliveries))
-        else:
-            store.observe_all([d.stored - d.began for d in deliveries])
-            settle.observe_all([now - d.stored for d in deliveries])
-
-    def _queue_delays(self, operation: str, queue: str, stamps: list[float]) -> None:
-        if not stamps:
-            return
-        self.published[queue] = stamps[-1]
-        now = time.time()
-        if max(stamps) > now:
-            self._numbers[self._clamped] += sum(stamp > now for stamp in stamps)
-            stamps = [min(stamp, now) for stamp in stamps]
-        self._delays[operation].observe_all([now - stamp for stamp in stamps])
-
-    def wrote(self, operation: str, reason: str, points: int, messages: int) -> None:
-        numbers = self._numbers
-        numbers[self._batches[reason]] += 1
-        numbers[self._points[operation]] += points
-        self._batch_points.observe(points)
-        self._batch_messages.observe(messages)
+    def wrote(self, operation: str, reason: Reason, points: int, messages: int) -> None:
+        self._writes[operation, reason, points, messages] += 1
+        if not self._due:
+            self._fold_later()
 
     def called(self, call: str, code: str, seconds: float) -> None:
         """A call to the store has ended: `code` is an ErrorCode, or ok."""
-        self._numbers[self._calls[call, code]] += 1
-        self._call_durations[call].observe(seconds)
+        self._numbers[self._calls[call][code]] += 1
+        self._call_seconds[call].append(seconds)
+        if not self._due:
+            self._fold_later()
+
+    def _fold_later(self) -> None:
+        self._due = True
+        self._later(FOLD_SECONDS, self.fold)
+
+    def fold(self) -> None:
+        """Counts what was only noted: to be called for a last time before the worker ends."""
+        self._due = False
+        for operation, marks in self._marks.items():
+            if marks:
+                rows = np.array(marks).reshape(-1, _MARKS)
+                marks.clear()
+                self._fold_marks(operation, rows)
+        for (operation, reason, points, messages), times in self._writes.items():
+            self._numbers[self._batches[reason]] += times
+            self._numbers[self._points[operation]] += points * times
+            self._batch_points.observe(points, times)
+            self._batch_messages.observe(messages, times)
+        self._writes.clear()
+        for call, seconds in self._call_seconds.items():
+            if seconds:
+                self._call_durations[call].observe_all(np.array(seconds))
+                seconds.clear()
+
+    def _fold_marks(self, operation: str, rows: Values) -> None:
+        received, decoded, began, stored, settled, stamps = rows.T
+        self._durations[operation].observe_all(settled - received)
+        decode, wait, store, settle = self._stages[operation]
+        was_decoded, was_stored = decoded > 0, stored > 0
+        decode.observe_all((decoded - received)[was_decoded])
+        wait.observe_all((began - decoded)[was_stored])
+        store.observe_all((stored - began)[was_stored])
+        # Marks are in the order of time, and one that was not reached is 0.
+        settle.observe_all(settled - np.maximum(np.maximum(received, decoded), stored))
+        delays = (settled - stamps + (time.time() - time.perf_counter()))[stamps > 0]
+        early = delays < 0
+        if early.any():
+            self._numbers[self._clamped] += int(early.sum())
+            delays[early] = 0.0
+        self._delays[operation].observe_all(delays)
 
     def replied(self, outcome: str) -> None:
         self._add(catalogue.REPLIES, outcome)

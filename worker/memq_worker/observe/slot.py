@@ -58,11 +58,14 @@ class Slot:
         return slot
 
     def clear(self) -> None:
-        """What a worker that is gone has left behind: its counters stay, its state does not."""
-        self._header[_BEAT] = self._header[_LOOKED] = 0.0
+        """What a worker that is gone has left behind: its counters stay, its state does not.
+
+        What it saw of the queues is no state of its own: it stays until the next worker looks, or until it is too old.
+        """
+        self._header[_BEAT] = 0.0
         self._report[:_REPORT_HEAD] = bytes(_REPORT_HEAD)
         for instrument in CATALOGUE:
-            if instrument.kind == "gauge":
+            if instrument.kind == "gauge" and not instrument.of_pool:
                 for combination in instrument.combinations:
                     self.numbers[PLACES[instrument.name, combination]] = 0.0
 

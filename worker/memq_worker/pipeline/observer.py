@@ -1,7 +1,11 @@
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 from memq_worker.pipeline.delivery import Delivery
+
+# Why a write goes out: none was in flight; a limit was reached; the one before it has finished; nothing may be merged
+# with it; it is half of a refused one; it is tried again in its place.
+Reason = Literal["idle", "full", "next", "alone", "split", "retry"]
 
 
 class Observer(Protocol):
@@ -11,8 +15,8 @@ class Observer(Protocol):
         """One or more deliveries have ended alike, now. `code` says why where the outcome is no success."""
         ...
 
-    def wrote(self, operation: str, reason: str, points: int, messages: int) -> None:
-        """One write has been applied; `reason` is why it went out when it did."""
+    def wrote(self, operation: str, reason: Reason, points: int, messages: int) -> None:
+        """One write has been applied."""
         ...
 
     def retried(self, tier: int) -> None:

@@ -11,7 +11,7 @@ from memq_worker.pipeline.batch import Batch, BatchLimits, WriteQueue, merge_ids
 from memq_worker.pipeline.command import ChangePayload, DeletePoints, UpsertPoints, Write
 from memq_worker.pipeline.contracts import Contracts
 from memq_worker.pipeline.hold import Abandoned, Hold
-from memq_worker.pipeline.observer import Observer
+from memq_worker.pipeline.observer import Observer, Reason
 from memq_worker.pipeline.outcome import Done, Outcome, Release, Retry, decide
 from memq_worker.pipeline.retry import RetryPolicy
 from memq_worker.pipeline.settle import Settler
@@ -96,7 +96,7 @@ class CollectionWriter:
         for task in self._tasks:
             task.cancel()
 
-    async def _run(self, batch: Batch, reason: str) -> None:
+    async def _run(self, batch: Batch, reason: Reason) -> None:
         began = time.perf_counter()
         for command in batch.commands:
             command.delivery.began = began
@@ -113,7 +113,7 @@ class CollectionWriter:
             self._busy -= 1
             self._start(after_another=True)
 
-    async def _apply(self, commands: list[Write], reason: str) -> None:
+    async def _apply(self, commands: list[Write], reason: Reason) -> None:
         """Writes the commands as one; what is refused as a whole is halved until the offender stands alone."""
         started = time.perf_counter()
         alone = commands[0].delivery.alone
@@ -206,7 +206,7 @@ class CollectionWriter:
         if slow:
             await asyncio.gather(*slow)
 
-    def _report(self, commands: list[Write], outcomes: Sequence[Outcome], seconds: float, reason: str) -> None:
+    def _report(self, commands: list[Write], outcomes: Sequence[Outcome], seconds: float, reason: Reason) -> None:
         applied = [c for c, o in zip(commands, outcomes, strict=True) if isinstance(o, Done)]
         if not applied:
             return

@@ -1,0 +1,38 @@
+import logging
+import sys
+import threading
+import warnings
+from types import TracebackType
+
+logger = logging.getLogger(__name__)
+
+
+def caught() -> None:
+    """Makes lines of the log of what Python would print by itself: its own text is no line, and quotes data."""
+    sys.excepthook = _crashed
+    sys.unraisablehook = _ignored
+    threading.excepthook = _thread_ended
+    warnings.showwarning = _warned
+
+
+def _crashed(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if isinstance(error, Exception):
+        logger.critical("ended by an unexpected error", exc_info=(kind, error, trace))
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+def _ignored(unraisable: "sys.UnraisableHookArgs") -> None:
+    error = unraisable.exc_value
+    told = None if error is None else (unraisable.exc_type, error, unraisable.exc_traceback)
+    logger.error("an error that nobody could be told of", exc_info=told)
+
+
+def _thread_ended(arguments: threading.ExceptHookArgs) -> None:
+    error = arguments.exc_value
+    told = None if error is None else (arguments.exc_type, error, arguments.exc_traceback)
+    logger.error("a thread ended by an unexpected error", exc_info=told)
+
+
+def _warned(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object) -> None:
+    logger.warning("a warning of Python", extra={"warning": category.__name__, "place": f"{filename}:{lineno}"})
