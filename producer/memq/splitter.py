@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from memq.errors import InvalidPoint
+from memq_schemas import headers
 
 _HEAD, _TAIL = b'{"points":[', b"]}"
 FRAME_BYTES = len(_HEAD) + len(_TAIL)
@@ -12,6 +14,8 @@ FRAME_BYTES = len(_HEAD) + len(_TAIL)
 class Batch:
     """The points of one message, each as JSON. `positions` are theirs in the call; after the `last` one come no more,
     which is not known of each that is."""
+
+    content_type: ClassVar[str] = headers.JSON
 
     positions: range
     points: list[bytes]

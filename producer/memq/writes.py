@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from memq.answers import Receipt
+from memq.contiguous import Contiguous
 from memq.errors import BufferFull, MemqError
 from memq.window import Window
 
@@ -56,6 +57,7 @@ class Writes:
         self._failures: list[MemqError] = []
         self._defect: BaseException | None = None
         self._points = 0
+        self._complete = Contiguous()
         self._messages = 0
         self._slowest: float | None = None
 
@@ -63,7 +65,12 @@ class Writes:
     def receipt(self) -> Receipt:
         asked = self._answer_timeout is not None
         return Receipt(
-            self._points, self._messages, asked, self._slowest, stored=self._outbox is not None and not asked
+            self._points,
+            self._messages,
+            asked,
+            self._slowest,
+            stored=self._outbox is not None and not asked,
+            complete=self._complete.end,
         )
 
     async def run(self, parts: Iterator[Part] | AsyncIterator[Part]) -> Receipt:
@@ -150,6 +157,7 @@ class Writes:
         finally:
             self._window.release(len(outgoing.body))
         self._points += len(positions)
+        self._complete.add(positions)
         self._messages += 1
         if self._progress is not None:
             self._progress(self.receipt)

@@ -1,0 +1,57 @@
+"""Which column of a file or table is what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias, cast
+
+from memq_schemas import point_id
+
+Row: TypeAlias = tuple[Any, Any, dict[str, Any] | None, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnNames:
+    """id: taken as it is.   key: the id is derived from these columns.   start: ids count up from here.
+
+    payload: only these columns become payload keys; None takes all that have no other meaning.
+    """
+
+    id: str = "id"
+    vector: str = "vector"
+    payload: tuple[str, ...] | None = None
+    key: tuple[str, ...] = ()
+    start: int | None = None
+
+    def row(self, index: int, fields: dict[str, Any], vector: Any) -> Row:
+        """One point from the fields of a row, which is used up. Raises ValueError naming the field."""
+        id_ = self.point_id(index, fields)
+        version = fields.pop("version", None)
+        return id_, vector, self.payload_of(fields), version
+
+    def payload_of(self, fields: dict[str, Any]) -> dict[str, Any] | None:
+        """Of what is left of a row without id, vector and version. Raises ValueError naming the field."""
+        if self.payload is not None:
+            return {name: fields[name] for name in self.payload if name in fields} or None
+        whole = fields.pop("payload", None)
+        if whole is None:
+            return fields or None
+        if not isinstance(whole, dict):
+            raise ValueError(f"payload: expected an object, this is {type(cast('object', whole)).__name__}")  # noqa: TRY004
+        return {**cast("dict[str, Any]", whole), **fields} or None
+
+    def point_id(self, index: int, fields: dict[str, Any]) -> Any:
+        """Taken out of the fields, where it is one of them. Raises ValueError naming the field."""
+        if self.key:
+            missing = [name for name in self.key if fields.get(name) is None]
+            if missing:
+                raise ValueError(f"{missing[0]}: missing, and --id-key needs it")
+            return point_id(*(fields[name] for name in self.key))
+        if self.start is not None:
+            return self.start + index
+        if self.id not in fields:
+            raise ValueError(
+                f"{self.id}: missing; name another column with --id-column, derive ids with --id-key, "
+                "or number the points with --id-start"
+            )
+        return fields.pop(self.id)
