@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ class Receipt:
     applied: true when the worker has said so (`wait=True`); otherwise the broker has them safe.
     elapsed_ms: the slowest message's time at the worker; None without `wait=True`.
     stored: true when they are in the producer's outbox, on its own disk; the broker gets them as soon as it can.
+    complete: so many of the first points of the call are all delivered, whatever became of later ones. A call that
+    begins after them goes on where this one was interrupted. None where a filter selects the points.
     """
 
     points: int | None
@@ -26,6 +28,7 @@ class Receipt:
     applied: bool = False
     elapsed_ms: float | None = None
     stored: bool = False
+    complete: int | None = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

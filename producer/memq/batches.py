@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
@@ -15,8 +15,11 @@ from memq.writes import Part
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from memq.arrow import ArrowBatch
     from memq.sender import Outgoing
     from memq.splitter import Batch, Splitter
+
+B = TypeVar("B", bound="Batch | ArrowBatch")
 
 
 def columns(ids: Any, vectors: Any, payloads: Any, versions: Any) -> Columns:
@@ -72,12 +75,12 @@ async def _split_arriving(source: AsyncIterable[Any], splitter: Splitter) -> Asy
 
 
 def parts(
-    source: Iterator[Batch] | AsyncIterator[Batch], outgoing: Callable[[bytes], Outgoing]
+    source: Iterator[B] | AsyncIterator[B], outgoing: Callable[[B], Outgoing]
 ) -> Iterator[Part] | AsyncIterator[Part]:
     """What `Writes` sends."""
     if isinstance(source, AsyncIterator):
-        return (Part(batch.positions, outgoing(batch.body()), batch.last) async for batch in source)
-    return (Part(batch.positions, outgoing(batch.body()), batch.last) for batch in source)
+        return (Part(batch.positions, outgoing(batch), batch.last) async for batch in source)
+    return (Part(batch.positions, outgoing(batch), batch.last) for batch in source)
 
 
 def chunks(ids: Sequence[Any], size: int) -> Iterator[range]:

@@ -7,7 +7,7 @@ from pydantic import TypeAdapter, ValidationError
 from memq.errors import InvalidRequest
 from memq.replies import broken_reply
 from memq.sender import Outgoing
-from memq_schemas import check_collection
+from memq_schemas import check_collection, headers
 
 if TYPE_CHECKING:
     from memq.replies import Reply
@@ -29,13 +29,15 @@ class Calls:
         outgoing = self.outgoing(operation, collection, body)
         return await self._sender.ask(outgoing, self._timeout if timeout is None else timeout)
 
-    def outgoing(self, operation: Operation, collection: str | None, body: bytes) -> Outgoing:
+    def outgoing(
+        self, operation: Operation, collection: str | None, body: bytes, content_type: str = headers.JSON
+    ) -> Outgoing:
         """Raises InvalidRequest for an impossible collection name or too large a body."""
         if collection is not None:
             usable_collection(collection)
         if len(body) > self._max_bytes:
-            raise InvalidRequest(f"{len(body)} bytes as JSON, max_message_bytes is {self._max_bytes}")
-        return Outgoing(operation, collection, body)
+            raise InvalidRequest(f"{len(body)} bytes, max_message_bytes is {self._max_bytes}")
+        return Outgoing(operation, collection, body, content_type)
 
 
 def usable_collection(name: object) -> str:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from memq.arrow.library import pyarrow
 from memq.errors import InvalidRequest
 from memq.transport import transport
 
@@ -35,6 +36,8 @@ class Options:
     outbox_bytes: int
     client: str
     transport: Transport | None
+    arrow: bool | None
+    compression: str | None
     listener: Callable[[ConnectionChange], None] | None
     way: Transport = field(init=False)
 
@@ -52,6 +55,10 @@ class Options:
             limits.append(self.buffer_timeout)
         if min(limits) <= 0:
             raise InvalidRequest("timeouts and limits have to be greater than zero")
+        if self.compression not in (None, "zstd"):
+            raise InvalidRequest("compression is 'zstd' or None")
+        if self.compression or self.arrow:
+            pyarrow()
         if self.outbox is not None and self.max_message_bytes > OUTBOX_MESSAGE_BYTES:
             raise InvalidRequest(
                 f"with an outbox max_message_bytes is at most {OUTBOX_MESSAGE_BYTES}: one message that the broker "

@@ -2,24 +2,22 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 from uuid import UUID
 
 from pydantic import TypeAdapter
 
-from memq import batches
 from memq.address import addresses
 from memq.answers import CountAnswer, GetAnswer, QueryAnswer, Receipt
 from memq.calls import read
 from memq.collections import Collections
-from memq.errors import InvalidRequest, MemqError
+from memq.errors import MemqError
 from memq.opened import Opened
 from memq.options import Options
 from memq.requests import body, vector_text, wire_ids
 from memq.selected import selected
-from memq.splitter import Splitter
+from memq.upserts import Given, upserts
 from memq_schemas import (
     Count,
     Counted,
@@ -40,6 +38,7 @@ if TYPE_CHECKING:
     from os import PathLike
     from types import TracebackType
 
+    from memq.arrow import ArrowStream
     from memq.dead import DeadLetters
     from memq.link import ConnectionChange
     from memq.outbox import Outbox
@@ -72,6 +71,8 @@ class Producer:
     With `wait=True` a write goes to the broker itself, after all that is in the outbox.
     outbox_bytes: how much it may hold before writes raise OutboxFull.
     transport: fast, or stock, which leaves frames to aiormq at several times the CPU; None for MEMQ_TRANSPORT, or fast.
+    arrow: whether columns travel as Arrow messages, as tables do; None where it is cheaper and pyarrow is installed.
+    compression: of upserts; it saves bytes and costs CPU. Both need memq[arrow].
     on_connection: called with a ConnectionChange when the connection is lost and when it is back.
 
     Entering raises ConfigurationError (address, user, vhost), TopologyMissing, or BrokerUnavailable after `timeout`.
@@ -94,6 +95,8 @@ class Producer:
         outbox_bytes: int = 256 * MIB,
         name: str = "memq",
         transport: Transport | None = None,
+        arrow: bool | None = None,
+        compression: Literal["zstd"] | None = None,
         on_connection: Callable[[ConnectionChange], None] | None = None,
     ) -> None:
         self._options = Options(
@@ -109,6 +112,8 @@ class Producer:
             outbox_bytes=outbox_bytes,
             client=name,
             transport=transport,
+            arrow=arrow,
+            compression=compression,
             listener=on_connection,
         )
         self._open: Opened | None = None
@@ -157,7 +162,7 @@ class Producer:
     async def upsert(
         self,
         collection: str,
-        points: Iterable[Row] | AsyncIterable[Row] | None = None,
+        points: Iterable[Row] | AsyncIterable[Row] | ArrowStream | None = None,
         *,
         ids: Sequence[Id] | Any = None,
         vectors: Any = None,
@@ -170,24 +175,19 @@ class Producer:
         when the worker has applied them.
 
         points: an iterable, or an async one, of dicts {"id", "vector", "payload"?, "version"?}, Points, or tuples
-        (id, vector[, payload[, version]]). It is read as it is sent, never as a whole.
+        (id, vector[, payload[, version]]); or a pyarrow table, batch or reader, or a Polars, pandas or DuckDB frame,
+        whose other columns become payload keys. It is read as it is sent, never as a whole.
         ids, vectors, payloads, versions: the same as columns; vectors of shape (points, dimensions), any float or
-        integer numpy array or a list of lists. Vectors travel as float32.
+        integer numpy array or a list of lists. All but float16 travel as float32.
         progress: called after every delivered message with a Receipt of the call so far.
 
         Raises InvalidPoint, Unconfirmed, BufferFull, Unroutable, with `wait` also RemoteError and ReplyTimeout. Their
         `points` say which message failed, `confirmed` what was delivered; messages of one call may arrive in any order.
         A NaN in a payload becomes null, a date RFC 3339 text (UTC where it has no zone).
         """
-        splitter = Splitter(self._options.max_points_per_message, self._options.max_message_bytes)
-        if points is None:
-            source = batches.from_columns(batches.columns(ids, vectors, payloads, versions), splitter)
-        elif ids is None and vectors is None and payloads is None and versions is None:
-            source = batches.from_rows(points, splitter)
-        else:
-            raise InvalidRequest("give points or columns, not both")
-        parts = batches.parts(source, partial(self._opened.calls.outgoing, Operation.UPSERT, collection))
-        return await self._opened.writes(wait, progress).run(parts)
+        given = Given(points, ids, vectors, payloads, versions)
+        opened = self._opened
+        return await opened.writes(wait, progress).run(upserts(opened.calls, collection, given, self._options))
 
     async def delete(
         self,
@@ -268,11 +268,7 @@ class Producer:
         return GetAnswer(read(_RECORDS, reply), reply.elapsed_ms)
 
     async def count(
-        self,
-        collection: str,
-        *,
-        filter: FilterLike | None = None,
-        timeout: float | None = None,
+        self, collection: str, *, filter: FilterLike | None = None, timeout: float | None = None
     ) -> CountAnswer:
         """How many points there are, or how many the filter selects; exact. Raises as `query` does."""
         reply = await self._opened.calls.ask(Operation.COUNT, collection, body(Count, {"filter": filter}), timeout)
@@ -294,7 +290,7 @@ class Producer:
         change: Mapping[str, Any],
         wait: bool,
     ) -> Receipt:
-        listed = None if ids is None else wire_ids(ids)
-        messages = selected(self._opened.calls, operation, model, collection, listed, filter, change)
-        receipt = await self._opened.writes(wait).run(messages)
-        return replace(receipt, points=None) if listed is None else receipt
+        opened, listed = self._opened, None if ids is None else wire_ids(ids)
+        messages = selected(opened.calls, operation, model, collection, listed, filter, change)
+        receipt = await opened.writes(wait).run(messages)
+        return replace(receipt, points=None, complete=None) if listed is None else receipt

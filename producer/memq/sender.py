@@ -44,6 +44,7 @@ class Outgoing(NamedTuple):
     body: bytes
     content_type: str = headers.JSON
     traceparent: str | None = None
+    content_encoding: str | None = None
 
     @property
     def routing_key(self) -> str:
@@ -165,7 +166,12 @@ class Sender:
 
     def _message(self, outgoing: Outgoing, message_id: str) -> Message:
         own = {} if outgoing.traceparent is None else {headers.TRACEPARENT: outgoing.traceparent}
-        return Message(outgoing.body, _envelope(outgoing.operation, outgoing.content_type), message_id, own)
+        return Message(
+            outgoing.body,
+            _envelope(outgoing.operation, outgoing.content_type, outgoing.content_encoding),
+            message_id,
+            own,
+        )
 
     def _question(self, outgoing: Outgoing, reply_to: str, correlation_id: str, deadline: float) -> Message:
         message = self._message(outgoing, self._message_id())
@@ -189,9 +195,10 @@ class Sender:
 
 
 @lru_cache(maxsize=64)
-def _envelope(operation: Operation, content_type: str) -> Properties:
+def _envelope(operation: Operation, content_type: str, content_encoding: str | None) -> Properties:
     return Properties(
         content_type=content_type,
+        content_encoding=content_encoding,
         headers=None,
         delivery_mode=headers.PERSISTENT if operation.is_write else headers.TRANSIENT,
         priority=headers.PRIORITY,

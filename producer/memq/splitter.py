@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from memq.errors import InvalidPoint
+from memq_schemas import headers
 
 _HEAD, _TAIL = b'{"points":[', b"]}"
 FRAME_BYTES = len(_HEAD) + len(_TAIL)
@@ -15,6 +16,8 @@ class Batch(NamedTuple):
     positions: range
     points: list[bytes]
     last: bool = False
+
+    content_type = headers.JSON
 
     def body(self) -> bytes:
         return _HEAD + b",".join(self.points) + _TAIL

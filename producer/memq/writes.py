@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from memq.answers import Receipt
+from memq.contiguous import Contiguous
 from memq.errors import BufferFull, MemqError
 from memq.window import Window
 
@@ -59,12 +60,18 @@ class Writes:
         self._progress = progress
         self._tasks: set[asyncio.Task[None]] = set()
         self._failures: list[MemqError] = []
+        self._complete = Contiguous()
 
     @property
     def receipt(self) -> Receipt:
         asked = self._answer_timeout is not None
         return Receipt(
-            self._points, self._messages, asked, self._slowest, stored=self._outbox is not None and not asked
+            self._points,
+            self._messages,
+            asked,
+            self._slowest,
+            stored=self._outbox is not None and not asked,
+            complete=self._complete.end,
         )
 
     async def run(self, parts: Iterator[Part] | AsyncIterator[Part]) -> Receipt:
@@ -151,6 +158,7 @@ class Writes:
         finally:
             self._window.release(len(outgoing.body))
         self._points += len(positions)
+        self._complete.add(positions)
         self._messages += 1
         if self._progress is not None:
             self._progress(self.receipt)

@@ -33,13 +33,13 @@ DATA = Path(__file__).resolve().parents[2] / "data"
 def memq(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Memq]:
     """With a real worker and an embedded store."""
     with own_address(broker) as address, running_worker(address, data_dir=tmp_path_factory.mktemp("store")):
-        yield Memq(address)
+        yield Memq(address, tmp_path_factory.mktemp("state"))
 
 
 @pytest.fixture
-def alone(amqp: Address) -> Memq:
+def alone(amqp: Address, tmp_path: Path) -> Memq:
     """With a broker and nothing else."""
-    return Memq(amqp)
+    return Memq(amqp, tmp_path / "state")
 
 
 def user(name: str) -> str:

@@ -79,7 +79,7 @@ async def test_the_same_id_again_replaces_the_point(producer: Producer, docs: st
 
 
 async def test_more_points_than_allowed_are_refused(producer: Producer, docs: str) -> None:
-    with pytest.raises(RemoteError, match="51 in one message, this worker takes 50") as caught:
+    with pytest.raises(RemoteError, match="51 or more in one message, this worker takes 50") as caught:
         await producer.upsert(docs, ids=range(51), vectors=np.ones((51, 3)), wait=True)
     assert (caught.value.code, caught.value.status, caught.value.retryable) == ("too_many_points", 413, False)
     assert (await producer.count(docs)).count == 0
@@ -189,7 +189,7 @@ async def test_log_lines_have_the_fields_of_the_predecessor(
     assert written["elapsed_ms"] > 0
     # Rounded to a tenth, which is more than one percent of a slow write's.
     assert written["throughput_vec_per_sec"] == pytest.approx(3000 / written["elapsed_ms"], rel=0.01, abs=0.06)
-    assert (written["level"], written["logger"], written["op"]) == ("INFO", "memq_worker.pipeline.write", "upsert")
+    assert (written["level"], written["logger"], written["op"]) == ("INFO", "memq_worker.pipeline.lines", "upsert")
     assert written["timestamp"].endswith("Z")
     answered = worker.until("request answered", op="query", collection=docs)
     assert answered["elapsed_ms"] > 0

@@ -17,10 +17,12 @@ SECONDS = 60
 
 
 class Memq:
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, state: Path | None = None) -> None:
+        """state: where uploads that are interrupted leave their checkpoints."""
         self.environ = {
             **{name: value for name, value in os.environ.items() if not name.startswith("MEMQ_")},
             "MEMQ_AMQP_URL": address.url,
+            **({} if state is None else {"XDG_STATE_HOME": str(state)}),
         }
         self.prefix = address.prefix
 

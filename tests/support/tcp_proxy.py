@@ -63,6 +63,7 @@ class TcpProxy:
         self._silent = self._refusing = False
         self._silent_for = b""
         self._cut_when: dict[Way, Callable[[bytes], bool]] = {}
+        self._pause_at: dict[Way, int] = {}
         self._lines: set[_Line] = set()
         self._loop = asyncio.new_event_loop()
         self._open: dict[Way, asyncio.Event] = {}
@@ -105,6 +106,10 @@ class TcpProxy:
     def pause(self, *ways: Way) -> None:
         """Nothing is handed on these ways (both unless given) and nothing lost; senders meet back-pressure."""
         self._do(lambda: [self._open[way].clear() for way in ways or tuple(Way)])
+
+    def pause_after(self, way: Way, size: int) -> None:
+        """Pauses this way when so many more bytes have been handed on; the last piece may exceed it."""
+        self._do(lambda: self._pause_at.__setitem__(way, self.carried[way] + size))
 
     def resume(self) -> None:
         self._do(lambda: [event.set() for event in self._open.values()])
@@ -166,6 +171,7 @@ class TcpProxy:
         self._delay, self._rate, self._slice = 0.0, None, None
         self._silent = self._refusing = False
         self._cut_when.clear()
+        self._pause_at.clear()
         for line in [line for line in self._lines if line.lossy]:
             line.close(reset=True)
         for event in self._open.values():
@@ -221,6 +227,9 @@ class TcpProxy:
             writer.write(piece)
             await writer.drain()
             self.carried[way] += len(piece)
+            if self.carried[way] >= self._pause_at.get(way, self.carried[way] + 1):
+                del self._pause_at[way]
+                self._open[way].clear()
             if self._rate:
                 await asyncio.sleep(len(piece) / self._rate)
             elif self._slice:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import typer
 
@@ -24,6 +24,7 @@ def run(
     action: Callable[[Producer], Awaitable[None]],
     *,
     batch_size: int = 100,
+    compression: Literal["zstd"] | None = None,
     after_failure: Callable[[], str | None] = lambda: None,
 ) -> None:
     """The action with an open producer; errors become a line on stderr and the exit code.
@@ -31,7 +32,7 @@ def run(
     after_failure: what the user has to know besides, such as how much had been delivered.
     """
     with reported(after_failure):
-        asyncio.run(_with_producer(target, action, batch_size))
+        asyncio.run(_with_producer(target, action, batch_size, compression))
 
 
 @contextmanager
@@ -50,13 +51,16 @@ def reported(after_failure: Callable[[], str | None] = lambda: None) -> Generato
         raise typer.Exit(failures.exit_code(error)) from None
 
 
-async def _with_producer(target: Target, action: Callable[[Producer], Awaitable[None]], batch_size: int) -> None:
+async def _with_producer(
+    target: Target, action: Callable[[Producer], Awaitable[None]], batch_size: int, compression: Literal["zstd"] | None
+) -> None:
     async with Producer(
         target.url,
         prefix=target.prefix,
         timeout=target.timeout,
         confirm_timeout=target.timeout,
         max_points_per_message=batch_size,
+        compression=compression,
         name="memq command",
         on_connection=_tell,
     ) as producer:

@@ -1,30 +1,18 @@
 from __future__ import annotations
 
-import itertools
-from collections.abc import AsyncIterator
-from pathlib import Path  # noqa: TC003 typer reads annotations
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
+from memq.address import addresses
 from memq.cli import options
+from memq.cli.checkpoint import Checkpoint, Identity
 from memq.cli.options import Collection, Json, Prefix, Target, Timeout, Url
-from memq.cli.output import emit, notice, say
-from memq.cli.progress import UploadProgress
 from memq.cli.run import run
-from memq.errors import InvalidPoint
+from memq.cli.upload import Upload
 from memq.sources import BadFile, ColumnNames, open_source
-from memq.vectors import flat_array
 from memq_schemas import Distance
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from memq.producer import Producer
-    from memq.sources import Source
-    from memq.sources.columns import Row
-
-    Rows: TypeAlias = Iterator[Row] | AsyncIterator[Row]
 
 
 def upsert(
@@ -45,16 +33,31 @@ def upsert(
     create: Annotated[bool, typer.Option("--create", help="Make the collection if it is missing.")] = False,
     distance: Annotated[Distance, typer.Option(help="For --create.")] = Distance.COSINE,
     batch_size: Annotated[int, typer.Option(min=1, help="Points in a message, at most.")] = 100,
+    zstd: Annotated[bool, typer.Option("--zstd", help="Compress messages: fewer bytes for more CPU.")] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Send all, also what an interrupted run has sent.")
+    ] = False,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Where to keep how far it has come. [default: below ~/.local/state]",
+            show_default=False,
+        ),
+    ] = None,
     wait: options.Wait = False,
     json: Json = False,
     url: Url = options.URL,
     prefix: Prefix = options.PREFIX,
     timeout: Timeout = options.TIMEOUT,
 ) -> None:
-    """Send the points of a file: JSON Lines, Parquet, Arrow (Feather) or .npy.
+    """Send the points of a file: JSON Lines, Parquet, Arrow (Feather) or .npy, of any size.
 
     The columns id, vector, payload and version are what they say; all others become payload keys. Dates become
-    RFC 3339 text; in tables, empty cells are left out.
+    RFC 3339 text; in tables, empty cells are left out. vector.NAME is the column of a named vector.
+
+    When it is interrupted, by whatever, the same command goes on where it was. Nothing is left out; a few points may be
+    sent twice, which is harmless.
 
     \b
     memq upsert memories.parquet -c memories --create
@@ -66,73 +69,20 @@ def upsert(
     columns = ColumnNames(
         id_column, vector_column, options.names(payload_columns), options.names(id_key) or (), id_start
     )
-    sent: list[UploadProgress] = []
-
     try:
         source = open_source(file, columns, payloads)
+        kept = None if file == "-" else _checkpoint(Path(file), payloads, collection, target, columns, checkpoint)
+        if kept is not None:
+            kept.read(restart=restart)
     except BadFile as error:
         raise typer.BadParameter(str(error)) from None
-
-    async def send(producer: Producer) -> None:
-        rows: Rows = source.rows()
-        if create:
-            rows = await _create(producer, collection, distance, rows)
-        with UploadProgress(source) as progress:
-            sent.append(progress)
-            try:
-                receipt = await producer.upsert(collection, rows, wait=wait, progress=progress)
-            except InvalidPoint as error:
-                raise _placed(source, error) from None
-        _report(target, progress.seconds, receipt.points or 0, receipt.messages, wait)
-
-    run(target, send, batch_size=batch_size, after_failure=lambda: _delivered(sent, wait))
+    upload = Upload(source, collection, kept, distance=distance if create else None, wait=wait, json=json)
+    compression = "zstd" if zstd else None
+    run(target, upload.send, batch_size=batch_size, compression=compression, after_failure=upload.left)
 
 
-async def _create(producer: Producer, collection: str, distance: Distance, rows: Rows) -> Rows:
-    first = await _first(rows)
-    if first is None:
-        raise BadFile("there are no points in the file, so --create cannot know the dimensions")
-    try:
-        size = flat_array(first[1]).size
-    except ValueError as error:
-        raise BadFile(f"the first point's vector: {error}") from None
-    answer = await producer.collections.create(collection, size, distance, exist_ok=True)
-    if answer.created:
-        notice(f"memq: created collection {collection} ({size} dimensions, {distance})")
-    return _chained(first, rows) if isinstance(rows, AsyncIterator) else itertools.chain([first], rows)
-
-
-async def _first(rows: Rows) -> Row | None:
-    return await anext(rows, None) if isinstance(rows, AsyncIterator) else next(rows, None)
-
-
-async def _chained(first: Row, rows: AsyncIterator[Row]) -> AsyncIterator[Row]:
-    yield first
-    async for row in rows:
-        yield row
-
-
-def _placed(source: Source, error: InvalidPoint) -> BadFile:
-    return BadFile(f"{source.place}: {error.field + ': ' if error.field else ''}{error.reason}")
-
-
-def _delivered(sent: list[UploadProgress], wait: bool) -> str | None:
-    if not sent:
-        return "nothing was sent"
-    receipt = sent[0].receipt
-    how = "applied" if wait else "confirmed by the broker"
-    if not receipt.points:
-        return f"no point was {how} before that"
-    return (
-        f"before that {receipt.points:,} points in {receipt.messages:,} messages were {how}; "
-        "sending the whole file again is harmless, the same ids are written over"
-    )
-
-
-def _report(target: Target, seconds: float, points: int, messages: int, wait: bool) -> None:
-    rate = points / max(seconds, 1e-9)
-    if target.json:
-        emit({"points": points, "messages": messages, "seconds": seconds, "points_per_second": rate, "applied": wait})
-        return
-    how = "applied" if wait else "confirmed"
-    say(f"{points:,} points {how} in {messages:,} messages, {seconds:.2f} s, {rate:,.0f} points per second")
+def _checkpoint(
+    file: Path, payloads: Path | None, collection: str, target: Target, columns: ColumnNames, path: Path | None
+) -> Checkpoint:
+    identity = Identity.of(file, payloads, collection, addresses(target.url), target.prefix, columns)
+    return Checkpoint(path or identity.default_path, identity, required=path is not None)

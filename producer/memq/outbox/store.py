@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-VERSION = 1
+VERSION = 2
 # "memq" as a number, which SQLite keeps in the file's header.
 APPLICATION = 0x6D656D71
 
@@ -33,9 +33,13 @@ CREATE TABLE message (
     collection TEXT,
     content_type TEXT NOT NULL,
     traceparent TEXT,
+    content_encoding TEXT,
     body BLOB NOT NULL
 )
 """
+
+
+_COLUMNS = "operation, collection, content_type, traceparent, content_encoding, body"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,7 @@ class Store:
         # Held from the first transaction to the end of this process, however it ends.
         self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
         with _transaction(self._db):
-            new = self._is_new()
+            new, version = self._is_new(), self._version()
         # Not before it is known to be ours: this is written into the file.
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")
@@ -87,16 +91,23 @@ class Store:
                 self._db.execute(f"PRAGMA application_id = {APPLICATION}")
                 self._db.execute(f"PRAGMA user_version = {VERSION}")
                 self._db.execute(_SCHEMA)
+        elif version < VERSION:
+            with _transaction(self._db):
+                self._db.execute("ALTER TABLE message ADD COLUMN content_encoding TEXT")
+                self._db.execute(f"PRAGMA user_version = {VERSION}")
 
     def _is_new(self) -> bool:
         (application,) = self._db.execute("PRAGMA application_id").fetchone()
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        version = self._version()
         (tables,) = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()
         if application != APPLICATION and tables:
             raise OutboxError(f"{self._path} is a database of something else, no outbox")
-        if application == APPLICATION and version != VERSION:
+        if application == APPLICATION and not 1 <= version <= VERSION:
             raise OutboxError(f"the outbox {self._path} has format {version}, this memq writes {VERSION}")
         return not tables
+
+    def _version(self) -> int:
+        return self._db.execute("PRAGMA user_version").fetchone()[0]
 
     def content(self) -> Content:
         count, size = self._db.execute("SELECT count(*), coalesce(sum(length(body)), 0) FROM message").fetchone()
@@ -108,11 +119,12 @@ class Store:
     def append(self, messages: Sequence[Outgoing]) -> int:
         """All or none, in this order. The number of the last."""
         rows = [
-            (str(each.operation), each.collection, each.content_type, each.traceparent, each.body) for each in messages
+            (str(m.operation), m.collection, m.content_type, m.traceparent, m.content_encoding, m.body)
+            for m in messages
         ]
         with _transaction(self._db):
             self._db.executemany(
-                "INSERT INTO message (operation, collection, content_type, traceparent, body) VALUES (?, ?, ?, ?, ?)",
+                f"INSERT INTO message ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",
                 rows,
             )
             (last,) = self._db.execute("SELECT max(seq) FROM message").fetchone()
@@ -122,12 +134,11 @@ class Store:
         """The next ones, at least one if there is one, at most so many and about so many bytes."""
         found: list[Stored] = []
         rows = self._db.execute(
-            "SELECT seq, operation, collection, content_type, traceparent, body FROM message "
-            "WHERE seq > ? ORDER BY seq LIMIT ?",
+            f"SELECT seq, {_COLUMNS} FROM message WHERE seq > ? ORDER BY seq LIMIT ?",
             (seq, messages),
         )
-        for number, operation, collection, content_type, traceparent, body in rows:
-            outgoing = Outgoing(Operation(operation), collection, body, content_type, traceparent)
+        for number, operation, collection, content_type, traceparent, content_encoding, body in rows:
+            outgoing = Outgoing(Operation(operation), collection, body, content_type, traceparent, content_encoding)
             found.append(Stored(number, outgoing))
             size -= len(body)
             if size <= 0:

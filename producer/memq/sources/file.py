@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from memq.sources.arrow import ipc, parquet
-from memq.sources.columns import BadFile
+from memq.sources.bad_file import BadFile
 from memq.sources.jsonl import JsonLines
 from memq.sources.npy import NumpyMatrix
 from memq.sources.stdin import StandardInput
@@ -13,24 +13,24 @@ from memq.sources.stdin import StandardInput
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from memq.sources.columns import ColumnNames, Row
+    from memq.arrow import WirePoints
+    from memq.column_names import ColumnNames, Row
 
 
 class Source(Protocol):
     name: str
 
     @property
-    def place(self) -> str:
-        """Where the row that was last given out stands, for people."""
-        ...
-
-    @property
     def total(self) -> int | None:
         """How many points there are, as far as known by now."""
         ...
 
-    def rows(self) -> Iterator[Row] | AsyncIterator[Row]:
-        """Raises BadFile."""
+    def place(self, index: int) -> str:
+        """Where this row stands, for people; of files that have to be read for it, the last row that was given out."""
+        ...
+
+    def points(self, start: int = 0) -> Iterator[Row] | AsyncIterator[Row] | WirePoints:
+        """What `Producer.upsert` takes, from this row on. Raises BadFile, also on the way."""
         ...
 
 
@@ -60,9 +60,9 @@ def _by_ending(path: Path, ending: str, columns: ColumnNames, payloads: Path | N
     if ending in JSON_LINES:
         return _json_lines(path, columns)
     if ending in PARQUET:
-        return parquet(path).naming(columns)
+        return parquet(path, columns)
     if ending in ARROW:
-        return ipc(path).naming(columns)
+        return ipc(path, columns)
     if ending == ".npy":
         return NumpyMatrix(path, None if payloads is None else _json_lines(payloads, columns), columns)
     raise BadFile(f"{path}: cannot tell what this is by its ending; known are {KINDS}")

@@ -1,15 +1,16 @@
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import orjson
 
-from memq.sources.columns import BadFile
+from memq.sources.bad_file import BadFile
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 
-    from memq.sources.columns import ColumnNames, Row
+    from memq.column_names import ColumnNames, Row
 
 
 class JsonLines:
@@ -20,12 +21,10 @@ class JsonLines:
         self._opening = opening
         self._size = size
         self._columns = columns
-        self._line = 0
-        self._index = 0
-        self._read = 0
+        self._begin()
 
-    @property
-    def place(self) -> str:
+    def place(self, index: int | None = None) -> str:
+        """Of the last row that was given out, which is the one that is asked for."""
         return f"{self.name}, line {self._line}"
 
     @property
@@ -35,46 +34,54 @@ class JsonLines:
             return None
         return max(self._index, round(self._index * self._size / self._read))
 
-    def objects(self) -> Iterator[dict[str, Any]]:
+    def objects(self, start: int = 0) -> Iterator[dict[str, Any]]:
         """Raises BadFile."""
+        self._begin()
         with self._opening() as stream:
-            for line in stream:
-                value = self._object(line)
-                if value is not None:
-                    yield value
-                    self._index += 1
-
-    def rows(self) -> Iterator[Row]:
-        """Raises BadFile."""
-        return map(self._row, self.objects())
-
-    async def rows_of(self, lines: AsyncIterator[bytes]) -> AsyncIterator[Row]:
-        """The same for lines that come when they come. Raises BadFile."""
-        async for line in lines:
-            value = self._object(line)
-            if value is not None:
-                yield self._row(value)
+            lines = self._filled(stream)
+            # Those before are not even parsed.
+            for _ in itertools.islice(lines, start):
+                self._index += 1
+            for line in lines:
+                yield self._object(line)
                 self._index += 1
 
-    def _object(self, line: bytes) -> dict[str, Any] | None:
-        self._line += 1
-        self._read += len(line)
-        if not line or line.isspace():
-            return None
+    def points(self, start: int = 0) -> Iterator[Row]:
+        """Raises BadFile."""
+        return map(self._row, self.objects(start))
+
+    async def points_of(self, lines: AsyncIterator[bytes]) -> AsyncIterator[Row]:
+        """The same from lines as they come. Raises BadFile."""
+        async for line in lines:
+            for filled in self._filled([line]):
+                yield self._row(self._object(filled))
+                self._index += 1
+
+    def _begin(self) -> None:
+        self._line = self._index = self._read = 0
+
+    def _filled(self, lines: Iterable[bytes]) -> Iterator[bytes]:
+        for line in lines:
+            self._line += 1
+            self._read += len(line)
+            if line and not line.isspace():
+                yield line
+
+    def _object(self, line: bytes) -> dict[str, Any]:
         try:
             value = orjson.loads(line)
         except ValueError as error:
-            raise BadFile(f"{self.place}: not JSON: {error}; expected one JSON object per line") from None
+            raise BadFile(f"{self.place()}: not JSON: {error}; expected one JSON object per line") from None
         if not isinstance(value, dict):
-            raise BadFile(f'{self.place}: expected a JSON object like {{"id": 1, "vector": [0.1, 0.2]}}')
+            raise BadFile(f'{self.place()}: expected a JSON object like {{"id": 1, "vector": [0.1, 0.2]}}')
         return cast("dict[str, Any]", value)
 
     def _row(self, fields: dict[str, Any]) -> Row:
         name = self._columns.vector
         if name not in fields:
-            raise BadFile(f"{self.place}: {name}: missing; name another field with --vector-column")
+            raise BadFile(f"{self.place()}: {name}: missing; name another field with --vector-column")
         vector = fields.pop(name)
         try:
             return self._columns.row(self._index, fields, vector)
         except ValueError as error:
-            raise BadFile(f"{self.place}: {error}") from None
+            raise BadFile(f"{self.place()}: {error}") from None

@@ -1,17 +1,22 @@
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import numpy as np
 
-from memq.sources.columns import BadFile
+from memq import arrow
+from memq.arrow.messages import ROWS
+from memq.columns import Columns
+from memq.sources.bad_file import BadFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from memq.sources.columns import ColumnNames, Row
+    from memq.column_names import ColumnNames, Row
     from memq.sources.jsonl import JsonLines
 
 
@@ -33,28 +38,46 @@ class NumpyMatrix:
             columns = replace(columns, start=0)
         self._payloads = payloads
         self._columns = columns
-        self._index = 0
-
-    @property
-    def place(self) -> str:
-        beside = f" ({self._payloads.place})" if self._payloads else ""
-        return f"{self.name}, row {self._index} (from 0){beside}"
 
     @property
     def total(self) -> int | None:
         return len(self._matrix)
 
-    def rows(self) -> Iterator[Row]:
+    def place(self, index: int) -> str:
+        return f"{self.name}, row {index} (from 0)"
+
+    def points(self, start: int = 0) -> Iterator[Row] | arrow.WirePoints:
         """Raises BadFile."""
-        beside = self._payloads.objects() if self._payloads else None
-        for index, vector in enumerate(self._matrix):
-            self._index = index
+        rows = self._rows(start)
+        return arrow.WirePoints(self._batches(rows)) if arrow.installed() else rows
+
+    def _rows(self, start: int) -> Iterator[Row]:
+        beside = self._payloads.objects(start) if self._payloads else None
+        for index in range(start, len(self._matrix)):
             fields: dict[str, Any] | None = {} if beside is None else next(beside, None)
             if fields is None:
-                raise BadFile(f"{self.place}: the payloads end here, the matrix has {len(self._matrix)} rows")
+                raise BadFile(f"{self._at(index)}: the payloads end here, the matrix has {len(self._matrix)} rows")
             try:
-                yield self._columns.row(index, fields, vector)
+                yield self._columns.row(index, fields, self._matrix[index])
             except ValueError as error:
-                raise BadFile(f"{self.place}: {error}") from None
+                raise BadFile(f"{self._at(index)}: {error}") from None
         if beside is not None and next(beside, None) is not None:
-            raise BadFile(f"{self.place}: there are more payloads than the {len(self._matrix)} rows of the matrix")
+            raise BadFile(f"{self.name}: there are more payloads than the {len(self._matrix)} rows of the matrix")
+
+    def _batches(self, rows: Iterator[Row]) -> Iterator[Any]:
+        first = 0
+        while chunk := list(itertools.islice(rows, ROWS)):
+            # A column holds ids of one kind.
+            for _, alike in itertools.groupby(chunk, lambda row: isinstance(row[0], (str, UUID))):
+                ids, vectors, payloads, versions = zip(*alike, strict=True)
+                columns = Columns(ids, np.stack(vectors), _unless_empty(payloads), _unless_empty(versions))
+                yield from arrow.from_columns(columns, first)
+                first += len(ids)
+
+    def _at(self, index: int) -> str:
+        beside = f" ({self._payloads.place()})" if self._payloads else ""
+        return f"{self.place(index)}{beside}"
+
+
+def _unless_empty(column: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    return None if all(value is None for value in column) else column

@@ -12,7 +12,7 @@ from memq.sources.jsonl import JsonLines
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from memq.sources.columns import ColumnNames, Row
+    from memq.column_names import ColumnNames, Row
 
 PIECE_BYTES = 256 * 1024
 
@@ -26,13 +26,13 @@ class StandardInput:
     def __init__(self, columns: ColumnNames) -> None:
         self._lines = JsonLines(self.name, io.BytesIO, None, columns)
 
-    @property
-    def place(self) -> str:
-        return self._lines.place
+    def place(self, index: int) -> str:
+        return self._lines.place(index)
 
-    def rows(self) -> AsyncIterator[Row]:
-        """Raises BadFile."""
-        return self._lines.rows_of(_lines(sys.stdin.fileno()))
+    def points(self, start: int = 0) -> AsyncIterator[Row]:
+        """Once, and from the first line only. Raises BadFile."""
+        assert not start
+        return self._lines.points_of(_lines(sys.stdin.fileno()))
 
 
 async def _lines(descriptor: int) -> AsyncIterator[bytes]:

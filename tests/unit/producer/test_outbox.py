@@ -143,6 +143,23 @@ async def test_one_producer_owns_a_file(tmp_path: Path) -> None:
         await box.put(message(1))
 
 
+def test_the_envelope_is_kept_also_in_a_file_of_the_first_format(tmp_path: Path) -> None:
+    Store(tmp_path / "outbox").close()
+    db = sqlite3.connect(tmp_path / "outbox")
+    db.execute("ALTER TABLE message DROP COLUMN content_encoding")
+    db.execute("INSERT INTO message (operation, content_type, body) VALUES ('upsert', 'application/json', x'31')")
+    db.execute("PRAGMA user_version = 1")
+    db.commit()
+    db.close()
+    packed = Outgoing(Operation.UPSERT, "docs", b"2", "text/other", "00-trace", "zstd")
+    store = Store(tmp_path / "outbox")
+    store.append([packed])
+    old, new = (stored.outgoing for stored in store.after(0, 10, MIB))
+    store.close()
+    assert (old.body, old.content_encoding) == (b"1", None)
+    assert new == packed
+
+
 def other_database(path: Path) -> None:
     db = sqlite3.connect(path)
     db.execute("CREATE TABLE mine (a)")
@@ -160,7 +177,7 @@ def newer_format(path: Path) -> None:
     ("spoil", "told"),
     [
         (other_database, "a database of something else"),
-        (newer_format, "has format 9, this memq writes 1"),
+        (newer_format, "has format 9, this memq writes 2"),
         (lambda path: path.write_bytes(b"no database at all" * 100), "cannot be used: file is not a database"),
         (lambda path: path.mkdir(), "cannot be opened: .*Is a directory"),
     ],

@@ -10,28 +10,42 @@ import orjson
 import pytest
 
 from memq import point_id
+from memq.arrow import WirePoints, split
 from memq.points import PointJson
 from memq.sources import BadFile, ColumnNames, open_source
 from memq.sources.jsonl import JsonLines
-from memq_schemas.vectors import to_array
+from memq_worker.pipeline.arrow import decode_arrow
+from memq_worker.pipeline.points import decode_points
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
-    from memq.sources.columns import Row
+    from memq_worker.pipeline.store import PointsBatch
 
 pa = pytest.importorskip("pyarrow")
 
 
-def read(path: Path, names: ColumnNames | None = None, payloads: Path | None = None) -> list[dict[str, Any]]:
-    """What would go over the wire."""
-    return wire(open_source(str(path), names or ColumnNames(), payloads).rows())  # pyright: ignore[reportArgumentType]
+def read(
+    path: Path, names: ColumnNames | None = None, payloads: Path | None = None, start: int = 0
+) -> list[dict[str, Any]]:
+    """What a worker makes of the file."""
+    points: Any = open_source(str(path), names or ColumnNames(), payloads).points(start)
+    if isinstance(points, WirePoints):
+        batches = [decode_arrow(message.body(), 100) for message in split(points.batches, 100, 1 << 20)]
+    else:
+        encode = PointJson()
+        rows = [encode.row(index, row) for index, row in enumerate(points)]
+        batches = [decode_points(b'{"points":[' + b",".join(rows) + b"]}", 10_000)] if rows else []
+    return [point for batch in batches for point in decoded(batch)]
 
 
-def wire(rows: Iterable[Row]) -> list[dict[str, Any]]:
-    encode = PointJson()
-    return [orjson.loads(encode.row(index, row)) for index, row in enumerate(rows)]
+def decoded(batch: PointsBatch) -> list[dict[str, Any]]:
+    vectors = [np.frombuffer(vector or b"", "<f4").tolist() for vector in batch.columns[""]]
+    versions = batch.versions or [None] * len(batch)
+    names = ("id", "vector", "payload", "version")
+    return [
+        dict(zip(names, point, strict=True)) for point in zip(batch.ids, vectors, batch.payloads, versions, strict=True)
+    ]
 
 
 def jsonl(path: Path, *lines: object) -> Path:
@@ -94,7 +108,7 @@ def test_a_table_with_types_that_json_has_not(tmp_path: Path) -> None:
 )
 def test_lists_of_any_kind_are_vectors(tmp_path: Path, vectors: Any) -> None:
     points = read(parquet(tmp_path / "a.parquet", {"id": [1, 2], "vector": vectors}))
-    assert [to_array(point["vector"]).tolist() for point in points] == [[1.0, 2.0], [3.0, 4.0]]
+    assert [point["vector"] for point in points] == [[1.0, 2.0], [3.0, 4.0]]
 
 
 @pytest.mark.parametrize(
@@ -102,12 +116,12 @@ def test_lists_of_any_kind_are_vectors(tmp_path: Path, vectors: Any) -> None:
     [
         ([[1.0, 2.0], [3.0]], "points[1].vector: 1 dimensions"),
         ([[1.0, 2.0], None], "points[1].vector: missing"),
-        ([[1.0, 2.0], [3.0, None]], "points[1].vector: number 1 is NoneType"),
+        ([[1.0, 2.0], [3.0, None]], "points[1].vector: number 1 is missing"),
     ],
 )
 def test_a_bad_vector_in_a_table_is_the_points_fault_not_the_tables(tmp_path: Path, vectors: Any, told: str) -> None:
     file = parquet(tmp_path / "a.parquet", {"id": [1, 2], "vector": vectors})
-    with pytest.raises(ValueError, match=r"dimensions|missing|NoneType") as caught:
+    with pytest.raises(ValueError, match=r"dimensions|missing") as caught:
         read(file)
     assert told in str(caught.value)
 
@@ -164,9 +178,72 @@ def test_the_total_of_a_text_file_is_guessed_and_ends_right() -> None:
     text = b'{"id": 1, "vector": [1.0]}\n' * 50
     source = JsonLines("x", lambda: io.BytesIO(text), len(text), ColumnNames())
     assert source.total is None
-    rows = source.rows()
+    rows = source.points()
     for _ in range(10):
         next(rows)
     assert source.total in range(40, 61)
     assert len(list(rows)) == 40
     assert source.total == 50
+
+
+def write_groups(path: Path) -> Path:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetWriter(path, TABLE.schema) as writer:
+        for start, rows in ((0, 3), (3, 1200), (1203, 797)):
+            writer.write_table(TABLE.slice(start, rows))
+    return path
+
+
+def write_ipc(path: Path) -> Path:
+    opened = pa.ipc.new_file if path.suffix == ".arrow" else pa.ipc.new_stream
+    with opened(path, TABLE.schema) as writer:
+        writer.write_table(TABLE, max_chunksize=1100)
+    return path
+
+
+def write_lines(path: Path) -> Path:
+    return jsonl(path, *(line for row in TABLE.to_pylist() for line in (row, b" ")))
+
+
+def write_matrix(path: Path) -> Path:
+    np.save(path, np.arange(2000, dtype=np.float16).reshape(-1, 1))
+    return path
+
+
+TABLE = pa.table({"id": range(2000), "vector": pa.array([[float(n)] for n in range(2000)]), "n": range(2000)})
+
+
+@pytest.mark.parametrize(
+    ("write", "ending"),
+    [
+        (write_groups, "parquet"),
+        (write_ipc, "arrow"),
+        (write_ipc, "arrows"),
+        (write_lines, "jsonl"),
+        (write_matrix, "npy"),
+    ],
+)
+@pytest.mark.parametrize("start", [0, 3, 999, 1203, 1999, 2000])
+def test_a_file_can_be_read_from_any_row_on(tmp_path: Path, write: Any, ending: str, start: int) -> None:
+    points = read(write(tmp_path / f"a.{ending}"), start=start)
+    assert [point["id"] for point in points] == list(range(start, 2000))
+    assert [point["vector"] for point in points] == [[float(n)] for n in range(start, 2000)]
+    assert [point["id"] for point in read(tmp_path / f"a.{ending}", ColumnNames(start=7), start=start)] == [
+        *range(start + 7, 2007)
+    ]
+
+
+def test_a_matrix_may_have_ids_of_both_kinds(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.ones((4, 2)))
+    ids = [1, point_id("a"), point_id("b"), 2]
+    assert [
+        p["id"] for p in read(tmp_path / "a.npy", payloads=jsonl(tmp_path / "a.jsonl", *({"id": i} for i in ids)))
+    ] == ids
+
+
+def test_a_table_that_ends_early_is_told_with_its_place(tmp_path: Path) -> None:
+    whole = write_ipc(tmp_path / "a.arrows").read_bytes()
+    (tmp_path / "b.arrows").write_bytes(whole[: len(whole) * 3 // 4])
+    with pytest.raises(BadFile, match=r"b\.arrows, row 1100 \(from 0\): cannot be read on from here"):
+        read(tmp_path / "b.arrows")

@@ -1,4 +1,4 @@
-"""Which column of a file is what."""
+"""Which column of a file or table is what."""
 
 from __future__ import annotations
 
@@ -8,10 +8,6 @@ from typing import Any, TypeAlias, cast
 from memq_schemas import point_id
 
 Row: TypeAlias = tuple[Any, Any, dict[str, Any] | None, Any]
-
-
-class BadFile(ValueError):
-    """The text names the file, the place in it and what would be right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,20 +25,23 @@ class ColumnNames:
 
     def row(self, index: int, fields: dict[str, Any], vector: Any) -> Row:
         """One point from the fields of a row, which is used up. Raises ValueError naming the field."""
-        id_ = self._id(index, fields)
+        id_ = self.point_id(index, fields)
         version = fields.pop("version", None)
-        if self.payload is None:
-            whole = fields.pop("payload", None)
-            payload = fields
-            if whole is not None:
-                if not isinstance(whole, dict):
-                    raise ValueError(f"payload: expected an object, this is {type(cast('object', whole)).__name__}")
-                payload = {**cast("dict[str, Any]", whole), **fields}
-        else:
-            payload = {name: fields[name] for name in self.payload if name in fields}
-        return id_, vector, payload or None, version
+        return id_, vector, self.payload_of(fields), version
 
-    def _id(self, index: int, fields: dict[str, Any]) -> Any:
+    def payload_of(self, fields: dict[str, Any]) -> dict[str, Any] | None:
+        """Of what is left of a row without id, vector and version. Raises ValueError naming the field."""
+        if self.payload is not None:
+            return {name: fields[name] for name in self.payload if name in fields} or None
+        whole = fields.pop("payload", None)
+        if whole is None:
+            return fields or None
+        if not isinstance(whole, dict):
+            raise ValueError(f"payload: expected an object, this is {type(cast('object', whole)).__name__}")  # noqa: TRY004
+        return {**cast("dict[str, Any]", whole), **fields} or None
+
+    def point_id(self, index: int, fields: dict[str, Any]) -> Any:
+        """Taken out of the fields, where it is one of them. Raises ValueError naming the field."""
         if self.key:
             missing = [name for name in self.key if fields.get(name) is None]
             if missing:
