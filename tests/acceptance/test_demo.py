@@ -226,7 +226,8 @@ def test_a_file_that_is_none_and_a_broker_that_is_none_are_one_line(start: Calla
 
 
 @pytest.mark.parametrize(
-    ("number", "moment", "code"), [(signal.SIGTERM, "starting the workers", 143), (signal.SIGINT, "creating the collection", 130)]
+    ("number", "moment", "code"),
+    [(signal.SIGTERM, "starting the workers", 143), (signal.SIGINT, "creating the collection", 130)],
 )
 async def test_a_signal_stops_all_of_it(
     start: Callable[..., Run], amqp: Address, number: signal.Signals, moment: str, code: int

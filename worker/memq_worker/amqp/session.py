@@ -9,11 +9,12 @@ from memq_transport import frames_of
 
 from memq_schemas import Topology
 from memq_worker.amqp.connection import Brokers
-from memq_worker.amqp.declare import DeclareMode, declare
+from memq_worker.amqp.declare import DeclareMode
 from memq_worker.amqp.failure import lost
 from memq_worker.amqp.link import Accept, ConsumerLink
-from memq_worker.amqp.publish import publisher
+from memq_worker.amqp.publishing import Publishing, publishing
 from memq_worker.amqp.watch import Watch
+from memq_worker.pipeline.delivery import Delivery
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +34,15 @@ class Session:
     """One life of our two connections to the broker: from declared and consuming to lost or closed.
 
     Publishing has a connection of its own, since the broker stops reading from one that publishes when it is short of
-    memory or disk, and acknowledgements have to get through then.
+    memory or disk, and acknowledgements have to get through then. That connection may be replaced; the session lives
+    and ends with the other.
     """
 
-    def __init__(self, links: dict[str, ConsumerLink], watch: Watch, timeout_seconds: float) -> None:
+    def __init__(
+        self, links: dict[str, ConsumerLink], publishing: Publishing, watch: Watch, timeout_seconds: float
+    ) -> None:
         self._by_role = links
+        self._publishing = publishing
         self.watch = watch
         self._timeout_seconds = timeout_seconds
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -52,6 +57,11 @@ class Session:
         return bool(self._by_role) and all(link.consuming for link in self._links)
 
     @property
+    def refused(self) -> str:
+        """Why copies are not taken by the broker; empty while they are."""
+        return self._publishing.reason
+
+    @property
     def unsettled(self) -> int:
         return sum(link.unsettled for link in self._links)
 
@@ -64,6 +74,7 @@ class Session:
         """From now on nothing is settled through this session."""
         for link in self._links:
             link.end()
+        self._publishing.end(reason)
         if not self.ended.done():
             self.ended.set_result(reason)
 
@@ -78,6 +89,18 @@ class Session:
         with lost():
             await asyncio.gather(*(link.resume_consuming(self._timeout_seconds) for link in self._links))
 
+    async def suspect(self) -> Delivery | None:
+        """One message out of quarantine, or None when there is none. Raises BrokerUnavailable."""
+        with lost():
+            return await self._by_role["suspect"].take_one(self._timeout_seconds)
+
+    async def suspect_settled(self) -> bool:
+        """Whether none is in our hands. Raises BrokerUnavailable."""
+        link = self._by_role["suspect"]
+        with lost():
+            await link.flush()
+        return not link.unsettled
+
     async def flush(self) -> None:
         """Sends every acknowledgement, and hands back what was released. Raises BrokerUnavailable."""
         with lost():
@@ -88,29 +111,21 @@ class Session:
 @asynccontextmanager
 async def open_session(brokers: Brokers, options: SessionOptions, accept: Accept) -> AsyncGenerator[Session]:
     """Connects, declares, consumes. Raises ConfigurationError or BrokerUnavailable."""
+    topology, timeout = options.topology, options.timeout_seconds
     async with AsyncExitStack() as stack:
-        publishing = await stack.enter_async_context(brokers.connect("publish"))
+        published = await stack.enter_async_context(publishing(brokers, topology, options.declare, timeout))
         consuming = await stack.enter_async_context(brokers.connect("consume"))
-        await declare(publishing, options.topology, options.declare, options.timeout_seconds)
         links: dict[str, ConsumerLink] = {}
-        session = Session(links, Watch(consuming, publishing, options.timeout_seconds), options.timeout_seconds)
+        session = Session(links, published, Watch(consuming, published, timeout), timeout)
         stack.callback(session.end, "closed")
-        for connection in (publishing, consuming):
-            connection.close_callbacks.add(_ending(session, "connection closed"))
+        published.ended.add_done_callback(lambda ended: session.end(ended.result()))
+        consuming.close_callbacks.add(_ending(session, "connection closed"))
         with lost():
-            channel = await _channel(publishing, session)
-            confirmed = publisher(channel, frames_of(publishing), options.timeout_seconds)
-            names = options.topology.names
             for role, prefetch in options.prefetch_by_role.items():
-                queue = getattr(names, role)
-                link = links[role] = ConsumerLink(await _channel(consuming, session), queue, confirmed, session.end)
-                await link.consume(
-                    prefetch,
-                    accept,
-                    alone=queue == names.suspect,
-                    frames=frames_of(consuming),
-                    timeout=options.timeout_seconds,
-                )
+                queue = getattr(topology.names, role)
+                link = links[role] = ConsumerLink(await _channel(consuming, session), queue, published, session.end)
+                if role != "suspect":
+                    await link.consume(prefetch, accept, frames=frames_of(consuming), timeout=timeout)
         yield session
 
 

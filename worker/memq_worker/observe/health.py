@@ -26,7 +26,7 @@ class Health:
         self._metrics = metrics
         self._dependencies = {"rabbitmq": Dependency(), "qdrant": Dependency()}
         self._consuming = False
-        self._held = ""
+        self._held = self._refused = ""
         self._draining = False
         self._tell()
 
@@ -41,10 +41,10 @@ class Health:
     def up(self, name: str) -> bool:
         return self._dependencies[name].status == "up"
 
-    def is_(self, *, consuming: bool, held: str, draining: bool) -> None:
-        """`held` is why writes wait, or empty."""
-        if (consuming, held, draining) != (self._consuming, self._held, self._draining):
-            self._consuming, self._held, self._draining = consuming, held, draining
+    def is_(self, *, consuming: bool, held: str, refused: str, draining: bool) -> None:
+        """`held` is why writes wait, `refused` why copies do that the broker does not take; or empty."""
+        if (consuming, held, refused, draining) != (self._consuming, self._held, self._refused, self._draining):
+            self._consuming, self._held, self._refused, self._draining = consuming, held, refused, draining
             self._tell()
 
     @property
@@ -61,6 +61,8 @@ class Health:
             found.append("not consuming")
         if self._held:
             found.append(f"held: {self._held}")
+        if self._refused:
+            found.append(f"copies are not taken: {self._refused[:_REASON_LIMIT]}")
         return found
 
     def _tell(self) -> None:
