@@ -13,14 +13,20 @@ from memq_worker.errors import ConfigurationError
 DeclareMode = Literal["always", "check", "never"]
 
 
-async def declare(connection: AbstractConnection, topology: Topology, mode: DeclareMode, timeout: float) -> None:
+async def declare(
+    connection: AbstractConnection, topology: Topology, mode: DeclareMode, timeout: float
+) -> frozenset[str]:
     """Makes the topology (`always`) or makes sure that it is there (`check`).
+
+    Returns the classic queues that are there but whose node is down: a cluster does without them until it is back.
 
     Raises ConfigurationError naming the first exchange or queue that is missing, different or forbidden, and
     BrokerUnavailable.
     """
+    down = await _down_queues(connection, topology, timeout)
+    topology = topology.without(down)
     if mode == "never":
-        return
+        return down
     passive = mode == "check"
     with lost():
         # One channel a step would be slow; an error closes the channel, and then there is nothing more to do on it.
@@ -30,13 +36,10 @@ async def declare(connection: AbstractConnection, topology: Topology, mode: Decl
             await _queues(channel, topology, passive)
             if not passive:
                 await _bindings(channel, topology)
+    return down
 
 
-async def down_queues(connection: AbstractConnection, topology: Topology, timeout: float) -> frozenset[str]:
-    """The classic queues that are there but whose node is down: a cluster does without them until it is back.
-
-    Raises BrokerUnavailable.
-    """
+async def _down_queues(connection: AbstractConnection, topology: Topology, timeout: float) -> frozenset[str]:
     found: set[str] = set()
     with lost():
         async with asyncio.timeout(timeout):

@@ -1,4 +1,3 @@
-import asyncio
 import time
 import uuid
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ from pamqp.commands import Basic
 
 from memq_schemas import headers
 from memq_worker.amqp.failure import lost
+from memq_worker.amqp.patience import Patience
 from memq_worker.errors import BrokerUnavailable, Unconfirmed, Unroutable
 from memq_worker.pipeline.delivery import Properties
 
@@ -20,28 +20,43 @@ class Publisher(Protocol):
     """Confirmed, mandatory publishing."""
 
     async def publish(self, exchange: str, routing_key: str, body: bytes, properties: Properties) -> None:
-        """Raises Unroutable, Unconfirmed or BrokerUnavailable."""
+        """Raises Unroutable, Unconfirmed or BrokerUnavailable; ValueError for what cannot be sent at all."""
         ...
 
 
-def publisher(channel: AbstractChannel, frames: Frames | None, timeout_seconds: float) -> Publisher:
+# Of a content header's frame: what is around its payload, what stands before the properties, and our message id.
+_AROUND, _BEFORE, _MESSAGE_ID = 8, 12, 80
+_UNLIMITED = 1 << 17
+
+
+def check_room(channel: AbstractChannel, properties: Properties) -> None:
+    """Raises ValueError for headers that do not fit a frame: the broker closes the connection that sends them."""
+    room = (channel.connection.connection_tune.frame_max or _UNLIMITED) - _AROUND - _BEFORE - _MESSAGE_ID
+    size = len(memq_transport.encode(_values(properties)))
+    if size > room:
+        raise ValueError(f"headers: {size} bytes with what a copy adds, and a frame takes {room}")
+
+
+def publisher(channel: AbstractChannel, frames: Frames | None, patience: Patience) -> Publisher:
     """For a channel that is used for nothing else, reading through `frames` if they are ours."""
     if frames is None:
-        return StockPublisher(channel, timeout_seconds)
+        return StockPublisher(channel, patience)
     confirming = ConfirmingPublisher(channel)
     frames.attach(channel.number, confirming)
-    return FastPublisher(confirming, timeout_seconds)
+    return FastPublisher(channel, confirming, patience)
 
 
 class FastPublisher:
-    def __init__(self, confirming: ConfirmingPublisher, timeout_seconds: float) -> None:
+    def __init__(self, channel: AbstractChannel, confirming: ConfirmingPublisher, patience: Patience) -> None:
+        self._channel = channel
         self._confirming = confirming
-        self._timeout_seconds = timeout_seconds
+        self._patience = patience
 
     async def publish(self, exchange: str, routing_key: str, body: bytes, properties: Properties) -> None:
+        if exchange:
+            check_room(self._channel, properties)
         try:
-            # A blocked broker answers never.
-            async with asyncio.timeout(self._timeout_seconds):
+            async with self._patience.limit():
                 await self._confirming.publish(exchange, routing_key, body, _values(properties))
         except Returned as error:
             raise Unroutable(f"no queue for exchange {exchange!r}") from error
@@ -52,15 +67,16 @@ class FastPublisher:
 
 
 class StockPublisher:
-    def __init__(self, channel: AbstractChannel, timeout_seconds: float) -> None:
+    def __init__(self, channel: AbstractChannel, patience: Patience) -> None:
         self._channel = channel
-        self._timeout_seconds = timeout_seconds
+        self._patience = patience
 
     async def publish(self, exchange: str, routing_key: str, body: bytes, properties: Properties) -> None:
+        if exchange:
+            check_room(self._channel, properties)
         with lost():
             try:
-                # aiormq has no timeout of its own, and a blocked broker answers never.
-                async with asyncio.timeout(self._timeout_seconds):
+                async with self._patience.limit():
                     await self._channel.basic_publish(
                         body,
                         exchange=exchange,

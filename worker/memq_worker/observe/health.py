@@ -26,8 +26,7 @@ class Health:
         self._metrics = metrics
         self._dependencies = {"rabbitmq": Dependency(), "qdrant": Dependency()}
         self._consuming = False
-        self._held = ""
-        self._down = ""
+        self._held = self._refused = self._down = ""
         self._draining = False
         self._tell()
 
@@ -42,10 +41,14 @@ class Health:
     def up(self, name: str) -> bool:
         return self._dependencies[name].status == "up"
 
-    def is_(self, *, consuming: bool, held: str, draining: bool, down: str = "") -> None:
-        """`held` is why writes wait, or empty.   down: the queues whose node is down, or empty."""
-        if (consuming, held, draining, down) != (self._consuming, self._held, self._draining, self._down):
-            self._consuming, self._held, self._draining, self._down = consuming, held, draining, down
+    def is_(self, *, consuming: bool, held: str, refused: str, draining: bool, down: str = "") -> None:
+        """`held` is why writes wait, `refused` why copies do that the broker does not take; or empty.
+
+        down: the queues whose node is down, or empty.
+        """
+        told = (consuming, held, refused, draining, down)
+        if told != (self._consuming, self._held, self._refused, self._draining, self._down):
+            self._consuming, self._held, self._refused, self._draining, self._down = told
             self._tell()
 
     @property
@@ -62,6 +65,8 @@ class Health:
             found.append(f"not consuming{f': {self._down} unavailable, its node is down' if self._down else ''}")
         if self._held:
             found.append(f"held: {self._held}")
+        if self._refused:
+            found.append(f"copies are not taken: {self._refused[:_REASON_LIMIT]}")
         return found
 
     def _tell(self) -> None:
