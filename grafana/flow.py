@@ -56,9 +56,9 @@ QUEUES = Row(
         ),
         Panel(
             "Consumers",
-            "Consumers of each queue. The retry queues and the dead-letter queue have none.",
+            "Consumers of each queue. The retry, suspect and dead-letter queues have none.",
             "none",
-            (Query('memq:queue_consumers:sum{queue=~"write|query|suspect"}', "{{queue}}"),),
+            (Query('memq:queue_consumers:sum{queue=~"write|query"}', "{{queue}}"),),
             cold="value",
         ),
     ),

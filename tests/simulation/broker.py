@@ -145,6 +145,7 @@ class Broker:
         silent = self.is_refusing("unconfirmed")
         if not (silent and self.world.random.random() < 0.5) and target != CALLER:
             message = self.world.by_body[publication.body]
+            self.ledger.kept.setdefault(message.n, []).append(publication)
             self.put(Copy(message, target, dict(publication.headers), publication.reply_to))
         return "unconfirmed" if silent else "confirmed"
 

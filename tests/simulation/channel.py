@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiormq.abc import DeliveredMessage
 from aiormq.exceptions import ChannelInvalidStateError, DeliveryError, PublishError
-from pamqp.commands import Basic
+from pamqp.commands import Basic, Queue
 from pamqp.header import ContentHeader
 
 from tests.simulation.ledger import Publication
@@ -65,9 +65,29 @@ class Channel:
     async def basic_cancel(self, tag: str, *, timeout: float) -> None:
         await self._call(self._leave, timeout)
 
-    async def _call(self, at_broker: Callable[[], None], timeout: float) -> None:
+    async def queue_declare(self, queue: str, *, passive: bool, timeout: float) -> Queue.DeclareOk:
+        assert passive
+        there = self._broker.queues[queue]
+        return await self._call(lambda: Queue.DeclareOk(queue, len(there.ready), len(there.consumers)), timeout)
+
+    async def basic_get(self, queue: str, *, timeout: float) -> DeliveredMessage:
+        def at_broker() -> tuple[int, Copy] | None:
+            self.queue = queue
+            ready = self._broker.queues[queue].ready
+            return self._taken(ready.popleft()) if ready else None
+
+        taken = await self._call(at_broker, timeout)
+        if taken is None:
+            return DeliveredMessage(Basic.GetEmpty(), ContentHeader(), b"", None)  # pyright: ignore[reportArgumentType]
+        tag, copy = taken
+        name, properties = self._named(copy)
+        self._broker.ledger.delivered(self, tag, copy, name)
+        delivery = Basic.GetOk(tag, copy.redelivered, "", copy.message.key)
+        return DeliveredMessage(delivery, properties, copy.message.body, None)  # pyright: ignore[reportArgumentType]
+
+    async def _call(self, at_broker: Callable[[], Any], timeout: float) -> Any:
         self._check_open()
-        await self.connection.call(at_broker, timeout)
+        return await self.connection.call(at_broker, timeout)
 
     @property
     def is_closed(self) -> bool:
@@ -86,28 +106,28 @@ class Channel:
         if self in consumers:
             consumers.remove(self)
 
-    def deliver(self, copy: Copy) -> None:
+    def _taken(self, copy: Copy) -> tuple[int, Copy]:
         self._tags += 1
-        tag = self._tags
-        self.unacked[tag] = copy
+        self.unacked[self._tags] = copy
+        return self._tags, copy
+
+    def _named(self, copy: Copy) -> tuple[str, ContentHeader]:
         headers = dict(copy.headers)
         if copy.count:
             headers["x-delivery-count"] = copy.count
-        message = copy.message
-        name = f"{message.n}:{self._broker.deliveries}"
+        name = f"{copy.message.n}:{self._broker.deliveries}"
         self._broker.deliveries += 1
+        # Of each delivery its own: what is published for it can be told apart.
+        properties = Basic.Properties(correlation_id=name, reply_to=copy.reply_to, headers=headers, delivery_mode=2)
+        return name, ContentHeader(properties=properties)
+
+    def deliver(self, copy: Copy) -> None:
+        tag, _ = self._taken(copy)
+        name, properties = self._named(copy)
         delivered = DeliveredMessage(
-            Basic.Deliver(self._tag, tag, copy.redelivered, "", message.key),
-            ContentHeader(
-                properties=Basic.Properties(
-                    # Of each delivery its own: what is published for it can be told apart.
-                    correlation_id=name,
-                    reply_to=copy.reply_to,
-                    headers=headers,
-                    delivery_mode=2,
-                )
-            ),
-            message.body,
+            Basic.Deliver(self._tag, tag, copy.redelivered, "", copy.message.key),
+            properties,
+            copy.message.body,
             self,  # pyright: ignore[reportArgumentType]
         )
         self.connection.send(lambda: self._receive(tag, copy, name, delivered), to_client=True)
@@ -213,9 +233,9 @@ def _at_once(coroutine: Any) -> None:
 
 
 def _confirm(answer: asyncio.Future[None], publication: Publication, said: str) -> None:
-    publication.answer = said
     if answer.done():
-        return
+        return  # too late: the worker does not know
+    publication.answer = said
     if said == "confirmed":
         answer.set_result(None)
     elif said == "nacked":

@@ -55,6 +55,17 @@ class Connection:
         self._calls: dict[asyncio.Future[Any], None] = {}
         broker.connections.append(self)
 
+    @property
+    def transport(self) -> Connection:
+        return self
+
+    @property
+    def is_closed(self) -> bool:
+        return not self.alive
+
+    async def ready(self) -> None:
+        """As long as the broker does not block it, which it never does."""
+
     async def channel(self, **_: Any) -> Channel:
         channel = Channel(self)
         self.channels.append(channel)

@@ -47,6 +47,7 @@ class Ledger:
         self._world = world
         self._open: dict[Channel, dict[int, Delivered]] = {}
         self._named: dict[str, Delivered] = {}
+        self.kept: dict[int, list[Publication]] = {}  # copies that the broker has put into a queue
         self.fates: dict[int, set[str]] = {}
 
     def _fate(self, message: Message, fate: str) -> None:
@@ -63,8 +64,7 @@ class Ledger:
         """At the end: what lies among the dead letters."""
         message = copy.message
         reason = copy.headers.get(headers.ERROR_CODE) or copy.headers.get("x-first-death-reason")
-        charged = reason == "delivery_limit" and self._world.scenario.refuses_copies
-        if reason not in DEAD_CODES.get(message.kind, ()) and not charged:
+        if reason not in DEAD_CODES.get(message.kind, ()):
             self._world.fail(f"{message.n} ({message.kind}) is a dead letter: {reason}")
         self._fate(message, "dead")
 
@@ -155,7 +155,9 @@ class Ledger:
     def _wrote(self, channel: Channel, delivered: Delivered) -> bool:
         message, process = delivered.copy.message, channel.connection.process.number
         events = self._world.points.events.get(message.ids[0], ())
-        return any(e.n == message.n and e.step > delivered.step and e.process == process for e in events)
+        if any(copy.answer != "confirmed" for copy in self.kept.get(message.n, ())):
+            return False  # kept and not confirmed, a copy comes and is written in its own right
+        return any(e.n == message.n and e.began > delivered.step and e.process == process for e in events)
 
     def _reached(self, channel: Channel, delivered: Delivered) -> bool:
         """Whether the store has had each of its points, or a newer one of the same id in its place."""

@@ -64,8 +64,8 @@ Fault = Literal[
     "unroutable",
 ]  # fmt: skip
 _FAULTS: tuple[Fault, ...] = (
-    "disconnect", "channel", "silence", "cancel", "restart", "kill", "soft", "hard", "outage", "outage", "nacks",
-    "unconfirmed", "unroutable",
+    "disconnect", "disconnect", "channel", "silence", "cancel", "cancel", "restart", "restart", "kill", "soft", "hard",
+    "outage", "outage", "nacks", "unconfirmed", "unroutable",
 )  # fmt: skip
 
 
@@ -91,11 +91,6 @@ class Scenario:
     partial: float
     slow: float
 
-    @property
-    def refuses_copies(self) -> bool:
-        """Each session that ends for it charges what is in quarantine, which may then end by its delivery limit."""
-        return any(i.fault in ("nacks", "unconfirmed", "unroutable") for i in self.injections)
-
 
 def mark_of(point: int | str) -> int | None:
     return point - _MARKS if isinstance(point, int) and point >= _MARKS else None
@@ -103,13 +98,20 @@ def mark_of(point: int | str) -> int | None:
 
 def scenario(random: Random) -> Scenario:
     span = random.choice((0.0, 0.02, 1.0, 5.0))
-    messages: list[Message] = []
-    for n in range(random.randint(5, 20)):
-        # One that kills is enough: each further one charges a quarantined neighbour with its own kills.
-        kinds: dict[Kind, int] = {**_KINDS, "poison": 0} if any(m.kind == "poison" for m in messages) else _KINDS
-        messages.append(_message(random, random.choices(tuple(kinds), tuple(kinds.values()))[0], n, span))
+    count = random.randint(5, 20)
+    kinds: dict[Kind, int] = _KINDS
+    killers = random.random() < 0.08
+    if killers:
+        # A producer with a defect sends one after the other that kills; store and broker take their time.
+        span, count = 10.0, random.randint(20, 40)
+        kinds = {**_KINDS, "poison": 40, "refused": 20}
+    drawn = random.choices(tuple(kinds), tuple(kinds.values()), k=count)
+    messages = [_message(random, kind, n, span) for n, kind in enumerate(drawn)]
     # A few disconnections a message: more would end what is in quarantine by its delivery limit, rightly.
     injections = [_injection(random, max(span, 2.0)) for _ in range(random.choice((0, 1, 1, 2, 2, 3)))]
+    if killers:
+        refusal = random.choice(("nacks", "unroutable", "unconfirmed"))
+        injections.append(Injection(span * random.random(), refusal, 40.0, 0, away=False, hanging=False))
     if any(i.fault == "hard" for i in injections) and random.random() < 0.5:
         # Cut off in the middle of a call is the stop that could lose something.
         injections.append(Injection(0.0, "outage", max(span, 2.0), 0, away=True, hanging=True))
@@ -123,7 +125,7 @@ def scenario(random: Random) -> Scenario:
         nack_counts=random.random() < 0.5,
         lost_replies=0.08 if faulty else 0.0,
         partial=0.05 if faulty else 0.0,
-        slow=0.1 if faulty else 0.0,
+        slow=0.4 if killers else 0.1 if faulty else 0.0,
     )
 
 

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 from memq_schemas import ErrorCode, headers
+from memq_worker import suspects
 from memq_worker.amqp.acks import AckLedger
 from memq_worker.amqp.link import ConsumerLink
-from memq_worker.errors import DependencyError, Outage, WorkerError
+from memq_worker.amqp.publishing import Publishing
+from memq_worker.errors import BrokerUnavailable, DependencyError, Outage, WorkerError
 from memq_worker.pipeline import batch, intake, points
 from memq_worker.pipeline.batch import WriteQueue
 from memq_worker.pipeline.hold import Abandoned, Hold
+from memq_worker.pipeline.intake import Pipeline
 from memq_worker.pipeline.outcome import Done, Release, decide
 from memq_worker.pipeline.settle import Settler
 from memq_worker.pipeline.write import CollectionWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
 
 def _patch(target: Any, name: str, replacement: Callable[[Any], Any]) -> Any:
@@ -98,14 +101,14 @@ def an_outage_drops_what_waits() -> Any:
 
 def an_outage_costs_attempts() -> Any:
     def mutate(original: Any) -> Any:
-        async def through(self: Hold, call: Any, wanted: Any) -> Any:
+        async def through(self: Hold, call: Any, wanted: Any, size: float = 0) -> Any:
             async def spend() -> Any:
                 try:
                     return await call()
                 except Outage as error:
                     raise DependencyError(ErrorCode.STORE_ERROR, "outage") from error
 
-            return await original(self, spend, wanted)
+            return await original(self, spend, wanted, size)
 
         return through
 
@@ -114,9 +117,9 @@ def an_outage_costs_attempts() -> Any:
 
 def a_hard_stop_settles_what_it_cuts_off() -> Any:
     def mutate(original: Any) -> Any:
-        async def apply(self: CollectionWriter, commands: list[Any]) -> None:
+        async def apply(self: CollectionWriter, commands: list[Any], reason: str) -> None:
             try:
-                await original(self, commands)
+                await original(self, commands, reason)
             except asyncio.CancelledError:
                 for command in commands:
                     command.delivery.link.ack(command.delivery.tag)
@@ -177,8 +180,8 @@ def acks_cross_channels() -> Iterator[None]:
 
 def an_ack_covers_what_is_still_open() -> Any:
     def mutate(original: Any) -> Any:
-        def take(self: AckLedger) -> Any:
-            acks, returned = original(self)
+        def take(self: AckLedger, *, requeued: bool = True) -> Any:
+            acks, returned = original(self, requeued=requeued)
             return [(tag, True) for tag, _ in acks[-1:]], returned
 
         return take
@@ -208,6 +211,26 @@ def everything_delivered_again_is_a_suspect() -> Any:
     return patch.object(intake, "_SUSPECT_AFTER", 1)
 
 
+@contextmanager
+def suspects_are_taken_beside_writes() -> Iterator[None]:
+    """At once and among the others, as a consumer would."""
+
+    @asynccontextmanager
+    async def nobody_waits(self: Pipeline) -> AsyncIterator[None]:
+        yield
+
+    with patch.object(Pipeline, "others_wait", nobody_waits), patch.object(suspects, "_LOOK_SECONDS", 0.01):
+        yield
+
+
+def a_copy_that_is_not_taken_ends_the_session() -> Any:
+    async def pause(self: Publishing, failures: int) -> None:
+        self.end("a copy was not taken")
+        raise BrokerUnavailable("a copy was not taken")
+
+    return patch.object(Publishing, "_pause", pause)
+
+
 def refusals_are_not_answered() -> Any:
     async def silent(self: Settler, delivery: Any, error: Any) -> None: ...
 
@@ -215,7 +238,7 @@ def refusals_are_not_answered() -> Any:
 
 
 def one_offender_condemns_its_batch() -> Any:
-    async def apply(self: CollectionWriter, commands: list[Any]) -> None:
+    async def apply(self: CollectionWriter, commands: list[Any], reason: str) -> None:
         try:
             outcomes: Any = await self._hold.through(lambda: self._write(commands), wanted=lambda: True)
         except Abandoned:
@@ -254,6 +277,8 @@ MUTANTS: tuple[Callable[[], Any], ...] = (
     copies_keep_the_brokers_headers,
     suspects_stay_among_their_neighbours,
     everything_delivered_again_is_a_suspect,
+    suspects_are_taken_beside_writes,
+    a_copy_that_is_not_taken_ends_the_session,
     refusals_are_not_answered,
     one_offender_condemns_its_batch,
     failures_stay_unsettled,

@@ -27,6 +27,7 @@ class Event:
     n: int
     version: int | None
     process: int
+    began: int  # the step of the call
 
 
 @dataclass(slots=True)
@@ -56,6 +57,7 @@ class SimulatedStore:
         self._world = world
         self._process = process
         self._in_flight: dict[int, int] = {}
+        self._began = 0
 
     async def contract(self, collection: str, timeout: float | None = None) -> Contract:
         await self._ask()
@@ -99,7 +101,7 @@ class SimulatedStore:
 
     def _note(self, point: int, n: int, version: int | None) -> None:
         self._world.log("stored", self._process.number, point, n)
-        self._world.points.note(point, Event(self._world.step, n, version, self._process.number))
+        self._world.points.note(point, Event(self._world.step, n, version, self._process.number, self._began))
 
     async def query(self, collection: str, query: Query, timeout: float) -> list[dict[str, Any]]:
         await self._ask()
@@ -148,6 +150,7 @@ class SimulatedStore:
         process.check_alive()
         marks = list(dict.fromkeys(n for _, n in reached))
         world.log("write", process.number, *marks)
+        began = world.step
         for point, n in reached:
             if point in self._in_flight:
                 world.fail(f"point {point}: {n} is written while {self._in_flight[point]} is")
@@ -159,7 +162,7 @@ class SimulatedStore:
             if away is not None:
                 raise away.error
             self._fail_for_a_message(marks)
-            await self._apply(writes)
+            await self._apply(writes, began)
         finally:
             for point, _ in reached:
                 self._in_flight.pop(point, None)
@@ -180,7 +183,7 @@ class SimulatedStore:
                     raise ZeroDivisionError("simulated")
                 raise DependencyError(ErrorCode.STORE_ERROR, "odd")
 
-    async def _apply(self, writes: list[Callable[[], None]]) -> None:
+    async def _apply(self, writes: list[Callable[[], None]], began: int) -> None:
         world = self._world
         drawn = world.random.random()
         lost = drawn < world.scenario.lost_replies
@@ -189,6 +192,7 @@ class SimulatedStore:
 
         def apply() -> None:
             # Not in the caller's task: what has been sent is applied, whatever becomes of who sent it.
+            self._began = began
             for write in writes[: len(writes) // 2] if part else writes:
                 write()
             done.set()

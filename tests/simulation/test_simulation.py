@@ -19,7 +19,7 @@ from tests.simulation.world import simulate
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SEEDS = 2_500
+SEEDS = 1_500
 PART = 500
 
 

@@ -44,8 +44,7 @@ class Outages:
         try:
             await asyncio.wait({back}, timeout=min(_BLIP_SECONDS, self._hand_back_seconds))
             if not back.done():
-                # Of these the broker gives up what comes back too often, a lost connection included.
-                await session.stop_consuming(self._names.suspect)
+                # The broker gives up one that comes back too often, a lost connection included.
                 await self._pipeline.hand_back("suspects")
                 await asyncio.wait({back}, timeout=self._hand_back_seconds)
             if not back.done():

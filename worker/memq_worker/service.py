@@ -27,6 +27,7 @@ from memq_worker.probes import Probes
 from memq_worker.qdrant.client import open_store
 from memq_worker.settings import Settings
 from memq_worker.stop import Stop, on_signals
+from memq_worker.suspects import Suspects
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +76,7 @@ class Service:
             fast=settings.transport == "fast",
         )
         self._outages = Outages(pipeline, settings.topology.names, settings.consumer_timeout_seconds / 2)
+        self._suspects = Suspects(pipeline, settings.topology.names)
         self._sessions = 0
         self._session: Session | None = None
 
@@ -85,6 +87,7 @@ class Service:
         self._health.is_(
             consuming=session is not None and session.consuming,
             held=self._pipeline.held,
+            refused=session.refused if session else "",
             draining=self._stop.soft.is_set(),
             down=", ".join(sorted(session.down)) if session else "",
         )
@@ -144,15 +147,19 @@ class Service:
         )
         stopping = asyncio.create_task(self._stop.soft.wait())
         probing = asyncio.create_task(self._probes.broker(session.watch))
-        outages = asyncio.create_task(self._outages.watch(session))
+        watches = {
+            asyncio.create_task(self._outages.watch(session)),
+            asyncio.create_task(self._suspects.watch(session)),
+        }
         try:
             await asyncio.wait({session.ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             stopping.cancel()
             probing.cancel()
             self.sample()
-            outages.cancel()
-            await asyncio.wait({outages})
+            for watch in watches:
+                watch.cancel()
+            await asyncio.wait(watches)
         if self._stop.soft.is_set():
             await self._drain(session)
         else:

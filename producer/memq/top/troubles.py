@@ -39,7 +39,7 @@ def _workers(frame: Frame) -> list[str]:
 def _queues(frame: Frame) -> list[str]:
     found: list[str] = []
     for queue in frame.queues:
-        if queue.role in ("write", "query", "suspect") and queue.consumers == 0:
+        if queue.role in ("write", "query") and queue.consumers == 0:
             found.append(f"nobody consumes {queue.role}")
         if queue.role == "write" and (queue.oldest_seconds or 0) > OLD_SECONDS:
             found.append(f"{queue.role} is {queue.oldest_seconds:,.0f} s behind")

@@ -22,7 +22,10 @@ Accept = Callable[[Delivery], None]
 
 
 class ConsumerLink:
-    """One consumer on one channel, for as long as that channel lives: pipeline.delivery.Link over AMQP."""
+    """One consumer on one channel, for as long as that channel lives: pipeline.delivery.Link over AMQP.
+
+    Or, where `consume` is never called, the one who takes messages of its queue one by one.
+    """
 
     def __init__(
         self, channel: AbstractChannel, queue: str, publisher: Publisher, ended: Callable[[str], None]
@@ -44,7 +47,8 @@ class ConsumerLink:
 
     @property
     def consuming(self) -> bool:
-        return self._alive and bool(self._tag)
+        """Whether it takes what there is to take."""
+        return self._alive and (bool(self._tag) or self._on_message is None)
 
     @property
     def queue(self) -> str:
@@ -54,15 +58,13 @@ class ConsumerLink:
     def unsettled(self) -> int:
         return len(self._ledger)
 
-    async def consume(
-        self, prefetch: int, accept: Accept, *, alone: bool, frames: Frames | None, timeout: float
-    ) -> None:
+    async def consume(self, prefetch: int, accept: Accept, *, frames: Frames | None, timeout: float) -> None:
         """Begins to take deliveries and hand them to `accept`, which must not raise."""
 
         def take(tag: int, redelivered: bool, key: str, properties: Properties, body: bytes) -> None:
             if self._alive:
                 self._ledger.delivered(tag)
-                accept(Delivery(self, tag, self._queue, key, body, properties, redelivered, alone=alone))
+                accept(Delivery(self, tag, self._queue, key, body, properties, redelivered))
 
         def from_frames(tag: int, redelivered: bool, key: str, properties: bytes, body: bytes) -> None:
             take(tag, redelivered, key, _read(properties), body)
@@ -90,6 +92,20 @@ class ConsumerLink:
             tag = f"memq-{uuid.uuid4().hex}"
             await self._channel.basic_consume(self._queue, self._on_message, consumer_tag=tag, timeout=timeout)
             self._tag = tag
+
+    async def take_one(self, timeout: float) -> Delivery | None:
+        """A delivery that is to be processed alone; None when the queue is empty, or this life over."""
+        if not self._alive:
+            return None
+        message = await self._channel.basic_get(self._queue, timeout=timeout)
+        got = message.delivery
+        if not isinstance(got, Basic.GetOk):
+            return None
+        tag, properties = got.delivery_tag or 0, _copied(message.header.properties)
+        self._ledger.delivered(tag)
+        redelivered = bool(got.redelivered)
+        key = got.routing_key or ""
+        return Delivery(self, tag, self._queue, key, bytes(message.body), properties, redelivered, alone=True)
 
     async def _cancelled(self, frame: object) -> None:
         self.abandon("consumer cancelled by the broker")

@@ -1,4 +1,3 @@
-import asyncio
 import time
 import uuid
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ from pamqp.commands import Basic
 
 from memq_schemas import headers
 from memq_worker.amqp.failure import lost
+from memq_worker.amqp.patience import Patience
 from memq_worker.errors import BrokerUnavailable, Unconfirmed, Unroutable
 from memq_worker.pipeline.delivery import Properties
 
@@ -24,24 +24,23 @@ class Publisher(Protocol):
         ...
 
 
-def publisher(channel: AbstractChannel, frames: Frames | None, timeout_seconds: float) -> Publisher:
+def publisher(channel: AbstractChannel, frames: Frames | None, patience: Patience) -> Publisher:
     """For a channel that is used for nothing else, reading through `frames` if they are ours."""
     if frames is None:
-        return StockPublisher(channel, timeout_seconds)
+        return StockPublisher(channel, patience)
     confirming = ConfirmingPublisher(channel)
     frames.attach(channel.number, confirming)
-    return FastPublisher(confirming, timeout_seconds)
+    return FastPublisher(confirming, patience)
 
 
 class FastPublisher:
-    def __init__(self, confirming: ConfirmingPublisher, timeout_seconds: float) -> None:
+    def __init__(self, confirming: ConfirmingPublisher, patience: Patience) -> None:
         self._confirming = confirming
-        self._timeout_seconds = timeout_seconds
+        self._patience = patience
 
     async def publish(self, exchange: str, routing_key: str, body: bytes, properties: Properties) -> None:
         try:
-            # A blocked broker answers never.
-            async with asyncio.timeout(self._timeout_seconds):
+            async with self._patience.limit():
                 await self._confirming.publish(exchange, routing_key, body, _values(properties))
         except Returned as error:
             raise Unroutable(f"no queue for exchange {exchange!r}") from error
@@ -52,15 +51,14 @@ class FastPublisher:
 
 
 class StockPublisher:
-    def __init__(self, channel: AbstractChannel, timeout_seconds: float) -> None:
+    def __init__(self, channel: AbstractChannel, patience: Patience) -> None:
         self._channel = channel
-        self._timeout_seconds = timeout_seconds
+        self._patience = patience
 
     async def publish(self, exchange: str, routing_key: str, body: bytes, properties: Properties) -> None:
         with lost():
             try:
-                # aiormq has no timeout of its own, and a blocked broker answers never.
-                async with asyncio.timeout(self._timeout_seconds):
+                async with self._patience.limit():
                     await self._channel.basic_publish(
                         body,
                         exchange=exchange,

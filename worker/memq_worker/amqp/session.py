@@ -10,12 +10,13 @@ from memq_transport import frames_of
 
 from memq_schemas import Topology
 from memq_worker.amqp.connection import Brokers
-from memq_worker.amqp.declare import DeclareMode, declare, down_queues
+from memq_worker.amqp.declare import DeclareMode
 from memq_worker.amqp.failure import lost
 from memq_worker.amqp.link import Accept, ConsumerLink
-from memq_worker.amqp.publish import Publisher, publisher
+from memq_worker.amqp.publishing import Publishing, publishing
 from memq_worker.amqp.watch import Watch
 from memq_worker.errors import BrokerUnavailable, ConfigurationError
+from memq_worker.pipeline.delivery import Delivery
 
 logger = logging.getLogger(__name__)
 
@@ -39,16 +40,17 @@ class Session:
     """One life of our two connections to the broker: from declared and consuming to lost or closed.
 
     Publishing has a connection of its own, since the broker stops reading from one that publishes when it is short of
-    memory or disk, and acknowledgements have to get through then.
+    memory or disk, and acknowledgements have to get through then. That connection may be replaced; the session lives
+    and ends with the other.
     """
 
     def __init__(
-        self, publishing: AbstractConnection, consuming: AbstractConnection, options: SessionOptions, accept: Accept
+        self, published: Publishing, consuming: AbstractConnection, options: SessionOptions, accept: Accept
     ) -> None:
-        self.watch = Watch(consuming, publishing, options.timeout_seconds)
+        self.watch = Watch(consuming, published, options.timeout_seconds)
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.down: frozenset[str] = frozenset()
-        self._publishing = publishing
+        self._publishing = published
         self._consuming = consuming
         self._options = options
         self._accept = accept
@@ -65,6 +67,11 @@ class Session:
         return bool(self._by_role) and not self.down and all(link.consuming for link in self._links)
 
     @property
+    def refused(self) -> str:
+        """Why the broker does not take copies; empty while it does."""
+        return self._publishing.reason
+
+    @property
     def unsettled(self) -> int:
         return sum(link.unsettled for link in self._links)
 
@@ -78,41 +85,32 @@ class Session:
 
         Raises ConfigurationError or BrokerUnavailable.
         """
-        with lost():
-            channel = await _channel(self._publishing, self)
-            confirmed = publisher(channel, frames_of(self._publishing), self._options.timeout_seconds)
-        await self._take_up(confirmed)
+        await self._take_up()
         if self.down:
             logger.warning("queues unavailable, their node is down", extra={"queues": sorted(self.down)})
-            self._return = asyncio.create_task(self._await_return(confirmed))
+            self._return = asyncio.create_task(self._await_return())
 
-    async def _take_up(self, confirmed: Publisher) -> None:
-        topology, timeout = self._options.topology, self._options.timeout_seconds
-        down = await down_queues(self._publishing, topology, timeout)
-        await declare(self._publishing, topology.without(down), self._options.declare, timeout)
+    async def _take_up(self) -> None:
+        down = await self._publishing.declare()
         with lost():
             for role, prefetch in self._options.prefetch_by_role.items():
-                queue = getattr(topology.names, role)
+                queue = getattr(self._options.topology.names, role)
                 if role not in self._by_role and queue not in down:
-                    await self._consume(role, queue, prefetch, confirmed)
+                    await self._consume(role, queue, prefetch)
         self.down = down
 
-    async def _consume(self, role: str, queue: str, prefetch: int, confirmed: Publisher) -> None:
-        link = ConsumerLink(await _channel(self._consuming, self), queue, confirmed, self.end)
+    async def _consume(self, role: str, queue: str, prefetch: int) -> None:
+        link = ConsumerLink(await _channel(self._consuming, self), queue, self._publishing, self.end)
         self._by_role[role] = link
-        await link.consume(
-            prefetch,
-            self._accept,
-            alone=queue == self._options.topology.names.suspect,
-            frames=frames_of(self._consuming),
-            timeout=self._options.timeout_seconds,
-        )
+        if role != "suspect":
+            timeout = self._options.timeout_seconds
+            await link.consume(prefetch, self._accept, frames=frames_of(self._consuming), timeout=timeout)
 
-    async def _await_return(self, confirmed: Publisher) -> None:
+    async def _await_return(self) -> None:
         try:
             while self.down:
                 await asyncio.sleep(_AGAIN_SECONDS)
-                await self._take_up(confirmed)
+                await self._take_up()
             logger.info("queues available again")
         except (BrokerUnavailable, ConfigurationError) as error:
             self.end(str(error))
@@ -125,6 +123,7 @@ class Session:
         self._wait_no_longer()
         for link in self._links:
             link.end()
+        self._publishing.end(reason)
         if not self.ended.done():
             self.ended.set_result(reason)
 
@@ -145,6 +144,18 @@ class Session:
         with lost():
             await asyncio.gather(*(link.resume_consuming(self._options.timeout_seconds) for link in self._links))
 
+    async def suspect(self) -> Delivery | None:
+        """One message out of quarantine, or None when there is none. Raises BrokerUnavailable."""
+        with lost():
+            return await self._by_role["suspect"].take_one(self._options.timeout_seconds)
+
+    async def suspect_settled(self) -> bool:
+        """Whether none is in our hands. Raises BrokerUnavailable."""
+        link = self._by_role["suspect"]
+        with lost():
+            await link.flush()
+        return not link.unsettled
+
     async def flush(self) -> None:
         """Sends every acknowledgement, and hands back what was released. Raises BrokerUnavailable."""
         with lost():
@@ -156,12 +167,13 @@ class Session:
 async def open_session(brokers: Brokers, options: SessionOptions, accept: Accept) -> AsyncGenerator[Session]:
     """Connects, declares, consumes. Raises ConfigurationError or BrokerUnavailable."""
     async with AsyncExitStack() as stack:
-        publishing = await stack.enter_async_context(brokers.connect("publish"))
+        publishes = publishing(brokers, options.topology, options.declare, options.timeout_seconds)
+        published = await stack.enter_async_context(publishes)
         consuming = await stack.enter_async_context(brokers.connect("consume"))
-        session = Session(publishing, consuming, options, accept)
+        session = Session(published, consuming, options, accept)
         stack.callback(session.end, "closed")
-        for connection in (publishing, consuming):
-            connection.close_callbacks.add(_ending(session, "connection closed"))
+        published.ended.add_done_callback(lambda ended: session.end(ended.result()))
+        consuming.close_callbacks.add(_ending(session, "connection closed"))
         await session.start()
         yield session
 

@@ -7,7 +7,8 @@ from aiormq.exceptions import ChannelAccessRefused, ChannelNotFoundEntity
 from pamqp.commands import Basic
 
 from memq_worker.amqp.failure import lost
-from memq_worker.errors import BrokerUnavailable
+from memq_worker.amqp.patience import blocked, unblocked
+from memq_worker.amqp.publishing import Publishing
 
 
 class Unseen(Exception):
@@ -23,7 +24,7 @@ class Depth:
 class Watch:
     """Looks at queues, on a channel of its own: the broker closes it for a queue that is not there, and only it."""
 
-    def __init__(self, connection: AbstractConnection, publishing: AbstractConnection, timeout_seconds: float) -> None:
+    def __init__(self, connection: AbstractConnection, publishing: Publishing, timeout_seconds: float) -> None:
         self._connection = connection
         self._publishing = publishing
         self._timeout_seconds = timeout_seconds
@@ -62,23 +63,10 @@ class Watch:
                 self._channel = await self._connection.channel(publisher_confirms=False)
         return self._channel
 
-    async def blocked(self, noticed_seconds: float = 0.1) -> bool:
+    async def blocked(self) -> bool:
         """Whether the broker has sent connection.blocked, and not yet taken it back. Raises BrokerUnavailable."""
-        with lost():
-            try:
-                async with asyncio.timeout(noticed_seconds):
-                    await self._ready()
-            except TimeoutError:
-                return True
-        return False
+        return await blocked(self._publishing.connection)
 
     async def unblocked(self) -> None:
         """Raises BrokerUnavailable."""
-        with lost():
-            await self._ready()
-
-    async def _ready(self) -> None:
-        transport = self._publishing.transport
-        if transport is None or self._publishing.is_closed:
-            raise BrokerUnavailable("the connection is closed")
-        await transport.ready()
+        await unblocked(self._publishing.connection)

@@ -28,6 +28,7 @@ class Health:
         self._consuming = False
         self._held = ""
         self._down = ""
+        self._refused = ""
         self._draining = False
         self._tell()
 
@@ -42,10 +43,14 @@ class Health:
     def up(self, name: str) -> bool:
         return self._dependencies[name].status == "up"
 
-    def is_(self, *, consuming: bool, held: str, draining: bool, down: str = "") -> None:
-        """`held` is why writes wait, or empty.   down: the queues whose node is down, or empty."""
-        if (consuming, held, draining, down) != (self._consuming, self._held, self._draining, self._down):
-            self._consuming, self._held, self._draining, self._down = consuming, held, draining, down
+    def is_(self, *, consuming: bool, held: str, draining: bool, down: str = "", refused: str = "") -> None:
+        """`held` is why writes wait, or empty.   down: the queues whose node is down, or empty.
+
+        refused: why the broker does not take copies, or empty.
+        """
+        found = (consuming, held, draining, down, refused)
+        if found != (self._consuming, self._held, self._draining, self._down, self._refused):
+            self._consuming, self._held, self._draining, self._down, self._refused = found
             self._tell()
 
     @property
@@ -62,6 +67,8 @@ class Health:
             found.append(f"not consuming{f': {self._down} unavailable, its node is down' if self._down else ''}")
         if self._held:
             found.append(f"held: {self._held}")
+        if self._refused:
+            found.append(f"copies are not taken: {self._refused[:_REASON_LIMIT]}")
         return found
 
     def _tell(self) -> None:

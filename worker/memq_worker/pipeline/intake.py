@@ -3,8 +3,8 @@ import logging
 import math
 import time
 import uuid
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 # A write that was given out twice before and never settled may be what kills the workers that take it.
 _SUSPECT_AFTER = 2
+_STILL_SECONDS = 5.0
 # Moved aside it loses its place among the writes of its ids, so with strict order a few lost connections do not do it.
 _SUSPECT_AFTER_IN_ORDER = 5
 
@@ -61,6 +62,9 @@ class Pipeline:
         self._suspect_after = _SUSPECT_AFTER_IN_ORDER if options.retries.in_place else _SUSPECT_AFTER
         self._writers: dict[str, CollectionWriter] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._settling: set[asyncio.Task[None]] = set()
+        self._stirred = asyncio.Event()
+        self._waiting: list[Delivery] | None = None  # writes, while a suspect is tried
 
     @property
     def held(self) -> str:
@@ -70,6 +74,9 @@ class Pipeline:
     def accept(self, delivery: Delivery) -> None:
         """Takes charge of a delivery. Returns at once; never raises for what is in the message."""
         names = self._options.names
+        if self._waiting is not None and delivery.queue == names.write:
+            self._waiting.append(delivery)
+            return
         if delivery.queue == names.write and delivery.deliveries >= self._suspect_after:
             self._settle_later(delivery, Quarantine())
             return
@@ -124,19 +131,70 @@ class Pipeline:
             options.retries,
             options.batches,
             options.writes_in_flight,
-            # Collections come and go, and anybody can name one in a routing key: idle writers are let go.
-            idle=lambda name: self._writers.pop(name, None) and None,
+            settle=self._settle_later,
+            idle=self._let_go,
         )
 
-    def _settle_later(self, delivery: Delivery, outcome: Outcome) -> None:
-        self._spawn(self._settler.settle(delivery, outcome))
+    def _let_go(self, collection: str) -> None:
+        # Collections come and go, and anybody can name one in a routing key: idle writers are not kept.
+        self._writers.pop(collection, None)
+        self._stirred.set()
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _settle_later(self, delivery: Delivery, outcome: Outcome) -> asyncio.Task[None]:
+        task = self._spawn(self._settler.settle(delivery, outcome))
+        if delivery.queue != self._options.names.query:
+            self._settling.add(task)
+            task.add_done_callback(self._settled)
+        return task
+
+    def _settled(self, task: asyncio.Task[None]) -> None:
+        self._settling.discard(task)
+        self._stirred.set()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
+
+    @asynccontextmanager
+    async def others_wait(self) -> AsyncGenerator[None]:
+        """Begins when no write is under way, and keeps those that arrive until its end.
+
+        What has been under way for long, such as one that waits in its place for its next attempt, is not waited for.
+        """
+        self._waiting = []
+        try:
+            await self._still()
+            yield
+        finally:
+            waiting, self._waiting = self._waiting, None
+            for delivery in waiting:
+                if delivery.link.alive:
+                    self.accept(delivery)
+
+    async def _still(self) -> None:
+        done, began = asyncio.create_task(self.writes_done(_STILL_SECONDS)), asyncio.create_task(self.outage())
+        try:
+            await asyncio.wait({done, began}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for waiting in (done, began):
+                waiting.cancel()
+            await asyncio.wait({done, began})
+
+    async def writes_done(self, seconds: float) -> None:
+        """Returns once no write is under way, every one settled, or after `seconds`."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._writers or self._settling:
+                    self._stirred.clear()
+                    await self._stirred.wait()
 
     async def _release(self, unwanted: Callable[[Write], bool]) -> None:
+        if self._waiting:
+            waiting, self._waiting = self._waiting, []
+            for delivery in waiting:
+                await self._settler.settle(delivery, Release())
         for writer in list(self._writers.values()):
             for command in writer.remove(unwanted):
                 await self._settler.settle(command.delivery, Release())

@@ -1,7 +1,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from memq_schemas import ErrorCode
@@ -10,6 +10,7 @@ from memq_worker.pipeline import lines
 from memq_worker.pipeline.batch import Batch, BatchLimits, WriteQueue, merge_ids, merge_points, merge_versions
 from memq_worker.pipeline.command import ChangePayload, DeletePoints, UpsertPoints, Write
 from memq_worker.pipeline.contracts import Contracts
+from memq_worker.pipeline.delivery import Delivery
 from memq_worker.pipeline.hold import Abandoned, Hold
 from memq_worker.pipeline.observer import Observer, Reason
 from memq_worker.pipeline.outcome import Done, Outcome, Release, Retry, decide
@@ -20,6 +21,8 @@ from memq_worker.pipeline.tracing import Tracing
 
 logger = logging.getLogger(__name__)
 
+# A copy that the broker does not take for now, such as one for a full queue, keeps later writes waiting no longer.
+_COPY_SECONDS = 1.0
 _NONE: frozenset[Write] = frozenset()
 
 
@@ -41,6 +44,7 @@ class CollectionWriter:
         policy: RetryPolicy,
         limits: BatchLimits,
         writes_in_flight: int,
+        settle: Callable[[Delivery, Outcome], asyncio.Task[None]],
         idle: Callable[[str], None],
     ) -> None:
         self._collection = collection
@@ -54,6 +58,7 @@ class CollectionWriter:
         self._queue = WriteQueue(limits)
         self._writes_in_flight = writes_in_flight
         self._busy = 0
+        self._settle_later = settle
         self._idle = idle
         self._tasks: set[asyncio.Task[None]] = set()
         self._woken = False
@@ -195,16 +200,16 @@ class CollectionWriter:
 
     async def _settle(self, commands: list[Write], outcomes: Sequence[Outcome]) -> None:
         quiet: dict[str, list[Write]] = {}
-        slow: list[Awaitable[None]] = []
+        slow: list[asyncio.Task[None]] = []
         for command, outcome in zip(commands, outcomes, strict=True):
             if isinstance(outcome, Done) and command.delivery.properties.reply_to is None:
                 quiet.setdefault(outcome.label, []).append(command)
             else:
-                slow.append(self._settler.settle(command.delivery, outcome))
+                slow.append(self._settle_later(command.delivery, outcome))
         for label, alike in quiet.items():
             self._settler.acknowledge(alike[0].operation.value, label, [command.delivery for command in alike])
         if slow:
-            await asyncio.gather(*slow)
+            await asyncio.wait(slow, timeout=_COPY_SECONDS)
 
     def _report(self, commands: list[Write], outcomes: Sequence[Outcome], seconds: float, reason: Reason) -> None:
         applied = [c for c, o in zip(commands, outcomes, strict=True) if isinstance(o, Done)]

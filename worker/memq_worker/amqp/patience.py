@@ -1,0 +1,75 @@
+import asyncio
+from contextlib import suppress
+from weakref import WeakSet
+
+from aio_pika.abc import AbstractConnection
+
+from memq_worker.amqp.failure import lost
+from memq_worker.errors import BrokerUnavailable
+
+_LOOK_SECONDS = 1.0
+
+
+class Patience:
+    """How long a publish waits for its confirm: a time, and for as long as the broker says that it is blocked.
+
+    A broker short of memory or disk reads nothing from those who publish and confirms nothing, and says so. To connect
+    anew and publish again would leave as many copies in its buffers.
+    """
+
+    def __init__(self, seconds: float, connection: AbstractConnection) -> None:
+        self._seconds = seconds
+        self._connection = connection
+        self._limits: WeakSet[asyncio.Timeout] = WeakSet()
+        self._timer: asyncio.TimerHandle | None = None
+        self._looking: asyncio.Task[None] | None = None
+        self._ended = False
+
+    def limit(self) -> asyncio.Timeout:
+        limit = asyncio.timeout(self._seconds)
+        self._limits.add(limit)
+        if self._timer is None and not self._ended:
+            self._timer = asyncio.get_running_loop().call_later(min(_LOOK_SECONDS, self._seconds / 4), self._look)
+        return limit
+
+    def end(self) -> None:
+        self._ended = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._looking is not None:
+            self._looking.cancel()
+
+    def _look(self) -> None:
+        self._looking = asyncio.create_task(self._prolong())
+
+    async def _prolong(self) -> None:
+        with suppress(BrokerUnavailable):
+            while self._limits and await blocked(self._connection):
+                until = asyncio.get_running_loop().time() + self._seconds
+                for limit in self._limits:
+                    with suppress(RuntimeError):  # over, or not begun
+                        limit.reschedule(until)
+                await asyncio.sleep(min(_LOOK_SECONDS, self._seconds / 4))
+        self._timer = None
+        if self._limits:
+            self._timer = asyncio.get_running_loop().call_later(min(_LOOK_SECONDS, self._seconds / 4), self._look)
+
+
+async def blocked(connection: AbstractConnection, noticed_seconds: float = 0.1) -> bool:
+    """Whether the broker has sent connection.blocked, and not yet taken it back. Raises BrokerUnavailable."""
+    with lost():
+        try:
+            async with asyncio.timeout(noticed_seconds):
+                await unblocked(connection)
+        except TimeoutError:
+            return True
+    return False
+
+
+async def unblocked(connection: AbstractConnection) -> None:
+    """Returns once it is not blocked. Raises BrokerUnavailable."""
+    with lost():
+        transport = connection.transport
+        if transport is None or connection.is_closed:
+            raise BrokerUnavailable("the connection is closed")
+        await transport.ready()
