@@ -59,12 +59,11 @@ class Brokers:
 
     @asynccontextmanager
     async def connect(self, purpose: str) -> AsyncGenerator[AbstractConnection]:
-        """A connection to the next host, closed at the end.
+        """A connection to the next host that takes one, closed at the end.
 
         Raises ConfigurationError for what will not pass by itself (credentials, virtual host), else BrokerUnavailable.
         """
-        url = next(self._turn)
-        connection = await self._open(url, purpose)
+        connection = await self._next(purpose)
         try:
             yield connection
         finally:
@@ -75,6 +74,15 @@ class Brokers:
                         await connection.close()
             except BrokerUnavailable:
                 logger.debug("connection was gone before it was closed")
+
+    async def _next(self, purpose: str) -> AbstractConnection:
+        # All of them: a session makes two connections, and would with two hosts make the second to the same one always.
+        for url in itertools.islice(self._turn, len(self._urls) - 1):
+            try:
+                return await self._open(url, purpose)
+            except BrokerUnavailable as error:
+                logger.warning("host skipped", extra={"reason": str(error)})
+        return await self._open(next(self._turn), purpose)
 
     async def _open(self, url: URL, purpose: str) -> AbstractConnection:
         where = place(url)

@@ -1,6 +1,7 @@
 import asyncio
 import logging
 import random
+import time
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ class _Line:
     connection: AbstractConnection
     publisher: Publisher
     stack: AsyncExitStack
+    made: float
+    users: int = 0
 
 
 class Publishing:
@@ -44,6 +47,7 @@ class Publishing:
         self._timeout_seconds = timeout_seconds
         self._line: _Line | None = None
         self._renewing = asyncio.Lock()
+        self._lines: set[_Line] = set()
         self._closing: set[asyncio.Task[None]] = set()
         self._failing = 0
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -87,16 +91,25 @@ class Publishing:
                 self._passed()
 
     async def _on(self, line: _Line, exchange: str, routing_key: str, body: bytes, properties: Properties) -> None:
+        line.users += 1
         try:
             await line.publisher.publish(exchange, routing_key, body, properties)
         except BrokerUnavailable:
-            self._discard(line)
+            self._retire(line)
+            raise
+        except Unconfirmed:
+            # A channel that was once told that a queue is full may not be told, by RabbitMQ 3.10, that it no longer is.
+            if time.monotonic() - line.made > _MOST_SECONDS:
+                self._retire(line)
             raise
         except Unroutable:
-            if exchange:
-                # Somebody has taken the queue away: others publish here as well, so the line is kept.
+            if exchange:  # somebody has taken the queue away
                 await self._declare(line.connection)
             raise
+        finally:
+            line.users -= 1
+            if not line.users and line is not self._line and line in self._lines:
+                self._close(line)
 
     async def _pause(self, failures: int) -> None:
         seconds = min(_MOST_SECONDS, _FIRST_SECONDS * 2 ** min(failures - 1, 16))
@@ -139,7 +152,9 @@ class Publishing:
             patience = Patience(self._timeout_seconds, connection)
             stack.callback(patience.end)
             made = publisher(channel, frames_of(connection), patience)
-            return _Line(connection, made, stack.pop_all())
+            line = _Line(connection, made, stack.pop_all(), time.monotonic())
+            self._lines.add(line)
+            return line
 
     async def _declare(self, connection: AbstractConnection) -> None:
         try:
@@ -148,18 +163,23 @@ class Publishing:
             self.end(str(error))
             raise BrokerUnavailable(str(error)) from error
 
-    def _discard(self, line: _Line) -> None:
+    def _retire(self, line: _Line) -> None:
+        """Publishes no more on this line. What is under way there is not cut off: it would be published twice."""
         if self._line is line:
             self._line = None
-            closing = asyncio.create_task(line.stack.aclose())
-            self._closing.add(closing)
-            closing.add_done_callback(self._closing.discard)
+
+    def _close(self, line: _Line) -> None:
+        self._lines.discard(line)
+        closing = asyncio.create_task(line.stack.aclose())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
 
     async def close(self) -> None:
         self.end("closed")
         async with self._renewing:  # one that is being opened is closed as well
-            if self._line is not None:
-                self._discard(self._line)
+            self._line = None
+            for line in list(self._lines):
+                self._close(line)
         while self._closing:
             await asyncio.wait(self._closing)
 
