@@ -9,6 +9,7 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 from aiormq.exceptions import ChannelInvalidStateError
+from pamqp.commands import Connection as Method
 
 from memq_worker.errors import BrokerUnavailable
 from tests.simulation.channel import Channel
@@ -50,6 +51,7 @@ class Connection:
         self.channels: list[Channel] = []
         self.alive = True
         self.silent = False
+        self.connection_tune = Method.Tune()
         self._context = copy_context()
         self._pipes: tuple[deque[Callable[[], None]], deque[Callable[[], None]]] = (deque(), deque())
         self._calls: dict[asyncio.Future[Any], None] = {}

@@ -327,6 +327,41 @@ async def test_a_suspect_is_written_alone(pipeline: Pipeline, link: FakeLink, st
     assert [3] in store.writes
 
 
+async def test_a_suspect_is_tried_when_writes_are_done_and_others_wait_for_it(
+    pipeline: Pipeline, link: FakeLink, store: FakeStore
+) -> None:
+    store.gate = asyncio.Event()
+    pipeline.accept(delivery(link, 1, upsert(1)))
+    await store.writing.wait()
+    store.writing.clear()
+    waiting = asyncio.create_task(_tried(pipeline, link))
+    await asyncio.sleep(0)
+    pipeline.accept(delivery(link, 3, upsert(3)))
+    pipeline.accept(delivery(link, 4, {}, "count.docs", reply_to="caller"))
+    await link.settled(1)  # the question: it waits for nobody
+    assert store.writes == [[1]]
+    store.gate.set()
+    await waiting
+    assert store.writes == [[1], [2]]
+    await link.settled(4)
+    assert store.writes == [[1], [2], [3]]
+
+
+async def _tried(pipeline: Pipeline, link: FakeLink) -> None:
+    async with pipeline.others_wait():
+        suspect = delivery(link, 2, upsert(2), queue=NAMES.suspect)
+        suspect.alone = True
+        pipeline.accept(suspect)
+        await pipeline.writes_done(60)
+
+
+async def test_what_waits_for_a_suspect_is_handed_back_at_a_stop(pipeline: Pipeline, link: FakeLink) -> None:
+    async with pipeline.others_wait():
+        pipeline.accept(delivery(link, 1, upsert(1)))
+        await pipeline.drain()
+        assert link.log == [("nack", 1)]
+
+
 async def test_an_expired_request_is_dropped_and_counted(
     pipeline: Pipeline, link: FakeLink, store: FakeStore, watch: Watch
 ) -> None:

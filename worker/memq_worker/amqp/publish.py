@@ -20,8 +20,21 @@ class Publisher(Protocol):
     """Confirmed, mandatory publishing."""
 
     async def publish(self, exchange: str, routing_key: str, body: bytes, properties: Properties) -> None:
-        """Raises Unroutable, Unconfirmed or BrokerUnavailable."""
+        """Raises Unroutable, Unconfirmed or BrokerUnavailable; ValueError for what cannot be sent at all."""
         ...
+
+
+# Of a content header's frame: what is around its payload, what stands before the properties, and our message id.
+_AROUND, _BEFORE, _MESSAGE_ID = 8, 12, 80
+_UNLIMITED = 1 << 17
+
+
+def check_room(channel: AbstractChannel, properties: Properties) -> None:
+    """Raises ValueError for headers that do not fit a frame: the broker closes the connection that sends them."""
+    room = (channel.connection.connection_tune.frame_max or _UNLIMITED) - _AROUND - _BEFORE - _MESSAGE_ID
+    size = len(memq_transport.encode(_values(properties)))
+    if size > room:
+        raise ValueError(f"headers: {size} bytes with what a copy adds, and a frame takes {room}")
 
 
 def publisher(channel: AbstractChannel, frames: Frames | None, patience: Patience) -> Publisher:
@@ -30,15 +43,18 @@ def publisher(channel: AbstractChannel, frames: Frames | None, patience: Patienc
         return StockPublisher(channel, patience)
     confirming = ConfirmingPublisher(channel)
     frames.attach(channel.number, confirming)
-    return FastPublisher(confirming, patience)
+    return FastPublisher(channel, confirming, patience)
 
 
 class FastPublisher:
-    def __init__(self, confirming: ConfirmingPublisher, patience: Patience) -> None:
+    def __init__(self, channel: AbstractChannel, confirming: ConfirmingPublisher, patience: Patience) -> None:
+        self._channel = channel
         self._confirming = confirming
         self._patience = patience
 
     async def publish(self, exchange: str, routing_key: str, body: bytes, properties: Properties) -> None:
+        if exchange:
+            check_room(self._channel, properties)
         try:
             async with self._patience.limit():
                 await self._confirming.publish(exchange, routing_key, body, _values(properties))
@@ -56,6 +72,8 @@ class StockPublisher:
         self._patience = patience
 
     async def publish(self, exchange: str, routing_key: str, body: bytes, properties: Properties) -> None:
+        if exchange:
+            check_room(self._channel, properties)
         with lost():
             try:
                 async with self._patience.limit():
