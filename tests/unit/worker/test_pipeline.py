@@ -337,9 +337,9 @@ async def test_a_suspect_is_tried_when_writes_are_done_and_others_wait_for_it(
     waiting = asyncio.create_task(_tried(pipeline, link))
     await asyncio.sleep(0)
     pipeline.accept(delivery(link, 3, upsert(3)))
-    pipeline.accept(delivery(link, 4, {}, "count.docs", reply_to="caller"))
+    pipeline.accept(delivery(link, 4, b"not JSON", "count.docs", reply_to="caller"))
     await link.settled(1)  # the question: it waits for nobody
-    assert store.writes == [[1]]
+    assert (link.acked, store.writes) == ([4], [])
     store.gate.set()
     await waiting
     assert store.writes == [[1], [2]]
