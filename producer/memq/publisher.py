@@ -12,10 +12,8 @@ import aiormq.exceptions
 import pamqp.exceptions
 from memq_transport import ConfirmingPublisher, Envelope, Lost, Refused, Returned, encode
 
-from memq.errors import Unroutable
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Awaitable, Callable, Generator
 
     from aio_pika.abc import AbstractChannel, AbstractExchange
     from memq_transport import Frames
@@ -47,8 +45,8 @@ class Publisher(Protocol):
 
     exchange: str
 
-    async def publish(self, message: Message, routing_key: str, heard: Callable[[], None]) -> None:
-        """Returns once the broker has confirmed. Raises Unroutable, Refused or Lost; has no timeout of its own.
+    def publish(self, message: Message, routing_key: str, heard: Callable[[], None]) -> Awaitable[None]:
+        """Returns once the broker has confirmed. Raises Returned, Refused or Lost; has no timeout of its own.
 
         heard: called when the broker has confirmed it, or said that no queue takes it.
         """
@@ -74,14 +72,10 @@ class FastPublisher:
         self._confirming = confirming
         self.exchange = exchange
 
-    async def publish(self, message: Message, routing_key: str, heard: Callable[[], None]) -> None:
-        encoded = _encoded(message)
-        try:
-            await self._confirming.publish_encoded(
-                self.exchange, routing_key, message.body, message.message_id, encoded, heard
-            )
-        except Returned:
-            raise _unroutable(routing_key) from None
+    def publish(self, message: Message, routing_key: str, heard: Callable[[], None]) -> Awaitable[None]:
+        return self._confirming.publish_encoded(
+            self.exchange, routing_key, message.body, message.message_id, _encoded(message), heard
+        )
 
     def close(self, reason: str) -> None:
         self._confirming.close(reason)
@@ -107,9 +101,9 @@ class StockPublisher:
         with losing():
             try:
                 await self._exchange.publish(_stock(message), routing_key, mandatory=True)
-            except aiormq.exceptions.PublishError:
+            except aiormq.exceptions.PublishError as error:
                 heard()
-                raise _unroutable(routing_key) from None
+                raise Returned from error
             except aiormq.exceptions.DeliveryError as error:
                 raise Refused from error
             heard()
@@ -135,10 +129,4 @@ def _stock(message: Message) -> aio_pika.Message:
         timestamp=message.timestamp,
         type=values.type,
         app_id=values.app_id,
-    )
-
-
-def _unroutable(routing_key: str) -> Unroutable:
-    return Unroutable(
-        f"no queue takes {routing_key}: declare memq's topology with `memq-worker declare`, or start a worker"
     )

@@ -7,20 +7,20 @@ import itertools
 import random
 import time
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
-from memq_transport import Lost, Properties, Refused
+from memq_transport import Lost, Properties, Refused, Returned
 
 from memq.deadlines import Deadlines
-from memq.errors import BrokerUnavailable, ReplyTimeout, Unconfirmed
+from memq.errors import BrokerUnavailable, ReplyTimeout, Unconfirmed, Unroutable
 from memq.message import Message
 from memq.replies import Reply, decode_reply
 from memq.tracing import tracing
 from memq_schemas import Operation, headers, routing_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from memq.link import Link
     from memq.replies import Pending
@@ -61,9 +61,9 @@ class Sender:
         # By length: a producer has one confirm timeout.
         self._deadlines: dict[float, Deadlines] = {}
 
-    async def send(self, outgoing: Outgoing, timeout: float) -> None:
+    def send(self, outgoing: Outgoing, timeout: float) -> Coroutine[Any, Any, None]:
         """Returns when the broker has confirmed. Raises Unconfirmed after `timeout` seconds, and Unroutable."""
-        await self.deliver(outgoing.routing_key, lambda message_id: self._message(outgoing, message_id), timeout)
+        return self.deliver(outgoing.routing_key, lambda message_id: self._message(outgoing, message_id), timeout)
 
     async def deliver(self, routing_key: str, make: Callable[[str], Message], timeout: float) -> None:
         """As `send`. make: builds the message of one attempt, with the message id of that attempt."""
@@ -142,7 +142,13 @@ class Sender:
         attempt.waiting = (session, silence, silence.begun())
         try:
             with self._tracing.sending(message, routing_key, session):
-                await session.publisher.publish(message, routing_key, silence.heard)
+                try:
+                    await session.publisher.publish(message, routing_key, silence.heard)
+                except Returned:
+                    raise Unroutable(
+                        f"no queue takes {routing_key}: "
+                        "declare memq's topology with `memq-worker declare`, or start a worker"
+                    ) from None
         except Lost as error:
             attempt.lost(str(error))
             self._link.drop(session, str(error))

@@ -12,7 +12,7 @@ from memq.errors import BufferFull, MemqError
 from memq.window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
     from memq.outbox import Outbox
     from memq.sender import Outgoing, Sender
@@ -163,12 +163,13 @@ class Writes:
         if self._progress is not None:
             self._progress(self.receipt)
 
-    async def _deliver(self, outgoing: Outgoing) -> None:
-        if self._answer_timeout is None:
-            if self._outbox is None:
-                await self._sender.send(outgoing, self._confirm_timeout)
-            else:
-                await self._outbox.put(self._sender.kept(outgoing))
-            return
-        reply = await self._sender.ask(outgoing, self._answer_timeout)
+    def _deliver(self, outgoing: Outgoing) -> Awaitable[None]:
+        if self._answer_timeout is not None:
+            return self._asked(outgoing, self._answer_timeout)
+        if self._outbox is not None:
+            return self._outbox.put(self._sender.kept(outgoing))
+        return self._sender.send(outgoing, self._confirm_timeout)
+
+    async def _asked(self, outgoing: Outgoing, timeout: float) -> None:
+        reply = await self._sender.ask(outgoing, timeout)
         self._slowest = max(self._slowest or 0.0, reply.elapsed_ms)

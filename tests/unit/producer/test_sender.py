@@ -4,7 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from memq_transport import Lost, Refused
+from memq_transport import Lost, Refused, Returned
 
 from memq import BrokerUnavailable, ReplyTimeout, Unconfirmed, Unroutable, silence
 from memq.address import Address
@@ -150,7 +150,7 @@ async def test_without_a_connection_it_says_that() -> None:
 
 
 async def test_unroutable_is_not_tried_again() -> None:
-    broker = Broker(Unroutable("no queue"))
+    broker = Broker(Returned())
     with pytest.raises(Unroutable):
         await broker.sender().send(UPSERT, 5)
     assert len(broker.messages) == 1

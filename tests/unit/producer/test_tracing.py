@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from memq_transport import Returned
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -117,7 +118,7 @@ async def test_an_sdk_that_is_set_up_later_is_noticed(
 
 
 async def test_a_publish_that_fails_says_so(provider: TracerProvider, exporter: InMemorySpanExporter) -> None:
-    broker = Broker(Unroutable("nowhere"))
+    broker = Broker(Returned())
     with pytest.raises(Unroutable):
         await sender(broker, Spans(provider)).send(UPSERT, 5.0)
     (send,) = exporter.get_finished_spans()
