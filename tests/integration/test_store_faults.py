@@ -150,6 +150,26 @@ async def test_a_refusal_is_answered_and_dead_lettered_at_once(
     assert dead.headers[headers.ERROR_CODE] == code
 
 
+async def test_every_row_of_the_table_does_what_it_says(
+    producer: Producer, store: FaultyStore, worker: WorkerProcess
+) -> None:
+    expected: list[tuple[str, str]] = []
+    for number, row in enumerate(ROWS, 1):
+        store.fail("Upsert", Fault(row.status, f"said: {row.text}", ((row.metadata, "1"),) if row.metadata else ()))
+        if row.raises is MessageError:
+            expected.append(("dead_lettered", row.code.value))
+            with pytest.raises(RemoteError) as caught:
+                await write(producer, number)
+            assert caught.value.code == row.code.value
+        else:
+            if row.raises is DependencyError:
+                expected.append(("retried", row.code.value))
+            await write(producer, number)
+        assert store.waiting("Upsert") == 0
+    await asyncio.to_thread(worker.until, "delivery not applied", count=len(expected))
+    assert [(line["outcome"], line["code"]) for line in worker.logged("delivery not applied")] == expected
+
+
 async def test_a_refused_merge_costs_the_offender_alone(
     producer: Producer, store: FaultyStore, worker: WorkerProcess, amqp: Address
 ) -> None:
