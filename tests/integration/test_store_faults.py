@@ -221,6 +221,27 @@ async def test_requests_are_answered_with_what_the_store_said(
     await ask[method]()
 
 
+@pytest.mark.parametrize("method", ["Query", "Get", "Count"])
+async def test_the_store_is_given_what_is_left_of_the_deadline_and_a_hanging_one_is_answered_for_before_it(
+    method: str, producer: Producer, store: FaultyStore, amqp: Address
+) -> None:
+    async with Producer(amqp.url, prefix=amqp.prefix, timeout=2.5) as hasty:
+        ask: dict[str, Any] = {
+            "Query": lambda: hasty.query("docs", [1.0, 0.0]),
+            "Get": lambda: hasty.get("docs", [1]),
+            "Count": lambda: hasty.count("docs"),
+        }
+        await ask[method]()  # its connections are made, and the collection is known
+        store.fail(method, Fault(until=asyncio.Event()))
+        with pytest.raises(RemoteError) as caught:
+            await ask[method]()
+        assert (caught.value.code, caught.value.status) == ("store_unavailable", 503)
+        assert caught.value.retry_after
+    assert store.calls[-1] == method
+    # Less than the three seconds that this worker gives a call by itself.
+    assert 0 < (store.left[-1] or 0) < 2.5
+
+
 async def count_is(producer: Producer, count: int) -> bool:
     return (await producer.count("docs")).count == count
 

@@ -33,10 +33,14 @@ class Fault:
 
 @dataclass
 class FaultyStore:
-    """Faults are used up in order, one a call of their method; `calls` are the methods that came, in order."""
+    """Faults are used up in order, one a call of their method; `calls` are the methods that came, in order.
+
+    left: for each call, how many seconds its caller gave it; None for no limit.
+    """
 
     url: str
     calls: list[str] = field(default_factory=list)
+    left: list[float | None] = field(default_factory=list)
     _faults: dict[str, deque[Fault]] = field(default_factory=dict)
     _lasting: dict[str, Fault] = field(default_factory=dict)
 
@@ -72,6 +76,7 @@ class _Proxy(grpc.GenericRpcHandler):
 
         async def call(request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
             self._store.calls.append(method)
+            self._store.left.append(context.time_remaining())
             fault = self._store.next_fault(method, request)
             if fault is not None and fault.until is not None:
                 await fault.until.wait()
