@@ -46,9 +46,10 @@ class Health:
 
         down: the queues whose node is down, or empty.
         """
-        told = (consuming, held, refused, draining, down)
-        if told != (self._consuming, self._held, self._refused, self._draining, self._down):
-            self._consuming, self._held, self._refused, self._draining, self._down = told
+        before = (self._consuming, self._held, self._refused, self._draining, self._down)
+        if before != (consuming, held, refused, draining, down):
+            self._consuming, self._held, self._draining = consuming, held, draining
+            self._refused, self._down = refused, down
             self._tell()
 
     @property
