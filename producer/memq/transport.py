@@ -6,7 +6,6 @@ import logging
 import os
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
-import aio_pika
 import memq_transport
 
 from memq.errors import ConfigurationError
@@ -36,4 +35,4 @@ def transport(given: str | None = None) -> Transport:
 
 async def connect(url: str, way: Transport, **options: Any) -> AbstractConnection:
     """Raises as aio_pika.connect."""
-    return await (memq_transport.connect if way == "fast" else aio_pika.connect)(url, **options)
+    return await (memq_transport.connect if way == "fast" else memq_transport.connect_stock)(url, **options)

@@ -5,7 +5,7 @@ content frames of a channel are put together straight out of the socket's buffer
 into one write a turn of the event loop. Handshake, heartbeats, declarations and closing are still aiormq's.
 """
 
-from memq_transport.connecting import connect, frames_of, unusable
+from memq_transport.connecting import connect, connect_stock, frames_of, unusable
 from memq_transport.deliveries import Deliveries, acknowledge
 from memq_transport.frames import Frames
 from memq_transport.properties import Envelope, Properties, decode, encode
@@ -22,6 +22,7 @@ __all__ = [
     "Returned",
     "acknowledge",
     "connect",
+    "connect_stock",
     "decode",
     "encode",
     "frames_of",

@@ -33,6 +33,17 @@ _made: ContextVar[list[Frames] | None] = ContextVar("memq_frames", default=None)
 _stock: Any = aiormq.connection.FrameReceiver
 
 
+class _Connection(aio_pika.Connection):
+    """Is closed when it cannot be made; else the garbage collector does it, maybe on a thread that has no loop."""
+
+    async def connect(self, timeout: float | None = None) -> None:
+        try:
+            await super().connect(timeout)
+        except BaseException:
+            await self.close()
+            raise
+
+
 def _receiver(reader: asyncio.StreamReader) -> Any:
     """Whoever else uses aiormq in this process gets aiormq's own."""
     made = _made.get()
@@ -46,17 +57,22 @@ def _receiver(reader: asyncio.StreamReader) -> Any:
 async def connect(url: str | URL, **options: Any) -> AbstractConnection:
     """aio_pika.connect, reading through frames of ours unless `unusable` says why not. Raises as aio_pika."""
     if unusable() is not None:
-        return await aio_pika.connect(url, **options)
+        return await connect_stock(url, **options)
     aiormq.connection.FrameReceiver = _receiver  # type: ignore[assignment,misc]
     made: list[Frames] = []
     token = _made.set(made)
     try:
-        connection = await aio_pika.connect(url, **options)
+        connection = await connect_stock(url, **options)
     finally:
         _made.reset(token)
     if made:
         _frames[connection] = made[-1]
     return connection
+
+
+async def connect_stock(url: str | URL, **options: Any) -> AbstractConnection:
+    """aio_pika.connect, reading as aiormq does. Raises as aio_pika."""
+    return await aio_pika.connect(url, connection_class=_Connection, **options)
 
 
 def frames_of(connection: AbstractConnection) -> Frames | None:

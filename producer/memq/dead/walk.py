@@ -11,9 +11,8 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-import aio_pika
 import aiormq.exceptions
-from memq_transport import Lost
+from memq_transport import Lost, connect_stock
 
 from memq.errors import BrokerUnavailable, ConfigurationError, TopologyMissing
 from memq.publisher import losing
@@ -131,7 +130,7 @@ async def walk(address: Address, queue: str, client: str) -> AsyncGenerator[Walk
     """On a connection of its own. Raises TopologyMissing, ConfigurationError and BrokerUnavailable."""
     try:
         with losing():
-            connection = await aio_pika.connect(address.url, client_properties={"connection_name": client})
+            connection = await connect_stock(address.url, client_properties={"connection_name": client})
     except Lost as error:
         raise BrokerUnavailable(f"no connection to RabbitMQ at {address}: {error}") from error
     try:

@@ -6,8 +6,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import aio_pika
 import aiormq.exceptions
+from memq_transport import connect_stock
 
 from memq.publisher import GONE
 from memq.session import REFUSED, close_quietly, reason_of
@@ -77,7 +77,7 @@ class Broker:
         if self._connection is None or self._connection.is_closed:
             # The others of a cluster have their turn when this one cannot be reached.
             self._brokers = (*self._brokers[1:], address)
-            self._connection = await aio_pika.connect(address.url, client_properties={"connection_name": "memq top"})
+            self._connection = await connect_stock(address.url, client_properties={"connection_name": "memq top"})
             self._brokers = (address, *self._brokers[:-1])
         return self._connection
 

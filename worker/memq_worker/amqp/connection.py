@@ -4,7 +4,6 @@ import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
-import aio_pika
 import memq_transport
 from aio_pika.abc import AbstractConnection
 from aiormq.exceptions import (
@@ -26,17 +25,6 @@ logger = logging.getLogger(__name__)
 _HEARTBEAT_SECONDS = 10
 
 
-class _Connection(aio_pika.Connection):
-    """Is closed when it cannot be made; else the garbage collector does it, maybe on a thread that has no loop."""
-
-    async def connect(self, timeout: float | None = None) -> None:
-        try:
-            await super().connect(timeout)
-        except BaseException:
-            await self.close()
-            raise
-
-
 class Brokers:
     """The hosts of one RabbitMQ cluster, tried in turn.
 
@@ -48,7 +36,7 @@ class Brokers:
         self._turn = itertools.cycle(self._urls)
         self._name = name
         self._timeout_seconds = timeout_seconds
-        self._connect = memq_transport.connect if fast else aio_pika.connect
+        self._connect = memq_transport.connect if fast else memq_transport.connect_stock
         if fast and (reason := memq_transport.unusable()) is not None:
             logger.warning("frames are left to aiormq", extra={"reason": reason})
 
@@ -91,7 +79,6 @@ class Brokers:
                 try:
                     return await self._connect(
                         url,
-                        connection_class=_Connection,
                         timeout=self._timeout_seconds,
                         client_properties={"connection_name": f"{self._name} {purpose}"},
                     )
