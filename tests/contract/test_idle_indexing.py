@@ -34,9 +34,10 @@ async def fill(store: Store) -> None:
 
 async def building(engine: EmbeddedEngine) -> Path:
     """Waits until an index is being built, and says where."""
-    temporary = next((engine.data_dir / "shards").iterdir()) / "temp_segments"
-    await until(lambda: temporary.exists() and any(temporary.iterdir()), within=100)
-    return temporary
+    shards = engine.data_dir / "shards"
+    part = await until(lambda: next(shards.glob("*/temp_segments/*"), None), within=100)
+    assert part is not None
+    return part.parent
 
 
 async def nearest(store: Store, n: int) -> int:
