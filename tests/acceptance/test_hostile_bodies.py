@@ -142,5 +142,8 @@ def shown(memq: Memq, kind: str, directory: Path) -> tuple[str, bytes]:
 
 
 def peak_mib(pid: int) -> float:
+    """The most that the pool's workers, and the store beside them, have had in memory."""
     with open(f"/proc/{pid}/status", encoding="ascii") as status:
-        return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))
+        own = next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as children:
+        return own + sum(peak_mib(int(child)) for child in children.read().split())
