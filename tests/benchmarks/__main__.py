@@ -32,6 +32,8 @@ DRAINS: tuple[tuple[Form, int, int], ...] = (
     ("arrow", 600, 100),
     ("base64", 600, 100),
     ("lists", 600, 100),
+    ("one version", 600, 100),
+    ("versions", 600, 100),
     ("base64", 20_000, 1),
     ("lists", 20_000, 1),
 )

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 DIMENSIONS = 384
 TEXT = "a memory of about two hundred bytes, as people write them down. " * 3
 
-Form = Literal["arrow", "base64", "lists"]
+# With a version on every point, one a message or each its own, vectors are in base64.
+Form = Literal["arrow", "base64", "lists", "one version", "versions"]
 
 _WINDOW = 500
 
@@ -33,13 +34,14 @@ def bodies(messages: int, points: int, form: Form, seed: int = 1) -> Iterator[by
         rows: list[dict[str, Any]] = []
         for index, vector in enumerate(vectors):
             number = message * points + index
-            rows.append(
-                {
-                    "id": str(uuid.UUID(int=number + (1 << 100))),
-                    "vector": base64.b64encode(vector.tobytes()).decode() if form == "base64" else vector,
-                    "payload": {"text": TEXT, "user": f"u{number % 50}", "kind": "note", "n": number, "open": True},
-                }
-            )
+            row = {
+                "id": str(uuid.UUID(int=number + (1 << 100))),
+                "vector": vector if form in ("lists", "arrow") else base64.b64encode(vector.tobytes()).decode(),
+                "payload": {"text": TEXT, "user": f"u{number % 50}", "kind": "note", "n": number, "open": True},
+            }
+            if form in ("one version", "versions"):
+                row["version"] = (message if form == "one version" else number) + 1
+            rows.append(row)
         yield (
             _stream(rows, vectors)
             if form == "arrow"

@@ -23,11 +23,19 @@ if TYPE_CHECKING:
     from tests.benchmarks.compare import Compared
     from tests.benchmarks.drain import Drained
     from tests.benchmarks.ingest import Ingested
+    from tests.benchmarks.load import Form
     from tests.benchmarks.profile import Profile
     from tests.benchmarks.published import Published
     from tests.benchmarks.questions import Asked
     from tests.benchmarks.through import Through
 
+FORMS: dict[Form, str] = {
+    "arrow": "Arrow",
+    "base64": "JSON base64",
+    "lists": "JSON lists",
+    "one version": "base64, one version",
+    "versions": "base64, own versions",
+}
 PEER_PACKAGES = ("aio-pika", "faststream", "celery", "taskiq", "taskiq-aio-pika", "dramatiq", "qdrant-client")
 
 
@@ -125,7 +133,7 @@ def _drained(drains: Sequence[Drained], engine: Sequence[Ingested]) -> tuple[Seq
     columns = ("messages", "points", "points/s", "worker CPU µs/point", "engine CPU µs/point", "peak RSS MiB")
     rows = [
         [
-            f"{points} points, {'Arrow' if form == 'arrow' else f'JSON {form}'}",
+            f"{points} points, {FORMS[form]}",
             f"{runs[0].points:,}",
             f"{_middle(runs, 'points_per_second'):,.0f}",
             f"{_middle(runs, 'worker_cpu'):.1f}",

@@ -32,11 +32,15 @@ ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.benchmark, pytest.mark.integration]
 
 
-@pytest.mark.parametrize("form", ["base64", "lists"])
+@pytest.mark.parametrize("form", ["base64", "lists", "one version", "versions"])
 def test_the_load_is_what_the_contract_takes(form: Form) -> None:
     first, second = bodies(2, 3, form)
     points = Upsert.model_validate_json(first).points + Upsert.model_validate_json(second).points
     assert len({point.id for point in points}) == 6
+    assert [point.version for point in points] == {
+        "one version": [1, 1, 1, 2, 2, 2],
+        "versions": [1, 2, 3, 4, 5, 6],
+    }.get(form, [None] * 6)
     if form == "lists":
         assert all(len(point.vector) == DIMENSIONS for point in points)
     assert 200 <= len(orjson.dumps(points[0].payload)) <= 320
