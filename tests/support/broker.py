@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
 
 import aio_pika
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from stack.amqp import management
 
@@ -40,14 +41,24 @@ def own_address(broker: Broker) -> Iterator[Address]:
         return
     user, password = unquote(parts.username or "guest"), unquote(parts.password or "guest")
     api = f"{broker.management_url}/api"
-    # Longest on a cluster that has just come up: every node has to have made it.
-    management("PUT", f"{api}/vhosts/{name}", user, password, {}, within=120.0)
+    _make(f"{api}/vhosts/{name}", user, password)
     try:
         everything = {"configure": ".*", "write": ".*", "read": ".*"}
         management("PUT", f"{api}/permissions/{name}/{quote(user, safe='')}", user, password, everything)
         yield Address(parts._replace(path=f"/{name}").geturl(), "memq", broker.management_url, name)
     finally:
         management("DELETE", f"{api}/vhosts/{name}", user, password)
+
+
+@retry(retry=retry_if_exception_type(OSError), wait=wait_fixed(1), stop=stop_after_delay(60), reraise=True)
+def _make(vhost: str, user: str, password: str) -> None:
+    # On a cluster that has just come up one of the nodes may not have it running in time, which is an error 500.
+    try:
+        management("PUT", vhost, user, password, {}, within=120.0)
+    except OSError:
+        with suppress(OSError):
+            management("DELETE", vhost, user, password)
+        raise
 
 
 async def depth(address: Address, queue: str) -> int:
