@@ -69,6 +69,7 @@ class Node:
         self.server = server
         self._root = root
         self.directory = directory.resolve()
+        self.nodename = f"memq@{HOST}"
         self.ports = Ports(*free_ports(5))
         self.version: str | None = None
         self.conf = ""  # more lines for rabbitmq.conf, read at each start
@@ -135,7 +136,7 @@ class Node:
     def control(self, *arguments: str) -> str:
         """What `rabbitmqctl` prints, a few seconds later. Raises NodeError with what it complained about."""
         program = self.server.with_name("rabbitmqctl")
-        command = [str(program), "--longnames", "--node", f"memq@{HOST}", *arguments]
+        command = [str(program), "--longnames", "--node", self.nodename, *arguments]
         done = subprocess.run(command, env=self._environ(), capture_output=True, text=True, timeout=60, check=False)
         if done.returncode:
             raise NodeError(f"rabbitmqctl {arguments[0]} ended with {done.returncode}:\n{done.stderr or done.stdout}")
@@ -202,7 +203,7 @@ class Node:
             "ERL_CRASH_DUMP": str(home / "log" / "erl_crash.dump"),
             # An address for a host name: a bare system may have no hosts file to find "localhost" in.
             "RABBITMQ_USE_LONGNAME": "true",
-            "RABBITMQ_NODENAME": f"memq@{HOST}",
+            "RABBITMQ_NODENAME": self.nodename,
             "RABBITMQ_DIST_PORT": str(self.ports.distribution),
             "RABBITMQ_MNESIA_BASE": str(home / "data"),
             "RABBITMQ_LOG_BASE": str(home / "log"),

@@ -34,9 +34,6 @@ class Member(Node):
         # Seconds instead of a minute: a test waits for this.
         self.conf = discovery + names + "collect_statistics_interval = 1000\ncluster_partition_handling = ignore\n"
 
-    def _environ(self) -> dict[str, str]:
-        return super()._environ() | {"RABBITMQ_NODENAME": self.nodename}
-
 
 class Cluster:
     def __init__(self, server: Path, directory: Path, size: int = 3) -> None:
@@ -62,6 +59,8 @@ class Cluster:
         for member in self.members[1:]:
             member._epmd = first._epmd  # one for all, owned by the first
             member.start()
+            # It takes connections before that, and a virtual host made then would not be started on it.
+            member.control("await_startup")
 
     def close(self) -> None:
         for member in reversed(self.members):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
 
 import aio_pika
-from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 from stack.amqp import management
 
@@ -50,9 +50,9 @@ def own_address(broker: Broker) -> Iterator[Address]:
         management("DELETE", f"{api}/vhosts/{name}", user, password)
 
 
-@retry(retry=retry_if_exception_type(OSError), wait=wait_fixed(1), stop=stop_after_delay(60), reraise=True)
+@retry(retry=retry_if_exception_type(OSError), wait=wait_fixed(1), stop=stop_after_attempt(3), reraise=True)
 def _make(vhost: str, user: str, password: str) -> None:
-    # On a cluster that has just come up one of the nodes may not have it running in time, which is an error 500.
+    # A broker that has just come up may not have it running in time, which is an error 500.
     try:
         management("PUT", vhost, user, password, {}, within=120.0)
     except OSError:
