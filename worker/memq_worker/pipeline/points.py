@@ -10,9 +10,10 @@ import numpy as np
 from memq_schemas import ErrorCode
 from memq_schemas.ids import MAX_ID, canonical_uuid
 from memq_schemas.points import MAX_VERSION
-from memq_schemas.vectors import MAX_DIMENSIONS, FloatArray, float32_bytes
+from memq_schemas.vectors import MAX_DIMENSIONS, float32_bytes
 from memq_worker.errors import MessageError
 from memq_worker.pipeline.keys import check_unique
+from memq_worker.pipeline.lists import ListedPoint, read_lists
 from memq_worker.pipeline.payload import check_payload
 from memq_worker.pipeline.store import Column, Id, PointsBatch
 
@@ -24,6 +25,9 @@ class WirePoint(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     vector: list[float] | str | dict[str, WireVector]
     payload: dict[str, Any] | msgspec.UnsetType | None = msgspec.UNSET
     version: int | msgspec.UnsetType | None = msgspec.UNSET
+
+
+Points = list[WirePoint] | list[ListedPoint]
 
 
 class WireUpsert(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -41,7 +45,8 @@ _NAME_LIMIT = 100  # characters
 
 def decode_points(body: bytes, max_points: int) -> PointsBatch:
     """The points of an upsert body. Raises MessageError naming the first bad point by index."""
-    points = _parse(body)
+    listed = read_lists(body)
+    points = _parse(body) if listed is None else listed
     if not points:
         raise MessageError(ErrorCode.EMPTY_BATCH, "points: an upsert needs at least one", stage="validate")
     if len(points) > max_points:
@@ -52,7 +57,7 @@ def decode_points(body: bytes, max_points: int) -> PointsBatch:
         )
     ids: list[Id] = []
     payloads: list[dict[str, Any] | None] = []
-    keys = 1
+    keys, nested = 1, 0
     for index, point in enumerate(points):
         ids.append(check_id(point.id, index))
         keys += 2 + (len(point.vector) if isinstance(point.vector, dict) else 0)
@@ -62,11 +67,16 @@ def decode_points(body: bytes, max_points: int) -> PointsBatch:
         else:
             keys += 1
             if payload:
-                keys += check_payload(payload, f"points[{index}].payload")
+                keys += len(payload)
+                nested += check_payload(payload, f"points[{index}].payload") - len(payload)
         payloads.append(payload)
         keys += point.version is not msgspec.UNSET
-    check_unique(body, keys)
-    return PointsBatch(ids, _columns(points), payloads, _versions(points))
+    if listed is None or nested:
+        check_unique(body, keys + nested)
+    columns = _columns(points)
+    if listed is None:
+        _check_finite(columns)
+    return PointsBatch(ids, columns, payloads, _versions(points))
 
 
 def _parse(body: bytes) -> list[WirePoint]:
@@ -113,7 +123,7 @@ def check_id(value: int | str, index: int) -> Id:
     raise MessageError(ErrorCode.INVALID, f"points[{index}].id: {reason}", stage="validate")
 
 
-def _versions(points: list[WirePoint]) -> list[int | None] | None:
+def _versions(points: Points) -> list[int | None] | None:
     versions = [None if point.version is msgspec.UNSET else point.version for point in points]
     if not any(version is not None for version in versions):
         return None
@@ -125,7 +135,7 @@ def _versions(points: list[WirePoint]) -> list[int | None] | None:
     return versions
 
 
-def _columns(points: list[WirePoint]) -> dict[str, Column]:
+def _columns(points: Points) -> dict[str, Column]:
     columns: dict[str, Column] = {}
     for index, point in enumerate(points):
         vector = point.vector
@@ -136,9 +146,7 @@ def _columns(points: list[WirePoint]) -> dict[str, Column]:
             column = columns.get(name)
             if column is None:
                 column = columns[name] = [None] * len(points)
-            column[index] = _vector_bytes(value, index)
-    for column in columns.values():
-        _check_finite(column)
+            column[index] = value if isinstance(value, bytes) else _vector_bytes(value, index)
     return columns
 
 
@@ -156,11 +164,6 @@ def _vector_bytes(value: WireVector, index: int) -> bytes:
     raise MessageError(ErrorCode.INVALID_VECTOR, f"points[{index}].vector: {reason}", stage="validate")
 
 
-@np.errstate(over="ignore", invalid="ignore")
-def _squares(numbers: FloatArray) -> float:
-    return numbers.dot(numbers)
-
-
 @lru_cache(maxsize=64)
 def _packer(size: int) -> struct.Struct:
     if size > MAX_DIMENSIONS:
@@ -168,13 +171,18 @@ def _packer(size: int) -> struct.Struct:
     return struct.Struct(f"<{size}f")
 
 
-def _check_finite(column: Column) -> None:
-    # One pass over the message's vectors: numpy's cost per call is a hundred times that per vector.
-    # A sum of squares is one pass where isfinite().all() is two calls; that it may overflow only costs the slow look.
-    rows = [row for row in column if row is not None]
-    numbers = np.frombuffer(rows[0] if len(rows) == 1 else b"".join(rows), dtype="<f4")
-    if math.isfinite(_squares(numbers)):
-        return
+def _check_finite(columns: dict[str, Column]) -> None:
+    for column in columns.values():
+        # One pass over the message's vectors: numpy's cost per call is a hundred times that per vector.
+        rows = [row for row in column if row is not None]
+        numbers = np.frombuffer(rows[0] if len(rows) == 1 else b"".join(rows), dtype="<f4")
+        # A sum of squares is one pass where isfinite().all() is two calls; that it may overflow only costs the slow
+        # look. Of the products np.vdot is the one that does not warn of it.
+        if not math.isfinite(np.vdot(numbers, numbers)):
+            _find_not_finite(column)
+
+
+def _find_not_finite(column: Column) -> None:
     for index, row in enumerate(column):
         if row is not None and not np.isfinite(np.frombuffer(row, dtype="<f4")).all():
             raise MessageError(ErrorCode.INVALID_VECTOR, f"points[{index}].vector: NaN or infinite", stage="validate")

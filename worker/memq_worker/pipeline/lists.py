@@ -1,0 +1,138 @@
+"""Upserts whose vectors are lists of numbers, read without making a Python float of any of them."""
+
+import importlib
+import math
+import re
+from typing import Any, NamedTuple
+
+import numpy as np
+import orjson
+from msgspec import UNSET, UnsetType
+
+from memq_schemas.vectors import MAX_DIMENSIONS, FloatArray
+
+try:
+    _simdjson: Any = importlib.import_module("simdjson")
+except ImportError:  # it has no wheels for the newest Pythons at first
+    _simdjson = None
+else:
+    _Object: Any = _simdjson.Object
+    _parser: Any = _simdjson.Parser()
+
+_LIST = re.compile(rb'"vector"[ \t\r\n]*:[ \t\r\n]*[\[{]')
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_ID_TYPES = (str, int)
+_VERSION_TYPES = (int, UnsetType, type(None))
+# A parser keeps memory of many times its largest document.
+_KEPT_BYTES = 2 * 2**20
+
+
+class ListedPoint(NamedTuple):
+    """A point as it was in the body, but for its vectors, which are little-endian float32 bytes already."""
+
+    id: int | str
+    vector: bytes | dict[str, bytes]
+    payload: Any  # a dict, None or UNSET
+    version: Any  # an int, None or UNSET
+
+
+class _UnusualError(Exception):
+    pass
+
+
+def read_lists(body: bytes) -> list[ListedPoint] | None:
+    """The points of an upsert in its usual form; None for all others, right or wrong.
+
+    Vectors have 1 to MAX_DIMENSIONS finite numbers, and no key is there twice, but maybe in what a payload nests. What
+    ids, versions and payloads say is for the caller to check.
+    """
+    if _simdjson is None or not _LIST.search(body) or body.startswith(_BYTE_ORDER_MARK):
+        return None
+    parser = _parser if len(body) <= _KEPT_BYTES else _simdjson.Parser()
+    try:
+        return _points(parser.parse(body), body)
+    # KeyError is a field that is missing; the parser raises the others, RuntimeError and MemoryError for its limits.
+    except (_UnusualError, AttributeError, KeyError, MemoryError, RuntimeError, TypeError, ValueError):
+        return None
+
+
+def _points(document: Any, body: bytes) -> list[ListedPoint]:
+    if len(document) != 1:
+        raise _UnusualError
+    vectors: list[Any] = []
+    points = [_point(point, vectors) for point in document["points"]]
+    rows = iter(_rows(vectors, body, points))
+    return [
+        ListedPoint(identifier, next(rows) if names is None else dict(zip(names, rows, strict=False)), payload, version)
+        for identifier, names, payload, version in points
+    ]
+
+
+def _point(point: Any, vectors: list[Any]) -> tuple[Any, list[str] | None, Any, Any]:
+    """Id, names of its vectors, which are added to `vectors`, payload and version."""
+    identifier, vector = point["id"], point["vector"]
+    payload: Any = UNSET
+    version: Any = UNSET
+    fields = len(point) - 2  # a field that is there twice counts twice
+    if fields:
+        payload = point.get("payload", UNSET)
+        fields -= payload is not UNSET
+        if fields:  # to look for what is not there costs ten times the rest
+            version = point["version"]
+            fields -= 1
+    if fields or type(identifier) not in _ID_TYPES or type(version) not in _VERSION_TYPES:
+        raise _UnusualError
+    if type(payload) is _Object:
+        keys = len(payload)
+        payload = payload.as_dict()
+        if len(payload) != keys:
+            raise _UnusualError
+    elif payload is not UNSET and payload is not None:
+        raise _UnusualError
+    if type(vector) is not _Object:
+        vectors.append(vector)
+        return identifier, None, payload, version
+    names = list(vector)
+    if len(set(names)) != len(names):
+        raise _UnusualError
+    vectors += [vector[name] for name in names]
+    return identifier, names, payload, version
+
+
+def _rows(vectors: list[Any], body: bytes, points: list[tuple[Any, ...]]) -> list[bytes]:
+    lengths = [len(vector) for vector in vectors]
+    if min(lengths, default=0) < 1 or max(lengths) > MAX_DIMENSIONS:
+        raise _UnusualError
+    # A list within a vector would be flattened. Every list has its bracket, and the others must be the payloads' own;
+    # one that is escaped there could stand for one that is not.
+    brackets = _brackets(body) - 1 - len(vectors)
+    if brackets and (
+        b"\\u005" in body or brackets != orjson.dumps([payload or None for _, _, payload, _ in points]).count(b"[") - 1
+    ):
+        raise _UnusualError
+    buffers = [vector.as_buffer(of_type="d") for vector in vectors]
+    doubles: Any = np.frombuffer(buffers[0] if len(buffers) == 1 else b"".join(buffers), dtype=np.float64)
+    with np.errstate(over="ignore"):
+        floats: FloatArray = doubles.astype("<f4")
+    # Not of the doubles: OpenBLAS shares that product among threads, which then spin for longer than it took. And of
+    # the products np.vdot is the one that does not warn of an overflow.
+    if len(floats) != sum(lengths) or not math.isfinite(np.vdot(floats, floats)):
+        raise _UnusualError
+    raw: bytes = floats.tobytes()
+    if len(lengths) == 1:
+        return [raw]
+    rows: list[bytes] = []
+    start = 0
+    for length in lengths:
+        rows.append(raw[start : start + 4 * length])
+        start += 4 * length
+    return rows
+
+
+def _brackets(body: bytes) -> int:
+    # They are few, and bytes.count looks at one byte after the other.
+    found, at = 0, body.find(b"[")
+    while at >= 0:
+        found += 1
+        at = body.find(b"[", at + 1)
+    return found
