@@ -6,12 +6,14 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from qdrant_client import grpc
+
 from memq_schemas import ErrorCode
 from memq_worker.amqp import acks, link
 from memq_worker.errors import DependencyError, MessageError, Outage, Unroutable
 from memq_worker.pipeline import intake, points, settle, write
 from memq_worker.pipeline.outcome import DeadLetter, Done, Quarantine, Release
-from memq_worker.qdrant import client, encode
+from memq_worker.qdrant import client, upserts
 from memq_worker.qdrant.errors import translated
 
 if TYPE_CHECKING:
@@ -142,13 +144,13 @@ def bodies_are_logged() -> None:
 def versions_are_not_compared() -> None:
     """The last to arrive wins."""
 
-    def upsert_request(collection: str, batch: Any) -> Any:
-        request = original(collection, batch)
+    def upsert_request(collection: str, batch: Any) -> bytes:
+        request: Any = grpc.UpsertPoints.FromString(original(collection, batch))
         request.ClearField("update_filter")
-        return request
+        return request.SerializeToString()
 
-    original = encode.upsert_request
-    _any(encode).upsert_request = upsert_request
+    original = upserts.upsert_request
+    _any(client).upsert_request = upsert_request
 
 
 @mutant("store failing", "lost")

@@ -106,7 +106,7 @@ class FakeStore:
     """Remembers points; calls can be made to fail or to wait."""
 
     sizes: dict[str, int] = field(default_factory=lambda: {"": 2})
-    points: dict[Any, tuple[bytes | None, Any]] = field(default_factory=dict)
+    points: dict[Any, tuple[bytes | memoryview | None, Any]] = field(default_factory=dict)
     writes: list[list[Any]] = field(default_factory=list)
     failures: list[Exception | None] = field(default_factory=list)
     refuse: Callable[[PointsBatch], Exception | None] = lambda _: None

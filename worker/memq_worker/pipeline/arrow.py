@@ -151,9 +151,9 @@ def _rows(pa: Any, column: Any, name: str) -> Column:
     values = column.flatten()  # of the rows that are not null
     if values.null_count:
         raise MessageError(ErrorCode.INVALID_VECTOR, f"{name}: a null among the numbers", stage="validate")
-    array = np.ascontiguousarray(values.to_numpy(), dtype="<f4")
+    array: Any = np.ascontiguousarray(values.to_numpy(), dtype="<f4")
     _check_finite(array.reshape(-1, size), name)
-    raw, step = array.tobytes(), 4 * size
+    raw, step = memoryview(array).cast("B"), 4 * size  # the message's own memory, not a copy, unless it was widened
     rows = (raw[at : at + step] for at in range(0, len(raw), step))
     if not column.null_count:
         return list(rows)
@@ -227,7 +227,7 @@ def _joined(parts: list[PointsBatch]) -> PointsBatch:
     )
 
 
-def _column(parts: list[PointsBatch], name: str) -> Iterator[bytes | None]:
+def _column(parts: list[PointsBatch], name: str) -> Iterator[bytes | memoryview | None]:
     for part in parts:
         yield from part.columns.get(name) or [None] * len(part)
 

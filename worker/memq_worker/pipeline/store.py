@@ -4,7 +4,7 @@ from typing import Any, Protocol
 from memq_schemas import CreateCollection, Filter, Get, Query, SetPayload
 
 Id = int | str
-Column = list[bytes | None]
+Column = list[bytes | memoryview | None]
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ from memq_worker.pipeline.store import Contract, Id, PointsBatch
 from memq_worker.qdrant import collections, encode, overwrite, reads
 from memq_worker.qdrant.errors import translated
 from memq_worker.qdrant.grouped import QueryGroups
+from memq_worker.qdrant.upserts import upsert_request
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,10 @@ class QdrantStore:
         about: Any = q.CollectionsStub(channel)
         service: Any = q.QdrantStub(channel)
         self._points, self._about, self._service = points, about, service
+        # The stub would serialize a message; this takes the bytes.
+        self._upsert: Any = channel.unary_unary(
+            "/qdrant.Points/Upsert", response_deserializer=q.PointsOperationResponse.FromString
+        )
         self._metadata = (("api-key", api_key),) if api_key else ()
         self._timeout_seconds = timeout_seconds
         self._groups = QueryGroups(self._query_one, self._query_many)
@@ -52,7 +57,7 @@ class QdrantStore:
         return collections.contract_of(await self._info(collection, timeout or self._timeout_seconds, "validate"))
 
     async def upsert(self, collection: str, points: PointsBatch) -> None:
-        await self._update(self._points.Upsert, encode.upsert_request(collection, points))
+        await self._update(self._upsert, upsert_request(collection, points))
 
     async def delete(self, collection: str, ids: list[Id] | None, where: Filter | None) -> None:
         request = q.DeletePoints(collection_name=collection, wait=True, points=encode.selector(ids, where))

@@ -1,13 +1,10 @@
-from functools import lru_cache
-from typing import Any
-
 from qdrant_client import grpc
-from qdrant_client.conversions.conversion import RestToGrpc, payload_to_grpc
+from qdrant_client.conversions.conversion import RestToGrpc
 from qdrant_client.http import models
 
 from memq_schemas import Filter
 from memq_schemas.points import VERSION_KEY
-from memq_worker.pipeline.store import Column, Id, PointsBatch
+from memq_worker.pipeline.store import Id
 
 
 def point_id(value: Id) -> grpc.PointId:
@@ -25,57 +22,6 @@ def selector(ids: list[Id] | None, condition: Filter | None) -> grpc.PointsSelec
     if ids is None:
         return grpc.PointsSelector(filter=where(condition))
     return grpc.PointsSelector(points=grpc.PointsIdsList(ids=[point_id(i) for i in ids]))
-
-
-def upsert_request(collection: str, points: PointsBatch) -> Any:
-    """An UpsertPoints with `wait`, built in place: a third of the CPU of making each point and copying it in.
-
-    A vector's bytes are merged as the packed field they are on the wire, so no number becomes a Python float.
-    """
-    request: Any = grpc.UpsertPoints(collection_name=collection, wait=True)
-    versions = points.versions
-    unnamed = points.columns.get("") if len(points.columns) == 1 else None
-    if unnamed is not None and versions is None:
-        _add_plain(request, points, unnamed)
-    else:
-        _add_any(request, points)
-    if versions is not None:
-        request.update_filter.CopyFrom(newer_only(points.ids, versions))
-    return request
-
-
-def _add_plain(request: Any, points: PointsBatch, rows: Column) -> None:
-    add = request.points.add
-    for point, row, payload in zip(points.ids, rows, points.payloads, strict=True):
-        message = add(payload=payload_to_grpc(payload)) if payload else add()
-        if isinstance(point, int):
-            message.id.num = point
-        else:
-            message.id.uuid = point
-        assert row is not None
-        message.vectors.vector.dense.MergeFromString(_prefix(len(row)) + row)
-
-
-def _add_any(request: Any, points: PointsBatch) -> None:
-    versions = points.versions or [None] * len(points)
-    for index, point in enumerate(points.ids):
-        payload = points.payloads[index]
-        if versions[index] is not None:
-            payload = {**(payload or {}), VERSION_KEY: versions[index]}
-        message = request.points.add(payload=payload_to_grpc(payload)) if payload else request.points.add()
-        message.id.CopyFrom(point_id(point))
-        for name, column in points.columns.items():
-            row = column[index]
-            if row is None:
-                continue
-            vector = message.vectors.vectors.vectors[name] if name else message.vectors.vector
-            vector.dense.MergeFromString(_prefix(len(row)) + row)
-
-
-@lru_cache(maxsize=64)
-def _prefix(size: int) -> bytes:
-    # DenseVector.data as protobuf packs it: the field's tag, then the length in bytes as a varint.
-    return grpc.DenseVector(data=[0.0] * (size // 4)).SerializeToString()[:-size]
 
 
 def newer_only(ids: list[Id], versions: list[int | None]) -> grpc.Filter:
