@@ -48,8 +48,10 @@ class Taken:
         return self.deliveries
 
 
-def session(amqp: Address, taken: Taken, fast: bool) -> AbstractAsyncContextManager[Session]:
-    options = SessionOptions(topology(amqp.prefix), "always", PREFETCH, 10, 10.0)
+def session(
+    amqp: Address, taken: Taken, fast: bool, prefetch: int = PREFETCH, prefetch_bytes: int | None = None
+) -> AbstractAsyncContextManager[Session]:
+    options = SessionOptions(topology(amqp.prefix), "always", prefetch, 10, 10.0, prefetch_bytes)
     return open_session(Brokers([amqp.url], "tested", 10.0, fast=fast), options, taken)
 
 
@@ -95,6 +97,52 @@ async def test_no_more_than_the_prefetch_is_out_and_acknowledging_brings_the_nex
 
 async def depth_is(amqp: Address, count: int) -> bool:
     return await depth(amqp, f"{amqp.prefix}.write") == count
+
+
+async def test_fewer_are_out_where_they_are_large_and_none_is_lost_with_the_change(amqp: Address, fast: bool) -> None:
+    taken = Taken()
+    async with session(amqp, taken, fast, prefetch=300, prefetch_bytes=2**20) as opened:
+        assert opened.prefetch_by_role["write"] == 64
+        await publish(amqp, [b"%05d" % n * 20_000 for n in range(200)])
+        await taken.count(64)
+        await until(lambda: prefetch_is(opened, 10))
+        settled = 0
+        while settled < 200:
+            await taken.count(settled + 1)
+            while settled < len(taken.deliveries):
+                taken.deliveries[settled].link.ack(taken.deliveries[settled].tag)
+                settled += 1
+        assert opened.prefetch_by_role["write"] == 10
+    assert [delivery.body[:5] for delivery in taken.deliveries] == [b"%05d" % n for n in range(200)]
+    assert not any(delivery.redelivered for delivery in taken.deliveries)
+
+
+async def test_more_are_out_where_they_are_small_until_consuming_stops(amqp: Address, fast: bool) -> None:
+    taken = Taken()
+    async with session(amqp, taken, fast, prefetch=200, prefetch_bytes=2**20) as opened:
+        await publish(amqp, [b"x"] * 300)
+        await taken.count(200)
+        await until(lambda: prefetch_is(opened, 200))
+        await opened.stop_consuming()
+        await publish(amqp, [b"late"])
+        await until(lambda: depth_is(amqp, 301 - len(taken.deliveries)))
+
+
+async def test_consuming_that_stops_while_the_prefetch_changes_has_stopped(amqp: Address, fast: bool) -> None:
+    taken = Taken()
+    async with session(amqp, taken, fast, prefetch=200, prefetch_bytes=2**20) as opened:
+        await publish(amqp, [b"x"] * 70)
+        await taken.count(64)
+        await opened.stop_consuming()
+        await publish(amqp, [b"late"] * 5)
+        await until(lambda: depth_is(amqp, 75 - len(taken.deliveries)))
+        await opened.resume_consuming()
+        await taken.count(75)
+        assert opened.prefetch_by_role["write"] == 200
+
+
+async def prefetch_is(opened: Session, count: int) -> bool:
+    return opened.prefetch_by_role["write"] == count
 
 
 async def test_unsettled_deliveries_come_again_and_settled_ones_do_not(amqp: Address, fast: bool) -> None:

@@ -54,6 +54,8 @@ def session_options(settings: Settings) -> SessionOptions:
         prefetch=settings.prefetch,
         request_prefetch=settings.request_prefetch,
         timeout_seconds=settings.amqp_timeout_seconds,
+        # A consumer that begins anew gives its place away where one at a time consumes, and the order with it.
+        prefetch_bytes=None if settings.order == "strict" else settings.prefetch_bytes,
     )
 
 
@@ -84,6 +86,7 @@ class Service:
         """Says how it is, in gauges and for the endpoint."""
         session = self._session
         self._metrics.unsettled(session.unsettled_by_role if session else {})
+        self._metrics.prefetch(session.prefetch_by_role if session else {})
         self._health.is_(
             consuming=session is not None and session.consuming,
             held=self._pipeline.held,
@@ -205,7 +208,7 @@ async def serve(settings: Settings) -> None:
         raise ConfigurationError("MEMQ_QDRANT_URL is not set")
     key = settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None
     metrics = Metrics(_slot(settings), asyncio.get_running_loop().call_later)
-    metrics.prefetch(session_options(settings).prefetch_by_role)
+    metrics.prefetch({role: own.count for role, own in session_options(settings).prefetch_by_role.items()})
     member = Member(settings.slot, metrics.slot)
     member.started(os.getpid())
     with ExitStack() as stack:

@@ -52,6 +52,13 @@ class Settings(BaseSettings):
     prefetch: Annotated[int, Field(ge=1, le=10_000, description="writes taken from the broker and not yet settled")] = (
         256
     )
+    prefetch_bytes: Annotated[
+        int,
+        Field(
+            ge=1024,
+            description="about the most bytes of those: fewer are taken where they are large, in relaxed order",
+        ),
+    ] = 16 * 2**20
     request_prefetch: Annotated[int, Field(ge=1, le=10_000, description="requests being answered at a time")] = 32
     transport: Annotated[
         Literal["fast", "stock"],

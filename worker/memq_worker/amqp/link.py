@@ -12,6 +12,7 @@ from pamqp.commands import Basic
 
 from memq_worker.amqp.acks import AckLedger
 from memq_worker.amqp.failure import lost
+from memq_worker.amqp.prefetch import Prefetch
 from memq_worker.amqp.publish import Publisher
 from memq_worker.errors import BrokerUnavailable
 from memq_worker.pipeline.delivery import Delivery, Properties
@@ -37,6 +38,10 @@ class ConsumerLink:
         self._ledger = AckLedger()
         self._wake = asyncio.Event()
         self._tag = ""
+        self._prefetch = Prefetch(1)
+        self._asked = 0
+        self._changing = asyncio.Lock()
+        self._change: asyncio.Task[None] | None = None
         self._on_message: Callable[[DeliveredMessage], Coroutine[Any, Any, None]] | None = None
         self._alive = True
         self._flusher = asyncio.create_task(self._flush_for_ever())
@@ -55,16 +60,24 @@ class ConsumerLink:
         return self._queue
 
     @property
+    def prefetch(self) -> int:
+        """The most deliveries that are asked for at a time."""
+        return self._asked or self._prefetch.count
+
+    @property
     def unsettled(self) -> int:
         return len(self._ledger)
 
-    async def consume(self, prefetch: int, accept: Accept, *, frames: Frames | None, timeout: float) -> None:
+    async def consume(self, prefetch: Prefetch, accept: Accept, *, frames: Frames | None, timeout: float) -> None:
         """Begins to take deliveries and hand them to `accept`, which must not raise."""
 
         def take(tag: int, redelivered: bool, key: str, properties: Properties, body: bytes) -> None:
             if self._alive:
                 self._ledger.delivered(tag)
                 accept(Delivery(self, tag, self._queue, key, body, properties, redelivered))
+                prefetch.add(len(body))
+                if self._asked != prefetch.count and self._change is None and self._filled:
+                    self._change = asyncio.create_task(self._consume_anew(timeout))
 
         def from_frames(tag: int, redelivered: bool, key: str, properties: bytes, body: bytes) -> None:
             take(tag, redelivered, key, _read(properties), body)
@@ -81,17 +94,44 @@ class ConsumerLink:
             frames.attach(self._channel.number, Deliveries(from_frames))
         # The broker cancels a consumer when its queue goes away, and from 4.3 on when it holds a message too long.
         self._channel.on_consumer_cancel_callbacks.add(self._cancelled)
-        await self._channel.basic_qos(prefetch_count=prefetch, timeout=timeout)
+        self._prefetch = prefetch
         self._on_message = from_stock
         await self.resume_consuming(timeout)
 
     async def resume_consuming(self, timeout: float) -> None:
         """Takes deliveries again, if it does not."""
-        if self._alive and not self._tag and self._on_message is not None:
-            # RabbitMQ 4.3 closes the connection when a tag is used again, so each life has one of its own.
-            tag = f"memq-{uuid.uuid4().hex}"
-            await self._channel.basic_consume(self._queue, self._on_message, consumer_tag=tag, timeout=timeout)
-            self._tag = tag
+        async with self._changing:
+            if self._alive and not self._tag and self._on_message is not None:
+                await self._start(self._on_message, timeout)
+
+    async def _start(self, on_message: Callable[[DeliveredMessage], Coroutine[Any, Any, None]], timeout: float) -> None:
+        self._asked = self._prefetch.count
+        await self._channel.basic_qos(prefetch_count=self._asked, timeout=timeout)
+        # RabbitMQ 4.3 closes the connection when a tag is used again, so each life has one of its own.
+        tag = f"memq-{uuid.uuid4().hex}"
+        await self._channel.basic_consume(self._queue, on_message, consumer_tag=tag, timeout=timeout)
+        self._tag = tag
+
+    @property
+    def _filled(self) -> bool:
+        """Whether the broker can have nothing under way to us."""
+        return self._asked <= len(self._ledger)
+
+    async def _consume_anew(self, timeout: float) -> None:
+        # A consumer keeps the prefetch count it began with, so another takes its place; what the first was given is
+        # settled later. Nothing may be under way to it, since that would go back to the queue and come out of order;
+        # and not both at a time: a quorum queue gives each its own in one piece.
+        try:
+            async with self._changing:
+                if self._alive and self._tag and self._filled and self._on_message is not None:
+                    with lost():
+                        await self._channel.basic_cancel(self._tag, timeout=timeout)
+                        await self._start(self._on_message, timeout)
+                    logger.debug("prefetch changed", extra={"queue": self._queue, "prefetch": self._asked})
+        except BrokerUnavailable as error:
+            self.abandon(str(error))
+        finally:
+            self._change = None
 
     async def take_one(self, timeout: float) -> Delivery | None:
         """A delivery that is to be processed alone; None when the queue is empty, or this life over."""
@@ -112,9 +152,10 @@ class ConsumerLink:
 
     async def stop_consuming(self, timeout: float) -> None:
         """After this returns the broker sends no more; what was delivered can still be settled."""
-        if self._alive and self._tag:
-            tag, self._tag = self._tag, ""
-            await self._channel.basic_cancel(tag, timeout=timeout)
+        async with self._changing:
+            if self._alive and self._tag:
+                tag, self._tag = self._tag, ""
+                await self._channel.basic_cancel(tag, timeout=timeout)
 
     def ack(self, tag: int) -> None:
         self._ledger.ack(tag)
@@ -140,10 +181,11 @@ class ConsumerLink:
 
     async def flush(self, *, requeued: bool = False) -> None:
         """Sends every acknowledgement that is due, and what is handed back to the queue if `requeued`."""
-        acks, returned = self._ledger.take(requeued=requeued)
-        if self._channel.is_closed:
-            raise BrokerUnavailable("the channel is gone")
-        await memq_transport.acknowledge(self._channel, acks, returned)
+        async with self._changing:
+            acks, returned = self._ledger.take(requeued=requeued)
+            if self._channel.is_closed:
+                raise BrokerUnavailable("the channel is gone")
+            await memq_transport.acknowledge(self._channel, acks, returned)
 
     async def _flush_for_ever(self) -> None:
         while self._alive:
@@ -158,6 +200,8 @@ class ConsumerLink:
     def end(self) -> None:
         self._alive = False
         self._flusher.cancel()
+        if self._change is not None:
+            self._change.cancel()
 
 
 def _read(properties: bytes) -> Properties:

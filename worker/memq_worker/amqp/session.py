@@ -13,6 +13,7 @@ from memq_worker.amqp.connection import Brokers
 from memq_worker.amqp.declare import DeclareMode
 from memq_worker.amqp.failure import lost
 from memq_worker.amqp.link import Accept, ConsumerLink
+from memq_worker.amqp.prefetch import Prefetch
 from memq_worker.amqp.publishing import Publishing, publishing
 from memq_worker.amqp.watch import Watch
 from memq_worker.errors import BrokerUnavailable
@@ -30,10 +31,17 @@ class SessionOptions:
     prefetch: int
     request_prefetch: int
     timeout_seconds: float
+    prefetch_bytes: int | None = None
+    """Of the bodies of `prefetch` writes; None when they may have any size."""
 
     @property
-    def prefetch_by_role(self) -> dict[str, int]:
-        return {"write": self.prefetch, "query": self.request_prefetch, "suspect": 1}
+    def prefetch_by_role(self) -> dict[str, Prefetch]:
+        """Each new, as the life of a session begins."""
+        return {
+            "write": Prefetch(self.prefetch, self.prefetch_bytes),
+            "query": Prefetch(self.request_prefetch),
+            "suspect": Prefetch(1),
+        }
 
 
 class Session:
@@ -80,6 +88,11 @@ class Session:
         """Of the queues `write`, `query` and `suspect`, by these words; none on a channel that is gone."""
         return {role: link.unsettled if link.alive else 0 for role, link in self._by_role.items()}
 
+    @property
+    def prefetch_by_role(self) -> dict[str, int]:
+        """By the same words, the most that may be unsettled."""
+        return {role: link.prefetch for role, link in self._by_role.items()}
+
     async def start(self) -> None:
         """Declares and consumes. A queue whose node is down is left out, and taken up when it is back.
 
@@ -99,7 +112,7 @@ class Session:
                     await self._consume(role, queue, prefetch)
         self.down = down
 
-    async def _consume(self, role: str, queue: str, prefetch: int) -> None:
+    async def _consume(self, role: str, queue: str, prefetch: Prefetch) -> None:
         link = ConsumerLink(await _channel(self._consuming, self), queue, self._publishing, self.end)
         self._by_role[role] = link
         if role != "suspect":

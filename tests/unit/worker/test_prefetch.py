@@ -1,0 +1,41 @@
+import math
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memq_worker.amqp.prefetch import Prefetch
+
+MIB = 2**20
+
+
+@given(st.integers(1, 10_000), st.integers(0, 128 * MIB), st.integers(1024, 256 * MIB))
+def test_bodies_of_one_size_take_about_the_bytes_that_they_may(most: int, size: int, most_bytes: int) -> None:
+    prefetch = Prefetch(most, most_bytes)
+    assert prefetch.count <= 64
+    counts = {count_after(prefetch, size, 32) for _ in range(6)}
+    fitting = min(most, max(8, most_bytes // max(size, 1)))
+    assert len(counts) == 1
+    assert math.floor(fitting / 2) <= prefetch.count <= min(most, 2 * fitting)
+
+
+@given(st.lists(st.integers(0, 128 * MIB), max_size=200), st.integers(1, 10_000))
+def test_it_stays_within_its_bounds(sizes: list[int], most: int) -> None:
+    prefetch = Prefetch(most, 16 * MIB)
+    for size in sizes:
+        assert min(most, 8) <= count_after(prefetch, size, 1) <= most
+
+
+def count_after(prefetch: Prefetch, size: int, deliveries: int) -> int:
+    for _ in range(deliveries):
+        prefetch.add(size)
+    return prefetch.count
+
+
+def test_small_messages_after_large_ones_get_the_whole_prefetch_again() -> None:
+    prefetch = Prefetch(256, 16 * MIB)
+    assert count_after(prefetch, 1_000_000, 600) == 16
+    assert count_after(prefetch, 2_000, 600) == 256
+
+
+def test_without_a_bound_in_bytes_it_stays() -> None:
+    assert count_after(Prefetch(256), 128 * MIB, 100) == 256
