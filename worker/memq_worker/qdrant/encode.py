@@ -1,3 +1,5 @@
+from collections.abc import Iterable
+
 from qdrant_client import grpc
 from qdrant_client.conversions.conversion import RestToGrpc
 from qdrant_client.http import models
@@ -28,39 +30,35 @@ def newer_only(ids: list[Id], versions: list[int | None]) -> grpc.Filter:
     """The condition under which a stored point is replaced: it has no version, or an older one.
 
     Qdrant inserts points that are not stored whatever the condition. Points without a version are always written.
+    Said as what must not be, it needs neither a case for no version nor a filter for each, and costs half.
     """
     shared = set(versions)
     if len(shared) == 1 and None not in shared:
-        return grpc.Filter(should=_older(versions[0]))
-    by_version: dict[int | None, list[grpc.PointId]] = {}
-    for point, version in zip(ids, versions, strict=True):
-        by_version.setdefault(version, []).append(point_id(point))
-    arms: list[grpc.Condition] = []
-    for version, group in by_version.items():
-        if version is None:
-            arms.append(grpc.Condition(has_id=grpc.HasIdCondition(has_id=group)))
-        else:
-            arms.append(_lower(group, version))
-    return grpc.Filter(should=arms)
+        return grpc.Filter(must_not=[_reached(versions[0])])
+    return grpc.Filter(must_not=_groups(zip(ids, versions, strict=True)))
 
 
 def older_than(versions: dict[Id, int]) -> grpc.Filter:
     """Those of the points that are stored without a version or with a lower one than is given for them."""
+    chosen = grpc.HasIdCondition(has_id=[point_id(point) for point in versions])
+    return grpc.Filter(must=[grpc.Condition(has_id=chosen)], must_not=_groups(versions.items()))
+
+
+def _groups(versions: Iterable[tuple[Id, int | None]]) -> list[grpc.Condition]:
+    """For each version: one of its points, stored with it or a higher one."""
     by_version: dict[int, list[grpc.PointId]] = {}
-    for point, version in versions.items():
-        by_version.setdefault(version, []).append(point_id(point))
-    return grpc.Filter(should=[_lower(group, version) for version, group in by_version.items()])
-
-
-def _lower(group: list[grpc.PointId], version: int) -> grpc.Condition:
-    mine = grpc.Condition(has_id=grpc.HasIdCondition(has_id=group))
-    older = grpc.Condition(filter=grpc.Filter(should=_older(version)))
-    return grpc.Condition(filter=grpc.Filter(must=[mine, older]))
-
-
-def _older(version: int | None) -> list[grpc.Condition]:
-    assert version is not None
+    for point, version in versions:
+        if version is not None:
+            by_version.setdefault(version, []).append(point_id(point))
     return [
-        grpc.Condition(is_empty=grpc.IsEmptyCondition(key=VERSION_KEY)),
-        grpc.Condition(field=grpc.FieldCondition(key=VERSION_KEY, range=grpc.Range(lt=version))),
+        grpc.Condition(
+            filter=grpc.Filter(
+                must=[grpc.Condition(has_id=grpc.HasIdCondition(has_id=group)), _reached(version)],
+            )
+        )
+        for version, group in by_version.items()
     ]
+
+
+def _reached(version: int | None) -> grpc.Condition:
+    return grpc.Condition(field=grpc.FieldCondition(key=VERSION_KEY, range=grpc.Range(gte=version)))
