@@ -10,7 +10,7 @@ import pytest
 from qdrant_client import grpc as q
 
 from memq_worker.embedded.convert.bounds import Bounds, read_bounds
-from memq_worker.qdrant.encode import newer_only
+from memq_worker.qdrant.encode import newer_only, older_than
 from tests.contract.messages import between, dense, has_id, must, point
 from tests.contract.store import refusal
 
@@ -132,6 +132,18 @@ async def test_a_mode_goes_with_a_bound(store: Store, collection: str, mode: Any
     old, new = {"_version": 5}, {"new": True}
     expected = {1: old, 2: old, 3: new} if mode == q.UpdateMode.InsertOnly else {1: new, 2: old}
     assert await store.payloads(collection, 1, 2, 3) == expected
+
+
+def test_a_version_for_each_point_is_one_group_for_each_version() -> None:
+    first, second, third = uuids(3)
+    short = f"{third}".replace("-", "")
+    said = newer_only([first, 7, short, second, third, 8, 9], [0, 2**53 - 1, 3, 4, None, 4, 0])
+    groups = reached(0, first, 9), reached(2**53 - 1, 7), reached(3, short), reached(4, second, 8)
+    assert said == not_any(*groups)
+    assert newer_only([first, second], [1, 0]) == not_any(reached(1, first), reached(0, second))
+    assert older_than({first: 2, 7: 2, second: 3}) == q.Filter(
+        must=[has_id(first, 7, second)], must_not=[reached(2, first, 7), reached(3, second)]
+    )
 
 
 def test_the_engine_knows_the_condition_that_the_worker_sends() -> None:
