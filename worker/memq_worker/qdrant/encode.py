@@ -1,3 +1,8 @@
+from collections.abc import Iterable
+from functools import lru_cache
+from struct import Struct
+from typing import Any
+
 from qdrant_client import grpc
 from qdrant_client.conversions.conversion import RestToGrpc
 from qdrant_client.http import models
@@ -5,6 +10,9 @@ from qdrant_client.http import models
 from memq_schemas import Filter
 from memq_schemas.points import VERSION_KEY
 from memq_worker.pipeline.store import Id
+
+_UUID_LENGTH = 36
+_DOUBLE = Struct("<d")
 
 
 def point_id(value: Id) -> grpc.PointId:
@@ -28,39 +36,52 @@ def newer_only(ids: list[Id], versions: list[int | None]) -> grpc.Filter:
     """The condition under which a stored point is replaced: it has no version, or an older one.
 
     Qdrant inserts points that are not stored whatever the condition. Points without a version are always written.
+    Said as what must not be, it needs neither a case for no version nor a filter for each, and costs half.
     """
     shared = set(versions)
     if len(shared) == 1 and None not in shared:
-        return grpc.Filter(should=_older(versions[0]))
-    by_version: dict[int | None, list[grpc.PointId]] = {}
-    for point, version in zip(ids, versions, strict=True):
-        by_version.setdefault(version, []).append(point_id(point))
-    arms: list[grpc.Condition] = []
-    for version, group in by_version.items():
-        if version is None:
-            arms.append(grpc.Condition(has_id=grpc.HasIdCondition(has_id=group)))
-        else:
-            arms.append(_lower(group, version))
-    return grpc.Filter(should=arms)
+        return grpc.Filter(must_not=[_reached(versions[0])])
+    return grpc.Filter.FromString(_groups(zip(ids, versions, strict=True)))
 
 
 def older_than(versions: dict[Id, int]) -> grpc.Filter:
     """Those of the points that are stored without a version or with a lower one than is given for them."""
-    by_version: dict[int, list[grpc.PointId]] = {}
-    for point, version in versions.items():
-        by_version.setdefault(version, []).append(point_id(point))
-    return grpc.Filter(should=[_lower(group, version) for version, group in by_version.items()])
+    chosen = grpc.HasIdCondition(has_id=[point_id(point) for point in versions])
+    condition: Any = grpc.Filter(must=[grpc.Condition(has_id=chosen)])
+    condition.MergeFromString(_groups(versions.items()))
+    return condition
 
 
-def _lower(group: list[grpc.PointId], version: int) -> grpc.Condition:
-    mine = grpc.Condition(has_id=grpc.HasIdCondition(has_id=group))
-    older = grpc.Condition(filter=grpc.Filter(should=_older(version)))
-    return grpc.Condition(filter=grpc.Filter(must=[mine, older]))
+def _groups(versions: Iterable[tuple[Id, int | None]]) -> bytes:
+    """A Filter, encoded: not, for any version, one of its points stored with it or a higher one."""
+    by_version: dict[int, list[Id]] = {}
+    for point, version in versions:
+        if version is not None:
+            by_version.setdefault(version, []).append(point)
+    head, middle = _uuid_group()
+    parts: list[bytes] = []
+    for version, group in by_version.items():
+        first = group[0]
+        if len(group) == 1 and isinstance(first, str) and len(first) == _UUID_LENGTH:
+            parts += (head, first.encode(), middle, _DOUBLE.pack(version))
+        else:
+            parts.append(_group(group, version))
+    return b"".join(parts)
 
 
-def _older(version: int | None) -> list[grpc.Condition]:
-    assert version is not None
-    return [
-        grpc.Condition(is_empty=grpc.IsEmptyCondition(key=VERSION_KEY)),
-        grpc.Condition(field=grpc.FieldCondition(key=VERSION_KEY, range=grpc.Range(lt=version))),
-    ]
+def _group(points: list[Id], version: int) -> bytes:
+    chosen = grpc.Condition(has_id=grpc.HasIdCondition(has_id=[point_id(point) for point in points]))
+    both = grpc.Filter(must=[chosen, _reached(version)])
+    return grpc.Filter(must_not=[grpc.Condition(filter=both)]).SerializeToString()
+
+
+@lru_cache(maxsize=1)
+def _uuid_group() -> tuple[bytes, bytes]:
+    """The group of one UUID before and after it; the version follows. As messages it is ten times as dear to build."""
+    sample = "0" * _UUID_LENGTH
+    head, _, rest = _group([sample], 1).partition(sample.encode())
+    return head, rest.removesuffix(_DOUBLE.pack(1))
+
+
+def _reached(version: int | None) -> grpc.Condition:
+    return grpc.Condition(field=grpc.FieldCondition(key=VERSION_KEY, range=grpc.Range(gte=version)))
