@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from memq_schemas import CODES, ErrorReply, Topology, headers, topology
+from memq_schemas import CODES, ErrorReply, Operation, Topology, headers, topology
 from memq_schemas.topology import Queue
 from schemas.operations import OPERATIONS, WireOperation
 
@@ -48,10 +48,30 @@ DEAD_LETTER_HEADERS: dict[str, Any] = {
     },
 }
 
+ARROW_STREAM: dict[str, Any] = {
+    "type": "string",
+    "format": "binary",
+    "contentMediaType": headers.ARROW_STREAM,
+    "description": "An Arrow IPC stream of record batches, a row for each point. Columns: id (an unsigned 64-bit "
+    "integer, or a UUID as string or fixed_size_binary[16]), vector, or vector.<name> for each named vector "
+    "(fixed_size_list of float or halffloat), and optionally payload (string, each the JSON of an object, or struct) "
+    "and version (integer).",
+}
+
 REQUEST_PROPERTIES: dict[str, Any] = {
     "type": "object",
     "properties": {
-        "content_type": {"type": "string", "default": headers.JSON},
+        "content_type": {
+            "type": "string",
+            "enum": [headers.JSON, headers.ARROW_STREAM],
+            "default": headers.JSON,
+            "description": "Arrow for upserts alone",
+        },
+        "content_encoding": {
+            "type": "string",
+            "enum": ["identity", "utf-8", "zstd"],
+            "description": "zstd: the body is one Zstandard frame",
+        },
         "reply_to": _TEXT | {"description": "a queue of the caller; without it there is no reply"},
         "correlation_id": _TEXT | {"description": "comes back on the reply"},
         "message_id": _TEXT | {"description": "new for every publish attempt"},
@@ -76,6 +96,11 @@ def _key(each: WireOperation) -> str:
     return each.title[0].lower() + each.title[1:]
 
 
+def _titles(each: WireOperation) -> list[str]:
+    """Of the messages that it takes, one for each content type."""
+    return [each.title, f"{each.title}Arrow"] if each.operation is Operation.UPSERT else [each.title]
+
+
 def _queue_of(each: WireOperation, layout: Topology) -> Queue:
     name = layout.names.write if each.operation.is_write else layout.names.query
     return next(queue for queue in layout.queues if queue.name == name)
@@ -87,7 +112,7 @@ def _request_channel(each: WireOperation, layout: Topology) -> dict[str, Any]:
         "address": each.address,
         "title": each.address,
         "description": f"Routing key on the exchange {layout.names.commands}: {each.summary}.",
-        "messages": {each.title: _ref("messages", each.title)},
+        "messages": {title: _ref("messages", title) for title in _titles(each)},
         "bindings": {
             "amqp": {
                 "is": "routingKey",
@@ -147,7 +172,7 @@ def _operation(each: WireOperation) -> dict[str, Any]:
         "title": each.title,
         "summary": each.summary,
         "channel": {"$ref": request},
-        "messages": [{"$ref": f"{request}/messages/{each.title}"}],
+        "messages": [{"$ref": f"{request}/messages/{title}"} for title in _titles(each)],
         "bindings": {
             "amqp": {
                 "deliveryMode": headers.PERSISTENT if each.operation.is_write else headers.TRANSIENT,
@@ -186,17 +211,22 @@ def _message(title: str, summary: str, payload: Any, **more: Any) -> dict[str, A
 
 def _messages() -> dict[str, Any]:
     correlation = {"correlationId": _ref("correlationIds", "correlation_id")}
+    request = correlation | {
+        "headers": _ref("schemas", "RequestHeaders"),
+        "x-amqp-properties": _ref("schemas", "RequestProperties"),
+    }
     messages: dict[str, Any] = {}
     for each in OPERATIONS:
         messages[each.title] = _message(
             each.title,
             each.summary,
             _ref("schemas", each.body.__name__),
-            headers=_ref("schemas", "RequestHeaders"),
             examples=[{"payload": each.example}],
-            **correlation,
-            **{"x-amqp-properties": _ref("schemas", "RequestProperties")},
+            **request,
         )
+        for title in _titles(each)[1:]:
+            columns = _ref("schemas", "ArrowStream")
+            messages[title] = _message(title, each.summary, columns, **request | {"contentType": headers.ARROW_STREAM})
         messages[f"{each.title}Reply"] = _message(
             f"{each.title}Reply",
             "the result",
@@ -218,6 +248,7 @@ def _schemas() -> dict[str, Any]:
     ordered = sorted(models, key=lambda model: model.__name__)
     _, found = models_json_schema([(model, "validation") for model in ordered], ref_template=REF)
     return {name: found["$defs"][name] for name in sorted(found["$defs"])} | {
+        "ArrowStream": ARROW_STREAM,
         "RequestHeaders": REQUEST_HEADERS,
         "RequestProperties": REQUEST_PROPERTIES,
         "DeadLetterHeaders": DEAD_LETTER_HEADERS,

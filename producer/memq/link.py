@@ -58,6 +58,7 @@ class Link:
         self._transport: Transport = transport
         self._listener = listener
         self._ready: asyncio.Future[Session] = asyncio.get_running_loop().create_future()
+        self.current: Session | None = None  # the connection that there is now
         self._reason = "not connected yet"
         self._task: asyncio.Task[None] | None = None
         self._replacing: asyncio.Task[None] | None = None
@@ -66,7 +67,7 @@ class Link:
 
     @property
     def connected(self) -> bool:
-        return self._ready.done() and not self._ready.exception()
+        return self.current is not None
 
     @property
     def reason(self) -> str:
@@ -86,13 +87,12 @@ class Link:
             if required:
                 raise BrokerUnavailable(f"no connection to RabbitMQ within {timeout:g} s: {self._reason}") from None
         else:
-            self._ready.set_result(session)
+            self._opened(session)
         self._task = asyncio.create_task(self._keep(session), name="memq-link")
 
-    @property
-    def current(self) -> Session | None:
-        """The connection that there is now."""
-        return self._ready.result() if self.connected else None
+    def _opened(self, session: Session) -> None:
+        self.current = session
+        self._ready.set_result(session)
 
     async def session(self) -> Session:
         """The connection, as soon as there is one: callers bring the timeout."""
@@ -100,7 +100,8 @@ class Link:
 
     def drop(self, session: Session, reason: str) -> None:
         """Said by whoever notices first that it is gone, so that nobody is handed it again."""
-        if self._ready.done() and not self._ready.exception() and self._ready.result() is session:
+        if self.current is session:
+            self.current = None
             self._ready = asyncio.get_running_loop().create_future()
             self._reason = reason
             self._pending.lost()
@@ -148,6 +149,7 @@ class Link:
         if self._leaving:
             await asyncio.wait(self._leaving)
         closed = BrokerUnavailable("the producer is closed")
+        self.current = None
         ready, self._ready = self._ready, asyncio.get_running_loop().create_future()
         if ready.done():
             await ready.result().close()
@@ -166,7 +168,7 @@ class Link:
             session = self._replacement or await self._connect((Lost, ConfigurationError))
             self._replacement = None
             broker = str(session.address)
-            self._ready.set_result(session)
+            self._opened(session)
             log.warning("reconnected to RabbitMQ", extra={"broker": broker})
             self._tell(ConnectionChange(True, broker))
 

@@ -10,16 +10,17 @@ from memq.link import Link
 from memq.outbox import Outbox
 from memq.replies import Pending
 from memq.sender import Sender
+from memq.way import Way
 from memq.window import Window
-from memq.writes import Writes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from memq.answers import Receipt
     from memq.options import Options
 
 WINDOW_BYTES = 32 * 1024 * 1024
+
+# Messages of one call that may wait for the worker's answer at once: enough to keep it busy, few enough that the last
+# one's answer does not come late only because of those before it.
+WAITING_MESSAGES = 32
 
 # With an outbox nobody has to wait for the broker; but a wrong password should be told at the start, not in a log.
 FIRST_LOOK_SECONDS = 3.0
@@ -44,24 +45,20 @@ class Opened:
         self.outbox = (
             None if options.outbox is None else Outbox(options.outbox, options.outbox_bytes, options.confirm_timeout)
         )
-        self._window = Window(options.max_in_flight, WINDOW_BYTES)
+        window = Window(options.max_in_flight, WINDOW_BYTES)
+        self._confirmed = Way(self.sender, window, options, self.outbox, asks=False)
 
     @property
     def dead(self) -> DeadLetters:
         options = self._options
         return DeadLetters(self.link, self.sender, options.names.dead, options.client, options.confirm_timeout)
 
-    def writes(self, wait: bool, progress: Callable[[Receipt], None] | None = None) -> Writes:
-        return Writes(
-            self.sender,
-            self._window,
-            confirm_timeout=self._options.confirm_timeout,
-            answer_timeout=self._options.timeout if wait else None,
-            window_bytes=WINDOW_BYTES,
-            buffer_timeout=None if wait else self._options.buffer_timeout,
-            outbox=self.outbox,
-            progress=progress,
-        )
+    def way(self, wait: bool) -> Way:
+        """Of one call's writes."""
+        if not wait:
+            return self._confirmed
+        # Waiting for slow answers must not take the room of other calls' publishes.
+        return Way(self.sender, Window(WAITING_MESSAGES, WINDOW_BYTES), self._options, self.outbox, asks=True)
 
     async def start(self) -> None:
         """Raises what entering a producer raises."""

@@ -17,7 +17,8 @@ from memq.opened import Opened
 from memq.options import Options
 from memq.requests import body, vector_text, wire_ids
 from memq.selected import selected
-from memq.upserts import Given, upserts
+from memq.upserts import Given, upserted
+from memq.writes import Writes
 from memq_schemas import (
     Count,
     Counted,
@@ -185,9 +186,8 @@ class Producer:
         `points` say which message failed, `confirmed` what was delivered; messages of one call may arrive in any order.
         A NaN in a payload becomes null, a date RFC 3339 text (UTC where it has no zone).
         """
-        given = Given(points, ids, vectors, payloads, versions)
-        opened = self._opened
-        return await opened.writes(wait, progress).run(upserts(opened.calls, collection, given, self._options))
+        opened, given = self._opened, Given(points, ids, vectors, payloads, versions)
+        return await upserted(opened.way(wait), opened.calls, collection, given, self._options, progress)
 
     async def delete(
         self,
@@ -292,5 +292,5 @@ class Producer:
     ) -> Receipt:
         opened, listed = self._opened, None if ids is None else wire_ids(ids)
         messages = selected(opened.calls, operation, model, collection, listed, filter, change)
-        receipt = await opened.writes(wait).run(messages)
+        receipt = await Writes(opened.way(wait)).run(messages)
         return replace(receipt, points=None, complete=None) if listed is None else receipt

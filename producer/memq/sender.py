@@ -123,7 +123,18 @@ class Sender:
     async def _asked(
         self, session: Session, outgoing: Outgoing, attempt: _Attempt, correlation_id: str, deadline: float
     ) -> bytes | None:
-        message = self._question(outgoing, session.reply_to, correlation_id, deadline)
+        try:
+            reply_to = await session.replies.name()
+        except Lost as error:
+            # Nothing was sent, so nothing is uncertain.
+            attempt.refused(str(error))
+            self._link.drop(session, str(error))
+            return None
+        except Refused as error:
+            attempt.refused(str(error))
+            await asyncio.sleep(attempt.pause())
+            return None
+        message = self._question(outgoing, reply_to, correlation_id, deadline)
         answer = self._pending.expect(correlation_id)
         try:
             if await self._published(session, outgoing.routing_key, attempt, message) or answer.done():
@@ -244,4 +255,4 @@ class _Attempt:
             return self._reason
         if self.waiting is not None:
             return "the broker is silent; is it in a memory or disk alarm?"
-        return "too many messages on their way"
+        return "the broker has not made the reply queue yet"

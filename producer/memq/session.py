@@ -6,20 +6,19 @@ import asyncio
 import contextlib
 import os
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 import aiormq.exceptions
 import memq_transport
-from memq_transport import Deliveries, Lost
+from memq_transport import Lost
 
 from memq.errors import ConfigurationError, TopologyMissing
 from memq.publisher import GONE, publisher
+from memq.reply_queue import ReplyQueue
 from memq.silence import Silence
 from memq.transport import connect
 
 if TYPE_CHECKING:
-    from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
-    from memq_transport import Frames
+    from aio_pika.abc import AbstractConnection
 
     from memq.address import Address
     from memq.publisher import Publisher
@@ -34,12 +33,12 @@ CLOSE_SECONDS = 5.0
 
 
 class Session:
-    """Publishing and replies on two channels of one connection: an exclusive queue is visible to no other."""
-
-    def __init__(self, address: Address, connection: AbstractConnection, publisher: Publisher, reply_to: str) -> None:
+    def __init__(
+        self, address: Address, connection: AbstractConnection, publisher: Publisher, names: Names, pending: Pending
+    ) -> None:
         self.address = address
         self.publisher = publisher
-        self.reply_to = reply_to
+        self.replies = ReplyQueue(address, connection, names, pending, self.lose)
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         # Apart, because a queue may be stuck while others on the same channel go on.
         self.writes, self.requests = Silence(), Silence()
@@ -49,6 +48,7 @@ class Session:
         if not self.lost.done():
             self.lost.set_result(reason)
             self.publisher.close(reason)
+            self.replies.end()
 
     def closed(self, _sender: Any = None, error: BaseException | None = None) -> None:
         self.lose(str(error) if error and str(error) else "connection closed")
@@ -91,7 +91,7 @@ async def open_session(address: Address, names: Names, pending: Pending, client:
         async with contextlib.AsyncExitStack() as stack, asyncio.timeout(CONNECT_SECONDS):
             connection = await connect(address.url, way, client_properties={"connection_name": client})
             stack.push_async_callback(close_quietly, connection)
-            session = await _channels(address, connection, names, pending)
+            session = await _opened(address, connection, names, pending)
             stack.pop_all()
             return session
     except REFUSED as error:
@@ -110,11 +110,10 @@ async def open_session(address: Address, names: Names, pending: Pending, client:
         raise Lost(f"{address}: the connection was lost while opening") from error
 
 
-async def _channels(address: Address, connection: AbstractConnection, names: Names, pending: Pending) -> Session:
-    replies = await connection.channel(publisher_confirms=False)
+async def _opened(address: Address, connection: AbstractConnection, names: Names, pending: Pending) -> Session:
+    publishing = await connection.channel(on_return_raises=True)
     try:
-        await replies.declare_exchange(names.commands, passive=True)
-        queue = await replies.declare_queue(names.reply(uuid4().hex), exclusive=True, auto_delete=True)
+        await publishing.declare_exchange(names.commands, passive=True)
     except aiormq.exceptions.ChannelNotFoundEntity as error:
         raise TopologyMissing(
             f"RabbitMQ at {address} has no exchange {names.commands}: "
@@ -122,27 +121,11 @@ async def _channels(address: Address, connection: AbstractConnection, names: Nam
         ) from error
     except aiormq.exceptions.ChannelAccessRefused as error:
         raise ConfigurationError(f"RabbitMQ at {address} denies the user a right: {error}") from error
-    publishing = await connection.channel(on_return_raises=True)
     frames = memq_transport.frames_of(connection)
-    session = Session(address, connection, await publisher(publishing, names.commands, frames), queue.name)
-    for closable in (connection, publishing, replies):
+    session = Session(address, connection, await publisher(publishing, names.commands, frames), names, pending)
+    for closable in (connection, publishing):
         closable.close_callbacks.add(session.closed)
-    underlay = await replies.get_underlay_channel()
-    underlay.on_consumer_cancel_callbacks.add(lambda _frame: session.lose("the reply queue was deleted"))
-    await _listen(replies, queue, frames, pending)
     return session
-
-
-async def _listen(channel: AbstractChannel, queue: AbstractQueue, frames: Frames | None, pending: Pending) -> None:
-    def delivered(_tag: int, _redelivered: bool, _key: str, properties: bytes, body: bytes) -> None:
-        pending.arrived(memq_transport.decode(properties).correlation_id, body)
-
-    async def arrived(message: AbstractIncomingMessage) -> None:
-        pending.arrived(message.correlation_id, message.body)
-
-    if frames is not None:
-        frames.attach((await channel.get_underlay_channel()).number, Deliveries(delivered))
-    await queue.consume(arrived, no_ack=True)
 
 
 def reason_of(error: BaseException) -> str:

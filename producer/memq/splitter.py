@@ -1,12 +1,14 @@
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from memq.errors import InvalidPoint
 from memq_schemas import headers
 
-_HEAD, _TAIL = b'{"points":[', b"]}"
-FRAME_BYTES = len(_HEAD) + len(_TAIL)
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+FRAME_BYTES = len(b'{"points":[]}')
 
 
 class Batch(NamedTuple):
@@ -20,7 +22,7 @@ class Batch(NamedTuple):
     content_type = headers.JSON
 
     def body(self) -> bytes:
-        return _HEAD + b",".join(self.points) + _TAIL
+        return body(self.points)
 
 
 class Splitter:
@@ -35,10 +37,7 @@ class Splitter:
 
     def add(self, point: bytes) -> Batch | None:
         """A batch that is full now. Raises InvalidPoint if no message can hold the point."""
-        if FRAME_BYTES + len(point) > self._max_bytes:
-            position = self._first + len(self._points)
-            limit = self._max_bytes - FRAME_BYTES
-            raise InvalidPoint(position, None, f"{len(point)} bytes as JSON, max_message_bytes leaves {limit}")
+        fitting(self._first + len(self._points), point, self._max_bytes)
         full = self._take() if self._size + len(point) > self._max_bytes else None
         self._points.append(point)
         self._size += len(point) + 1
@@ -57,3 +56,16 @@ class Splitter:
         self._points = []
         self._size = FRAME_BYTES
         return batch
+
+
+def body(points: Sequence[bytes]) -> bytes:
+    """Of a message with these points, each as JSON."""
+    return b'{"points":[%b]}' % (points[0] if len(points) == 1 else b",".join(points))
+
+
+def fitting(position: int, point: bytes, max_bytes: int) -> bytes:
+    """The point. Raises InvalidPoint if no message can hold it."""
+    if FRAME_BYTES + len(point) > max_bytes:
+        limit = max_bytes - FRAME_BYTES
+        raise InvalidPoint(position, None, f"{len(point)} bytes as JSON, max_message_bytes leaves {limit}")
+    return point

@@ -2,43 +2,67 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from memq import arrow, batches
 from memq.arrow.library import pyarrow
 from memq.errors import InvalidRequest
+from memq.single import single
 from memq.splitter import Splitter
-from memq_schemas import Operation
+from memq.writes import Writes
+from memq_schemas import Operation, headers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 
+    from memq.answers import Receipt
     from memq.calls import Calls
     from memq.options import Options
     from memq.sender import Outgoing
     from memq.splitter import Batch
+    from memq.way import Way
     from memq.writes import Part
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
+class Given(NamedTuple):
     points: Any
-    ids: Any
-    vectors: Any
-    payloads: Any
-    versions: Any
+    ids: Any = None
+    vectors: Any = None
+    payloads: Any = None
+    versions: Any = None
+
+    @property
+    def columns(self) -> bool:
+        return not (self.ids is self.vectors is self.payloads is self.versions is None)
+
+
+def upserted(
+    way: Way,
+    calls: Calls,
+    collection: str,
+    given: Given,
+    options: Options,
+    progress: Callable[[Receipt], None] | None,
+) -> Coroutine[Any, Any, Receipt]:
+    """Once all is delivered. Raises what `Producer.upsert` raises."""
+    if type(cast("object", given.points)) is list and len(given.points) == 1 and not given.columns:
+        return single(way, given.points[0], options.max_message_bytes, _outgoing(calls, collection, options), progress)
+    return Writes(way, progress).run(upserts(calls, collection, given, options))
 
 
 def upserts(calls: Calls, collection: str, given: Given, options: Options) -> Iterator[Part] | AsyncIterator[Part]:
     """Raises InvalidRequest, also on the way, and there InvalidPoint."""
+    outgoing = _outgoing(calls, collection, options)
+    return batches.parts(_batches(given, options), lambda batch: outgoing(batch.body(), batch.content_type))
 
-    def outgoing(batch: Batch | arrow.ArrowBatch) -> Outgoing:
+
+def _outgoing(calls: Calls, collection: str, options: Options) -> Callable[..., Outgoing]:
+    def outgoing(body: bytes, content_type: str = headers.JSON) -> Outgoing:
         # Limits are of what a worker has after decompression.
-        whole = calls.outgoing(Operation.UPSERT, collection, batch.body(), batch.content_type)
+        whole = calls.outgoing(Operation.UPSERT, collection, body, content_type)
         return whole if options.compression is None else _compressed(whole, options.compression)
 
-    return batches.parts(_batches(given, options), outgoing)
+    return outgoing
 
 
 def _compressed(outgoing: Outgoing, name: str) -> Outgoing:
@@ -53,7 +77,7 @@ def _batches(given: Given, options: Options) -> Iterator[Batch] | AsyncIterator[
         if options.arrow is not False and arrow.fits(columns, options.max_points_per_message):
             return arrow.split(arrow.from_columns(columns), *limits)
         return batches.from_columns(columns, Splitter(*limits))
-    if any(column is not None for column in (given.ids, given.vectors, given.payloads, given.versions)):
+    if given.columns:
         raise InvalidRequest("give points or columns, not both")
     if isinstance(given.points, arrow.WirePoints):
         return arrow.split(given.points.batches, *limits)

@@ -74,7 +74,7 @@ def _works(writes: list[Write], request: Request) -> dict[str, Work]:
     return {
         "line of a write (info)": lambda: lines.batch_written(writes, BATCH, 0.01),
         "line of a message written alone (info)": lambda: lines.batch_written(writes[:1], 1, 0.01),
-        "line of a request (info)": lambda: lines.request_answered(request),
+        "line of a request (info)": lambda: lines.request_answered(request, 3.0),
         f"lines of {BATCH} messages (debug)": lambda: lines.deliveries_settled(each, "applied"),
     }
 

@@ -18,25 +18,16 @@ from memq_worker.amqp.connection import Brokers
 from stack.amqp import management
 from stack.node import Node
 from tests.support.broker import Address, depth, take
-from tests.support.engine import EmbeddedEngine, embedded_engine
 from tests.support.scrape import says, verdict
 from tests.support.tcp_proxy import tcp_proxy
 from tests.support.until import until
 from tests.support.worker import COMMAND, free_port, running_worker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from stack.broker import Server
+    from tests.support.engine import EmbeddedEngine
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[EmbeddedEngine]:
-    with embedded_engine(tmp_path / "data", flush_seconds=0.2) as engine:
-        yield engine
 
 
 def producer_of(amqp: Address) -> Producer:

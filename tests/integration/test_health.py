@@ -14,24 +14,15 @@ from memq import Producer
 from memq_schemas import Names
 from stack.node import Node
 from tests.support.broker import Address
-from tests.support.engine import EmbeddedEngine, embedded_engine
 from tests.support.scrape import fetched, says, scraped, verdict
 from tests.support.until import until
 from tests.support.worker import COMMAND, free_port, running_worker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from stack.broker import Server
+    from tests.support.engine import EmbeddedEngine
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[EmbeddedEngine]:
-    with embedded_engine(tmp_path / "data") as engine:
-        yield engine
 
 
 async def healthcheck(port: int, *arguments: str) -> tuple[int, str]:

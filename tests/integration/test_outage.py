@@ -11,24 +11,15 @@ import pytest
 from memq import Producer, RemoteError
 from memq_schemas import Names
 from tests.support.broker import depth
-from tests.support.engine import EmbeddedEngine, embedded_engine
 from tests.support.tcp_proxy import tcp_proxy
 from tests.support.until import until
 from tests.support.worker import running_worker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from tests.support.broker import Address
+    from tests.support.engine import EmbeddedEngine
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[EmbeddedEngine]:
-    with embedded_engine(tmp_path / "data", flush_seconds=0.2) as engine:
-        yield engine
 
 
 async def count_is(producer: Producer, count: int) -> bool:

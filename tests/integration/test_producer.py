@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+from collections import Counter
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -17,6 +18,7 @@ from memq import (
     ConnectionChange,
     CountAnswer,
     InvalidPoint,
+    InvalidRequest,
     MemqError,
     Producer,
     Receipt,
@@ -219,6 +221,39 @@ async def test_a_bad_point_stops_the_call_and_what_was_confirmed_is_told(amqp: A
     assert caught.value.confirmed == Receipt(4, 2)
     await worker.until(2)
     assert sorted(ids(worker.bodies(Operation.UPSERT))) == [0, 1, 2, 3]
+
+
+async def test_a_call_of_one_point_is_told_apart_from_no_other(amqp: Address, worker: Responder) -> None:
+    """It goes a shorter way: in what is sent, answered, told on the way and said of errors it is the same."""
+    good, bad = {"id": 1, "vector": [1.0, 2.0], "payload": {"a": "b"}, "version": 3}, {"id": "x", "vector": [1.0]}
+    large = {"id": 1, "vector": [1.0], "payload": {"text": "x" * 500}}
+
+    async def told(memq: Producer, rows: Any, wait: bool) -> tuple[Any, ...]:
+        progress: list[Receipt] = []
+        try:
+            receipt = await memq.upsert("docs", rows, wait=wait, progress=progress.append)
+        except MemqError as error:
+            return str(error), type(error), error.points, error.confirmed, progress
+        return receipt, receipt.complete, progress
+
+    def pick(message: AbstractIncomingMessage) -> object:
+        if message.reply_to and b"no" in message.body:
+            raise Refusal(ErrorCode.WRONG_DIMENSION, "points[0]: no")
+        return {"upserted": 1}
+
+    worker.on(Operation.UPSERT, pick)
+    async with Producer(amqp.url, prefix=amqp.prefix, max_message_bytes=500) as memq:
+        for row in (good, bad, large, (2, [1.0], {"say": "no"}), "no point"):
+            for wait in (False, True):
+                one = await told(memq, [row], wait)
+                assert one == await told(memq, iter([row]), wait)
+                assert one[-1] == ([one[0]] if isinstance(one[0], Receipt) else [])
+        with pytest.raises(InvalidRequest, match="not both"):
+            await memq.upsert("docs", [good], versions=[1])
+    await worker.until(8)
+    bodies = Counter(message.body for message in worker.seen)
+    assert set(bodies.values()) == {4}, "two ways, with and without an answer"
+    assert orjson.loads(min(bodies))["points"] == [good | {"vector": "AACAPwAAAEA="}]
 
 
 @EITHER

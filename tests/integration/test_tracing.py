@@ -10,15 +10,14 @@ import pytest
 from memq import Producer, trace_context
 from memq_schemas import Names, headers
 from tests.support.broker import depth, take
-from tests.support.engine import EmbeddedEngine, embedded_engine
 from tests.support.until import until
 from tests.support.worker import running_worker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.support.broker import Address
+    from tests.support.engine import EmbeddedEngine
 
 pytestmark = pytest.mark.integration
 
@@ -39,12 +38,6 @@ ABSENT = """
 import sys
 sys.modules["opentelemetry"] = None
 """
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[EmbeddedEngine]:
-    with embedded_engine(tmp_path / "data") as engine:
-        yield engine
 
 
 async def test_spans_of_the_worker_belong_to_the_callers_trace(

@@ -14,24 +14,17 @@ from memq import Producer, RemoteError
 from memq_schemas import Names, headers
 from stack.broker import Broker
 from tests.support.broker import depth, own_address, take
-from tests.support.engine import EmbeddedEngine, embedded_engine
 from tests.support.until import until
 from tests.support.worker import WorkerProcess, running_worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from stack.broker import Server
     from tests.support.broker import Address
+    from tests.support.engine import EmbeddedEngine
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[EmbeddedEngine]:
-    with embedded_engine(tmp_path / "data", flush_seconds=0.2) as engine:
-        yield engine
 
 
 @pytest.fixture

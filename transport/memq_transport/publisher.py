@@ -177,8 +177,8 @@ class ConfirmingPublisher:
             self._missing = -1
 
     def _confirmed(self, tag: int, *, multiple: bool, kept: bool) -> None:
-        tags = list(itertools.takewhile(lambda waiting: waiting <= tag, self._waiting)) if multiple else (tag,)
-        for each in tags:
+        first = next(iter(self._waiting), tag) if multiple else tag
+        for each in range(first, min(tag, self._last) + 1):
             entry = self._waiting.pop(each, None)
             if entry is not None:
                 confirm, heard, message_id = entry

@@ -27,7 +27,6 @@ ANSWER = b'{"status":200,"result":[],"elapsed_ms":1.0}'
 class Broker:
     """Stands for link, session and publisher: plays what it is told, one step a publish; then confirms all."""
 
-    reply_to = "memq.reply.1"
     reason = "it is dark"
     exchange = "memq.commands"
     address = Address("amqp://somewhere", "somewhere", 5672, "/")
@@ -38,13 +37,16 @@ class Broker:
         self.pending = Pending()
         self.connected = True
         self.drops = 0
-        self.publisher = self
+        self.publisher = self.replies = self
         self.current = None
         self.writes, self.requests = Silence(), Silence()
         self.doubts: list[str] = []
 
     async def session(self) -> Any:
         return self
+
+    async def name(self) -> str:
+        return "memq.reply.1"
 
     def drop(self, _session: Any, _reason: str) -> None:
         self.drops += 1

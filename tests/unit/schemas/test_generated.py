@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from memq_schemas import CODES, ErrorCode, ErrorReply, Filter, definitions, topology
+from memq_schemas import CODES, ErrorCode, ErrorReply, Filter, definitions, headers, topology
 from memq_schemas.model import Model
 from schemas import generate
 from schemas.generate import ROOT, json_schemas, stale
@@ -159,6 +159,15 @@ class TestAsyncApi:
             assert answer["address"] is None
             assert operation["reply"]["address"]["location"] == "$message.header#/reply_to"
             assert len(operation["reply"]["messages"]) == len(answer["messages"]) == 2
+
+    def test_only_an_upsert_takes_arrow_as_well(self):
+        for each in OPERATIONS:
+            name = next(n for n, channel in self.document["channels"].items() if channel["address"] == each.address)
+            operation = next(
+                o for o in self.document["operations"].values() if o["channel"]["$ref"].endswith(f"/{name}")
+            )
+            types = {self.resolve(self.resolve(message))["contentType"] for message in operation["messages"]}
+            assert types == ({headers.JSON, headers.ARROW_STREAM} if each.title == "Upsert" else {headers.JSON})
 
     def test_queue_arguments_are_the_topology_s(self):
         arguments = {queue.name: queue.arguments for queue in topology().queues}

@@ -50,9 +50,11 @@ class Answerer:
         delivery.began = time.perf_counter()
         outcome = await self._outcome(request)
         delivery.stored = time.perf_counter()
-        if isinstance(outcome, Done):
-            lines.request_answered(request)
+        elapsed_ms = delivery.elapsed_ms
         await self._settler.settle(delivery, outcome)
+        # Who asked need not wait for it.
+        if isinstance(outcome, Done):
+            lines.request_answered(request, elapsed_ms)
 
     async def _outcome(self, request: Request) -> Outcome:
         left = request.delivery.seconds_left

@@ -69,14 +69,14 @@ def _sender(delivery: Delivery) -> dict[str, str]:
     return fields
 
 
-def request_answered(request: Request) -> None:
+def request_answered(request: Request, elapsed_ms: float) -> None:
     delivery = request.delivery
     if not logger.isEnabledFor(logging.INFO):
         return
     fields: dict[str, Any] = {"op": request.operation.value, "queue": delivery.queue}
     if request.collection is not None:
         fields["collection"] = cleaned(request.collection)
-    fields |= {"attempt": delivery.attempt, "outcome": "answered", "elapsed_ms": delivery.elapsed_ms}
+    fields |= {"attempt": delivery.attempt, "outcome": "answered", "elapsed_ms": elapsed_ms}
     logger.info("request answered", extra=fields | _sender(delivery))
 
 

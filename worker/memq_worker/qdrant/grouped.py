@@ -46,9 +46,9 @@ class QueryGroups:
         answer: asyncio.Future[Any] = loop.create_future()
         group.waiting.append(_Waiting(request, loop.time() + timeout, answer))
         if not group.woken and group.busy < self._in_flight:
-            # After this turn of the loop, so that everything one read brought in gathers first.
+            # It runs after this turn of the loop, so everything one read brought in gathers first.
             group.woken = True
-            loop.call_soon(self._start, collection, group)
+            self._start(collection, group)
         try:
             async with asyncio.timeout(timeout):
                 return await answer
@@ -58,13 +58,13 @@ class QueryGroups:
             ) from None
 
     def _start(self, collection: str, group: _Collection) -> None:
-        group.woken = False
-        group.busy += 1
         task = asyncio.create_task(self._run(collection, group))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _run(self, collection: str, group: _Collection) -> None:
+        group.woken = False
+        group.busy += 1
         try:
             while group.waiting:
                 taken = [group.waiting.popleft() for _ in range(min(self._most, len(group.waiting)))]
