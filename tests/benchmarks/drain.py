@@ -7,9 +7,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from memq import Producer
 from memq_schemas import Names
-from tests.benchmarks.load import DIMENSIONS, Form, bodies, publish
+from memq_worker.qdrant.client import open_store
+from tests.benchmarks.compare import COLLECTION, create
+from tests.benchmarks.load import Form, bodies, publish
 from tests.benchmarks.processes import cpu_seconds, peak_rss_mib
 from tests.support.engine import EmbeddedEngine, embedded_engine
 from tests.support.worker import WorkerProcess, running_worker
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from tests.support.broker import Address
 
 _DRAIN_SECONDS = 300.0
+_STORE_SECONDS = 30.0
 _SLOWEST = 500.0  # points a second
 
 
@@ -44,11 +46,11 @@ async def drain(address: Address, directory: Path, form: Form, messages: int, po
     names = Names(address.prefix)
     with embedded_engine(directory / f"{form}-{points}") as engine:
         start_up = await _prepare(address, engine)
-        await publish(address.url, names.commands, "upsert.bench", bodies(messages, points, form), form)
+        await publish(address.url, names.commands, f"upsert.{COLLECTION}", bodies(messages, points, form), form)
         store_before = cpu_seconds(engine.pid)
         with running_worker(address, qdrant_url=engine.url) as worker:
             began = time.perf_counter()
-            await _applied(address, messages * points, worker)
+            await _applied(engine, messages * points, worker)
             seconds = time.perf_counter() - began
             spent = cpu_seconds(worker.process.pid) - start_up
             memory = peak_rss_mib(worker.process.pid)
@@ -59,21 +61,23 @@ async def drain(address: Address, directory: Path, form: Form, messages: int, po
 
 
 async def _prepare(address: Address, engine: EmbeddedEngine) -> float:
+    await create(engine)
     with running_worker(address, qdrant_url=engine.url) as worker:
         idle = cpu_seconds(worker.process.pid)
-        async with Producer(address.url, prefix=address.prefix) as producer:
-            await producer.collections.create("bench", DIMENSIONS)
         worker.terminate()
     return idle
 
 
-async def _applied(address: Address, expected: int, worker: WorkerProcess) -> None:
-    """Until every point can be found. An empty queue would come sooner: a prefetch window is still unsettled then."""
+async def _applied(engine: EmbeddedEngine, expected: int, worker: WorkerProcess) -> None:
+    """Until every point can be found. An empty queue would come sooner: a prefetch window is still unsettled then.
+
+    The store is asked, and not the worker, whose answers would be part of its CPU.
+    """
     async with (
         asyncio.timeout(_DRAIN_SECONDS + expected / _SLOWEST),
-        Producer(address.url, prefix=address.prefix) as producer,
+        open_store(engine.url, None, _STORE_SECONDS) as store,
     ):
-        while (await producer.count("bench")).count != expected:
+        while await store.count(COLLECTION, None, _STORE_SECONDS) != expected:
             if worker.process.poll() is not None:
                 raise RuntimeError(f"the worker ended:\n{worker.text}")
             await asyncio.sleep(0.05)  # the store has no event for it
