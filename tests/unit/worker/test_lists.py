@@ -94,6 +94,12 @@ def test_a_long_body_does_not_stay_in_the_parser() -> None:
     assert agreed(large)
 
 
+@pytest.mark.parametrize("number", [1e37, 3.4e38, 3.5e38, 1e39, -1e39, 1e300])
+@pytest.mark.parametrize("dimensions", [2, 9000])
+def test_numbers_that_float32_hardly_holds(number: float, dimensions: int) -> None:
+    agreed(json.dumps({"points": [{"id": 1, "vector": [0.5] * (dimensions - 1) + [number]}]}).encode())
+
+
 @given(body)
 def test_any_body(value: Any) -> None:
     agreed(json.dumps(value).encode())

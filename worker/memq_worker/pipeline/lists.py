@@ -19,10 +19,14 @@ else:
     _Object: Any = _simdjson.Object
     _parser: Any = _simdjson.Parser()
 
-_LIST = re.compile(rb'"vector"[ \t\r\n]*:[ \t\r\n]*[\[{]')
+_KEY = b'"vector"'
+_LIST = re.compile(_KEY + rb"[ \t\r\n]*:[ \t\r\n]*[\[{]")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _ID_TYPES = (str, int)
 _VERSION_TYPES = (int, UnsetType, type(None))
+_FEW = 8192
+# Where the squares of doubles add up to less, none is too large for float32, whose largest is 3.4e38.
+_SQUARES = 1e76
 # A parser keeps memory of many times its largest document.
 _KEPT_BYTES = 2 * 2**20
 
@@ -46,7 +50,8 @@ def read_lists(body: bytes) -> list[ListedPoint] | None:
     Vectors have 1 to MAX_DIMENSIONS finite numbers, and no key is there twice, but maybe in what a payload nests. What
     ids, versions and payloads say is for the caller to check.
     """
-    if _simdjson is None or not _LIST.search(body) or body.startswith(_BYTE_ORDER_MARK):
+    # The first is like the others; where it is not, the other parser takes somewhat longer.
+    if _simdjson is None or not _LIST.match(body, body.find(_KEY)) or body.startswith(_BYTE_ORDER_MARK):
         return None
     parser = _parser if len(body) <= _KEPT_BYTES else _simdjson.Parser()
     try:
@@ -101,7 +106,7 @@ def _point(point: Any, vectors: list[Any]) -> tuple[Any, list[str] | None, Any, 
 
 def _rows(vectors: list[Any], body: bytes, points: list[tuple[Any, ...]]) -> list[bytes]:
     lengths = [len(vector) for vector in vectors]
-    if min(lengths, default=0) < 1 or max(lengths) > MAX_DIMENSIONS:
+    if not lengths or 0 in lengths or max(lengths) > MAX_DIMENSIONS:
         raise _UnusualError
     # A list within a vector would be flattened. Every list has its bracket, and the others must be the payloads' own;
     # one that is escaped there could stand for one that is not.
@@ -112,13 +117,9 @@ def _rows(vectors: list[Any], body: bytes, points: list[tuple[Any, ...]]) -> lis
         raise _UnusualError
     buffers = [vector.as_buffer(of_type="d") for vector in vectors]
     doubles: Any = np.frombuffer(buffers[0] if len(buffers) == 1 else b"".join(buffers), dtype=np.float64)
-    with np.errstate(over="ignore"):
-        floats: FloatArray = doubles.astype("<f4")
-    # Not of the doubles: OpenBLAS shares that product among threads, which then spin for longer than it took. And of
-    # the products np.vdot is the one that does not warn of an overflow.
-    if len(floats) != sum(lengths) or not math.isfinite(np.vdot(floats, floats)):
+    if len(doubles) != sum(lengths):
         raise _UnusualError
-    raw: bytes = floats.tobytes()
+    raw = _narrowed(doubles)
     if len(lengths) == 1:
         return [raw]
     rows: list[bytes] = []
@@ -127,6 +128,21 @@ def _rows(vectors: list[Any], body: bytes, points: list[tuple[Any, ...]]) -> lis
         rows.append(raw[start : start + 4 * length])
         start += 4 * length
     return rows
+
+
+def _narrowed(doubles: Any) -> bytes:
+    """As float32, in which none may be infinite."""
+    # Of the products np.vdot is the one that does not warn of an overflow. OpenBLAS shares those of many doubles among
+    # threads, which then spin for longer than it took.
+    if len(doubles) < _FEW:
+        if not np.vdot(doubles, doubles) < _SQUARES:
+            raise _UnusualError
+        return doubles.astype("<f4").tobytes()
+    with np.errstate(over="ignore"):
+        floats: FloatArray = doubles.astype("<f4")
+    if not math.isfinite(np.vdot(floats, floats)):
+        raise _UnusualError
+    return floats.tobytes()
 
 
 def _brackets(body: bytes) -> int:
