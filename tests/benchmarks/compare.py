@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import subprocess
@@ -44,7 +45,7 @@ _STOP_SECONDS = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """CPU in microseconds a point, without what a worker spends on starting."""
+    """CPU in microseconds a point, without what a worker spends on starting and on its first message."""
 
     system: str
     points_per_message: int
@@ -63,6 +64,13 @@ class Load:
         if not self.path.exists():
             with self.path.open("wb") as out:
                 out.writelines(body + b"\n" for body in bodies(messages, points, "lists"))
+
+    @property
+    def first(self) -> Path:
+        """One message, by which a worker shows what it spends once, such as what it imports late."""
+        path = self.path.with_suffix(".first")
+        path.write_bytes(next(self.bodies("lists")) + b"\n")
+        return path
 
     def bodies(self, form: Form) -> Iterator[bytes]:
         if form != "lists":
@@ -99,13 +107,19 @@ def _working(system: str, environment: dict[str, str]) -> Iterator[subprocess.Po
 
 
 async def create(engine: EmbeddedEngine) -> None:
-    """The collection of every benchmark."""
+    """The collection of every benchmark, empty."""
     async with open_store(engine.url, None, 30.0) as store:
+        await store.drop_collection(COLLECTION, 10.0)
         await store.create_collection(COLLECTION, CreateCollection(size=DIMENSIONS), 10.0)
 
 
-async def _idle_cpu(pid: int, consuming: Callable[[], Awaitable[bool]]) -> float:
-    """What a worker has spent once it consumes from an empty queue and has come to rest."""
+async def stored(engine: EmbeddedEngine, points: int) -> bool:
+    async with open_store(engine.url, None, 30.0) as store:
+        return await store.count(COLLECTION, None, 10.0) == points
+
+
+async def idle_cpu(pid: int, consuming: Callable[[], Awaitable[bool]]) -> float:
+    """What a worker has spent once it consumes and has come to rest."""
     async with asyncio.timeout(_SECONDS):
         while not await consuming():  # noqa: ASYNC110  (the broker has no event for it)
             await asyncio.sleep(0.1)
@@ -121,10 +135,13 @@ async def peer(address: Address, directory: Path, system: str, load: Load) -> Co
     with embedded_engine(directory) as engine:
         await create(engine)
         environment = _environment(address, engine)
+        fill = [str(PYTHON), str(_HERE / PEERS[system]), "fill"]
         with _working(system, environment) as worker:
-            start_up = await _idle_cpu(worker.pid, lambda: consumers(address, COLLECTION))
-        fill = [str(PYTHON), str(_HERE / PEERS[system]), "fill", str(load.path)]
-        await _done(fill, environment)
+            await idle_cpu(worker.pid, lambda: consumers(address, COLLECTION))
+            await _done([*fill, str(load.first)], environment)
+            start_up = await idle_cpu(worker.pid, lambda: stored(engine, load.points_per_message))
+        await create(engine)
+        await _done([*fill, str(load.path)], environment)
         with _working(system, environment) as worker:
             return await _watch(system, worker, start_up, engine, load)
 
@@ -133,10 +150,14 @@ async def ours(address: Address, directory: Path, load: Load, form: Form = "list
     """memq's worker, on the queue of its own topology."""
     with embedded_engine(directory) as engine:
         await create(engine)
+        exchange = Names(address.prefix).commands
         with running_worker(address, qdrant_url=engine.url) as worker:
-            start_up = await _idle_cpu(worker.process.pid, lambda: consumers(address, Names(address.prefix).write))
+            first = itertools.islice(load.bodies(form), 1)
+            await publish(address.url, exchange, f"upsert.{COLLECTION}", first, form)
+            start_up = await idle_cpu(worker.process.pid, lambda: stored(engine, load.points_per_message))
             worker.terminate()
-        await publish(address.url, Names(address.prefix).commands, f"upsert.{COLLECTION}", load.bodies(form), form)
+        await create(engine)
+        await publish(address.url, exchange, f"upsert.{COLLECTION}", load.bodies(form), form)
         with running_worker(address, qdrant_url=engine.url) as worker:
             name = "memq" if form == "lists" else f"memq, {form}"
             result = await _watch(name, worker.process, start_up, engine, load)
