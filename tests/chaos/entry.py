@@ -69,7 +69,8 @@ class Nursery:
             code = os.waitstatus_to_exitcode(status)
             say("life over", slot=slot, pid=pid, code=code)
             if self._stopping:
-                self._exit = self._exit or code
+                # By the signal itself ends who has not begun; memq's pool takes no notice of it either.
+                self._exit = self._exit or (0 if code == -signal.SIGTERM else code)
             elif code >= 0:
                 # Ended by its own decision, which nothing here asks for.
                 self._exit = code or 70
