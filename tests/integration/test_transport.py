@@ -141,6 +141,27 @@ async def test_consuming_that_stops_while_the_prefetch_changes_has_stopped(amqp:
         assert opened.prefetch_by_role["write"] == 200
 
 
+async def test_the_order_stays_while_the_prefetch_changes_again_and_the_first_are_unsettled(
+    amqp: Address, fast: bool
+) -> None:
+    taken = Taken()
+    async with session(amqp, taken, fast, prefetch=300, prefetch_bytes=2**20) as opened:
+        sizes = [20_000] * 64 + [1] * 400
+        await publish(amqp, [b"%05d" % n * size for n, size in enumerate(sizes)])
+        await taken.count(64)
+        await until(lambda: prefetch_is(opened, 10))
+        settled = 64
+        while settled < len(sizes):
+            # Full windows are what it changes at.
+            await taken.count(min(settled + opened.prefetch_by_role["write"], len(sizes)))
+            while settled < len(taken.deliveries):
+                taken.deliveries[settled].link.ack(taken.deliveries[settled].tag)
+                settled += 1
+        assert opened.prefetch_by_role["write"] > 10
+    assert [delivery.body[:5] for delivery in taken.deliveries] == [b"%05d" % n for n in range(len(sizes))]
+    assert not any(delivery.redelivered for delivery in taken.deliveries)
+
+
 async def prefetch_is(opened: Session, count: int) -> bool:
     return opened.prefetch_by_role["write"] == count
 

@@ -49,6 +49,8 @@ def test_the_broker_hears_of_each_settlement_once_and_of_nothing_else(steps: lis
             broker.ack(tag, multiple)
         assert broker.acked == done
         assert broker.returned == returned
+        for after in (0, last // 2, last):
+            assert ledger.counted(after) == sum(tag > after for tag in broker.unacked)
 
     for step in steps:
         if step == "deliver":

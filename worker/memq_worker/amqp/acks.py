@@ -9,12 +9,18 @@ class AckLedger:
         self._open: dict[int, bool] = {}  # tag -> told the broker; in order of delivery
         self._done: list[int] = []
         self._returned: list[tuple[int, bool]] = []
+        self.last = 0  # the tag of the latest delivery
 
     def __len__(self) -> int:
         return len(self._open)
 
     def delivered(self, tag: int) -> None:
         self._open[tag] = False
+        self.last = tag
+
+    def counted(self, after: int) -> int:
+        """Of the deliveries after this tag, those that the broker counts as prefetched: it was told nothing of them."""
+        return sum(tag > after and not told for tag, told in self._open.items())
 
     def ack(self, tag: int) -> None:
         self._done.append(tag)

@@ -40,6 +40,7 @@ class ConsumerLink:
         self._tag = ""
         self._prefetch = Prefetch(1)
         self._asked = 0
+        self._before = 0  # the tag of the last delivery to earlier consumers
         self._changing = asyncio.Lock()
         self._change: asyncio.Task[None] | None = None
         self._on_message: Callable[[DeliveredMessage], Coroutine[Any, Any, None]] | None = None
@@ -105,7 +106,7 @@ class ConsumerLink:
                 await self._start(self._on_message, timeout)
 
     async def _start(self, on_message: Callable[[DeliveredMessage], Coroutine[Any, Any, None]], timeout: float) -> None:
-        self._asked = self._prefetch.count
+        self._asked, self._before = self._prefetch.count, self._ledger.last
         await self._channel.basic_qos(prefetch_count=self._asked, timeout=timeout)
         # RabbitMQ 4.3 closes the connection when a tag is used again, so each life has one of its own.
         tag = f"memq-{uuid.uuid4().hex}"
@@ -114,8 +115,8 @@ class ConsumerLink:
 
     @property
     def _filled(self) -> bool:
-        """Whether the broker can have nothing under way to us."""
-        return self._asked <= len(self._ledger)
+        """Whether the broker can have nothing under way to this consumer."""
+        return self._ledger.counted(after=self._before) >= self._asked
 
     async def _consume_anew(self, timeout: float) -> None:
         # A consumer keeps the prefetch count it began with, so another takes its place; what the first was given is
