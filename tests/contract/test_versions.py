@@ -10,7 +10,8 @@ import pytest
 from qdrant_client import grpc as q
 
 from memq_worker.embedded.convert.bounds import Bounds, read_bounds
-from memq_worker.qdrant.encode import newer_only, older_than
+from memq_worker.qdrant import encode
+from memq_worker.qdrant.encode import older_than
 from tests.contract.messages import between, dense, has_id, must, point
 from tests.contract.store import refusal
 
@@ -29,6 +30,10 @@ def reached(bound: float, *keys: Key, name: str = "_version") -> Any:
 
 def not_any(*conditions: Any) -> Any:
     return q.Filter(must_not=conditions)
+
+
+def newer_only(keys: list[Key], versions: list[int | None]) -> Any:
+    return q.Filter.FromString(encode.newer_only(keys, versions))
 
 
 def numbers(count: int) -> list[Key]:

@@ -51,7 +51,7 @@ def by_messages(collection: str, points: list[Any], *, versioned: bool) -> Any:
         one = grpc.Vectors(vector=named[""]) if "" in named else several
         request.points.append(grpc.PointStruct(id=point_id(each), payload=payload_to_grpc(marked), vectors=one))
     if versioned:
-        request.update_filter.CopyFrom(newer_only([p[0] for p in points], [p[3] for p in points]))
+        request.update_filter.MergeFromString(newer_only([p[0] for p in points], [p[3] for p in points]))
     return request
 
 

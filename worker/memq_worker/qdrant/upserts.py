@@ -78,7 +78,7 @@ def upsert_request(collection: str, points: PointsBatch) -> bytes:
             fields += _unnamed(len(row))
             pieces += (_POINT, _length(len(fields) + len(row)), fields, row)
     if points.versions is not None:
-        pieces.append(_field(_FILTER, newer_only(points.ids, points.versions).SerializeToString()))
+        pieces.append(_field(_FILTER, newer_only(points.ids, points.versions)))
     return b"".join(pieces)
 
 
