@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
 import os
 import subprocess
@@ -61,16 +60,12 @@ class Load:
     def __init__(self, directory: Path, messages: int, points: int) -> None:
         self.messages, self.points_per_message, self.total = messages, points, messages * points
         self.path = directory / f"lists-{messages}-{points}.jsonl"
+        # One message, by which a worker shows what it spends once, such as what it imports late.
+        self.first = self.path.with_suffix(".first")
         if not self.path.exists():
             with self.path.open("wb") as out:
                 out.writelines(body + b"\n" for body in bodies(messages, points, "lists"))
-
-    @property
-    def first(self) -> Path:
-        """One message, by which a worker shows what it spends once, such as what it imports late."""
-        path = self.path.with_suffix(".first")
-        path.write_bytes(next(self.bodies("lists")) + b"\n")
-        return path
+            self.first.write_bytes(next(self.bodies("lists")) + b"\n")
 
     def bodies(self, form: Form) -> Iterator[bytes]:
         if form != "lists":
@@ -113,15 +108,15 @@ async def create(engine: EmbeddedEngine) -> None:
         await store.create_collection(COLLECTION, CreateCollection(size=DIMENSIONS), 10.0)
 
 
-async def stored(engine: EmbeddedEngine, points: int) -> bool:
+async def _stored(engine: EmbeddedEngine, points: int) -> bool:
     async with open_store(engine.url, None, 30.0) as store:
         return await store.count(COLLECTION, None, 10.0) == points
 
 
-async def idle_cpu(pid: int, consuming: Callable[[], Awaitable[bool]]) -> float:
-    """What a worker has spent once it consumes and has come to rest."""
+async def _idle_cpu(pid: int, begun: Callable[[], Awaitable[bool]]) -> float:
+    """What a worker has spent once it has begun and has come to rest."""
     async with asyncio.timeout(_SECONDS):
-        while not await consuming():  # noqa: ASYNC110  (the broker has no event for it)
+        while not await begun():  # noqa: ASYNC110  (the broker has no event for it)
             await asyncio.sleep(0.1)
         before, now = -1.0, cpu_seconds(pid)
         while now > before:
@@ -137,26 +132,32 @@ async def peer(address: Address, directory: Path, system: str, load: Load) -> Co
         environment = _environment(address, engine)
         fill = [str(PYTHON), str(_HERE / PEERS[system]), "fill"]
         with _working(system, environment) as worker:
-            await idle_cpu(worker.pid, lambda: consumers(address, COLLECTION))
+            await _idle_cpu(worker.pid, lambda: consumers(address, COLLECTION))
             await _done([*fill, str(load.first)], environment)
-            start_up = await idle_cpu(worker.pid, lambda: stored(engine, load.points_per_message))
+            start_up = await _idle_cpu(worker.pid, lambda: _stored(engine, load.points_per_message))
         await create(engine)
         await _done([*fill, str(load.path)], environment)
         with _working(system, environment) as worker:
             return await _watch(system, worker, start_up, engine, load)
 
 
+async def our_start_up(address: Address, engine: EmbeddedEngine, form: Form, points: int) -> float:
+    """CPU seconds of a memq worker that has written one message. Leaves the collection empty."""
+    await create(engine)
+    with running_worker(address, qdrant_url=engine.url) as worker:
+        first = bodies(1, points, form)
+        await publish(address.url, Names(address.prefix).commands, f"upsert.{COLLECTION}", first, form)
+        spent = await _idle_cpu(worker.process.pid, lambda: _stored(engine, points))
+        worker.terminate()
+    await create(engine)
+    return spent
+
+
 async def ours(address: Address, directory: Path, load: Load, form: Form = "lists") -> Compared:
     """memq's worker, on the queue of its own topology."""
     with embedded_engine(directory) as engine:
-        await create(engine)
+        start_up = await our_start_up(address, engine, form, load.points_per_message)
         exchange = Names(address.prefix).commands
-        with running_worker(address, qdrant_url=engine.url) as worker:
-            first = itertools.islice(load.bodies(form), 1)
-            await publish(address.url, exchange, f"upsert.{COLLECTION}", first, form)
-            start_up = await idle_cpu(worker.process.pid, lambda: stored(engine, load.points_per_message))
-            worker.terminate()
-        await create(engine)
         await publish(address.url, exchange, f"upsert.{COLLECTION}", load.bodies(form), form)
         with running_worker(address, qdrant_url=engine.url) as worker:
             name = "memq" if form == "lists" else f"memq, {form}"

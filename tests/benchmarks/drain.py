@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from memq_schemas import Names
 from memq_worker.qdrant.client import open_store
-from tests.benchmarks.compare import COLLECTION, create, idle_cpu, stored
+from tests.benchmarks.compare import COLLECTION, our_start_up
 from tests.benchmarks.load import Form, bodies, publish
 from tests.benchmarks.processes import cpu_seconds, peak_rss_mib
 from tests.support.engine import EmbeddedEngine, embedded_engine
@@ -45,7 +45,7 @@ async def drain(address: Address, directory: Path, form: Form, messages: int, po
     """
     names = Names(address.prefix)
     with embedded_engine(directory / f"{form}-{points}") as engine:
-        start_up = await _prepare(address, engine, form, points)
+        start_up = await our_start_up(address, engine, form, points)
         await publish(address.url, names.commands, f"upsert.{COLLECTION}", bodies(messages, points, form), form)
         store_before = cpu_seconds(engine.pid)
         with running_worker(address, qdrant_url=engine.url) as worker:
@@ -58,17 +58,6 @@ async def drain(address: Address, directory: Path, form: Form, messages: int, po
             worker.terminate()
     total = messages * points
     return Drained(form, points, total, total / seconds, spent / total * 1e6, store / total * 1e6, memory)
-
-
-async def _prepare(address: Address, engine: EmbeddedEngine, form: Form, points: int) -> float:
-    await create(engine)
-    with running_worker(address, qdrant_url=engine.url) as worker:
-        first = bodies(1, points, form)
-        await publish(address.url, Names(address.prefix).commands, f"upsert.{COLLECTION}", first, form)
-        idle = await idle_cpu(worker.process.pid, lambda: stored(engine, points))
-        worker.terminate()
-    await create(engine)
-    return idle
 
 
 async def _applied(engine: EmbeddedEngine, expected: int, worker: WorkerProcess) -> None:
