@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from contextvars import ContextVar
+import asyncio
 from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import aio_pika
 import aiormq.connection
 import pamqp.frame
+from aiormq.connection import TransportFactory
+from aiormq.exceptions import AMQPConnectionError
 from pamqp.body import ContentBody
 from pamqp.commands import Basic
 from pamqp.header import ContentHeader
@@ -20,16 +21,12 @@ from memq_transport.frames import Frames
 from memq_transport.properties import decode
 
 if TYPE_CHECKING:
-    import asyncio
-
     from aio_pika.abc import AbstractConnection
     from yarl import URL
 
 # What is replaced is no public interface of aiormq, so only releases that have been read are trusted.
 KNOWN = "7.2."
 
-_frames: WeakKeyDictionary[Any, Frames] = WeakKeyDictionary()
-_made: ContextVar[list[Frames] | None] = ContextVar("memq_frames", default=None)
 _stock: Any = aiormq.connection.FrameReceiver
 
 
@@ -44,14 +41,38 @@ class _Connection(aio_pika.Connection):
             raise
 
 
-def _receiver(reader: asyncio.StreamReader) -> Any:
+class _FastConnection(_Connection):
+    """Reads through frames of ours."""
+
+    def __init__(self, url: URL, **options: Any) -> None:
+        super().__init__(url, **options)
+        self.opening = _Opening()
+        self.kwargs["transport_factory"] = self.opening
+
+
+class _Opening(TransportFactory):
+    frames: Frames | None = None
+
+    async def create(self, url: URL, **kwargs: Any) -> tuple[Any, asyncio.StreamWriter]:
+        """What asyncio.open_connection does, but that what is read goes to frames and they are returned as reader."""
+        security = kwargs.pop("ssl_context_provider")
+        context = await security.get_context() if url.scheme == "amqps" else None
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(loop=loop)
+        stream = asyncio.StreamReaderProtocol(reader, loop=loop)
+        self.frames = frames = Frames(stream)
+        try:
+            made: tuple[asyncio.Transport, Any] = await loop.create_connection(
+                lambda: frames, host=url.host or "", port=url.port or 0, ssl=context, **kwargs
+            )
+        except OSError as error:
+            raise AMQPConnectionError(*error.args) from error
+        return frames, asyncio.StreamWriter(made[0], stream, reader, loop)
+
+
+def _receiver(reader: Any) -> Any:
     """Whoever else uses aiormq in this process gets aiormq's own."""
-    made = _made.get()
-    if made is None:
-        return _stock(reader)
-    frames = Frames(reader)
-    made.append(frames)
-    return frames
+    return reader if isinstance(reader, Frames) else _stock(reader)
 
 
 async def connect(url: str | URL, **options: Any) -> AbstractConnection:
@@ -59,15 +80,7 @@ async def connect(url: str | URL, **options: Any) -> AbstractConnection:
     if unusable() is not None:
         return await connect_stock(url, **options)
     aiormq.connection.FrameReceiver = _receiver  # type: ignore[assignment,misc]
-    made: list[Frames] = []
-    token = _made.set(made)
-    try:
-        connection = await connect_stock(url, **options)
-    finally:
-        _made.reset(token)
-    if made:
-        _frames[connection] = made[-1]
-    return connection
+    return await aio_pika.connect(url, connection_class=_FastConnection, **options)
 
 
 async def connect_stock(url: str | URL, **options: Any) -> AbstractConnection:
@@ -77,7 +90,7 @@ async def connect_stock(url: str | URL, **options: Any) -> AbstractConnection:
 
 def frames_of(connection: AbstractConnection) -> Frames | None:
     """What the connection reads through; None when that is aiormq's own."""
-    return _frames.get(connection)
+    return connection.opening.frames if isinstance(connection, _FastConnection) else None
 
 
 @cache
@@ -91,19 +104,6 @@ def unusable() -> str | None:
     except Exception as error:  # noqa: BLE001  (whatever has changed there, the stock way is left)
         return f"aiormq {installed}: {type(error).__name__} in the self-test"
     return None if read == _EXPECTED else f"aiormq {installed}: the self-test read something else"
-
-
-class _Given:
-    """A reader that has everything already, so that the self-test needs no event loop."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    async def read(self, _: int) -> bytes:
-        return self._data
-
-    async def readexactly(self, _: int) -> bytes:
-        return self._data
 
 
 _EXPECTED = [(7, True, "upsert.a", "c", {"k": 1}, b"xyz"), "Ack"]
@@ -120,7 +120,7 @@ def _read_back() -> list[Any]:
         Basic.Ack(1, False),
     )
     data = b"".join(pamqp.frame.marshal(frame, 1 if frame is not sent[-1] else 2) for frame in sent)
-    frames = Frames(_Given(data))
+    frames = Frames()
     found: list[Any] = []
 
     def delivered(tag: int, redelivered: bool, key: str, properties: bytes, body: bytes) -> None:
@@ -128,6 +128,8 @@ def _read_back() -> list[Any]:
         found.append((tag, redelivered, key, read.correlation_id, dict(read.headers or {}), body))
 
     frames.attach(1, Deliveries(delivered))
+    frames.get_buffer(-1)[: len(data)] = data
+    frames.buffer_updated(len(data))
     try:
         # Everything is there, so it never waits.
         frames.get_frame().send(None)

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     Delivered = Callable[[int, bool, str, bytes, bytes], None]
     """Delivery tag, redelivered, routing key, property list (memq_transport.decode reads it), body. Must not raise."""
 
-_DELIVER = b"\x00\x3c\x00\x3c"  # class basic, method deliver
+_DELIVER = 60 << 16 | 60  # class basic, method deliver
+_U32 = struct.Struct(">I").unpack_from
 _U64 = struct.Struct(">Q").unpack_from
 _ACK = struct.Struct(">BHIHHQBB").pack
 _NACK = _ACK
@@ -35,26 +36,26 @@ class Deliveries:
         self._parts: list[bytes] = []
         self._missing = 0
 
-    def take(self, kind: int, buffer: bytes, start: int, stop: int) -> bool:
+    def take(self, kind: int, buffer: memoryview, start: int, stop: int) -> bool:
         if kind == BODY and self._open:
-            self._part(buffer[start:stop])
+            self._part(bytes(buffer[start:stop]))
             return True
         if kind == HEADER and self._open:
             (self._missing,) = _U64(buffer, start + 4)
-            self._properties = buffer[start + 12 : stop]
+            self._properties = bytes(buffer[start + 12 : stop])
             if not self._missing:
                 self._complete(b"")
             return True
         # The broker never interleaves methods with content on one channel, but a close may cut a delivery short.
         self._open = False
         self._parts = []
-        if buffer[start : start + 4] != _DELIVER:
+        if _U32(buffer, start)[0] != _DELIVER:
             return False
         at = start + 5 + buffer[start + 4]  # behind the consumer tag
         (self._tag,) = _U64(buffer, at)
         self._redelivered = buffer[at + 8] == 1
         at += 10 + buffer[at + 9]  # behind the exchange
-        self._key = buffer[at + 1 : at + 1 + buffer[at]].decode("utf-8", "surrogateescape")
+        self._key = str(buffer[at + 1 : at + 1 + buffer[at]], "utf-8", "surrogateescape")
         self._open = True
         return True
 

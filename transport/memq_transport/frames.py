@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
-from typing import Any, Protocol
+import time
+from collections import deque
+from typing import Any, Protocol, cast
 
 import pamqp.frame
 from aiormq.exceptions import AMQPConnectionError, InvalidFrameError, ProtocolSyntaxError
@@ -14,31 +17,42 @@ METHOD, HEADER, BODY = 1, 2, 3
 
 _START = struct.Struct(">BHI").unpack_from  # type, channel, size
 _END = 0xCE
-_READ = 1 << 16
+_AROUND = 8  # bytes of a frame around its payload
+_KINDS = (METHOD, HEADER, BODY, 8)
+
+_READ = 1 << 18
+_LEAST_READ = 1 << 16
+_MOST_PASSED = 64
+_SIGN_SECONDS = 1.0
 
 
 class Sink(Protocol):
-    def take(self, kind: int, buffer: bytes, start: int, stop: int) -> bool:
-        """Whether the frame, whose payload is buffer[start:stop], was one of ours; if not, aiormq gets it."""
+    def take(self, kind: int, buffer: memoryview, start: int, stop: int) -> bool:
+        """Whether the frame, whose payload is buffer[start:stop], was one of ours; if not, aiormq gets it.
+
+        The buffer is used again afterwards: what is kept has to be copied. Must not raise.
+        """
         ...
 
 
-class Reader(Protocol):
-    """What is used of asyncio.StreamReader."""
+class Frames(asyncio.BufferedProtocol):
+    """Stands where aiormq's FrameReceiver stood. Frames of a channel with a sink go there, if it wants them.
 
-    async def read(self, n: int, /) -> bytes: ...
+    It is the protocol of the connection too, in front of `stream`, which is what a StreamWriter wants to know of: a
+    StreamReader would copy every byte three times more, and wake a task for each read.
+    """
 
-    async def readexactly(self, n: int, /) -> bytes: ...
-
-
-class Frames:
-    """Stands where aiormq's FrameReceiver stood. Frames of a channel with a sink go there, if it wants them."""
-
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
-        self._buffer = b""
-        self._at = 0
+    def __init__(self, stream: asyncio.StreamReaderProtocol | None = None) -> None:
+        self._stream = stream
+        self._transport: asyncio.ReadTransport | None = None
+        self._view: memoryview = memoryview(bytearray(_READ))
+        self._start = self._end = 0  # of what has been read and not been taken
         self._sinks: dict[int, Sink] = {}
+        self._passed: deque[bytes] = deque()  # for aiormq; an empty one says no more than that the connection lives
+        self._paused = False
+        self._sign_due = 0.0
+        self._error: Exception | None = None
+        self._waiting: asyncio.Future[None] | None = None
 
     def attach(self, channel: int, sink: Sink) -> None:
         """From the next frame on."""
@@ -48,6 +62,84 @@ class Frames:
         """Before the number may be another channel's."""
         self._sinks.pop(channel, None)
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.ReadTransport", transport)
+        if self._stream is not None:
+            self._stream.connection_made(transport)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        start, end, view = self._start, self._end, self._view
+        if start == end:
+            self._start = self._end = end = 0
+        elif len(view) - end < _LEAST_READ:
+            # A frame that does not fit has twice the room from now on.
+            room = view if start else memoryview(bytearray(2 * len(view)))
+            room[: end - start] = view[start:end]
+            self._view, self._start, self._end = room, 0, end - start
+        return self._view[self._end :]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._end += nbytes
+        if self._error is not None:
+            self._start = self._end
+            return
+        view, at, end, sinks = self._view, self._start, self._end, self._sinks
+        taken = False
+        while end - at >= _AROUND:
+            kind, channel, length = _START(view, at)
+            stop = at + length + _AROUND
+            if kind not in _KINDS or (stop <= end and view[stop - 1] != _END):
+                self._fail(_no_frame(bytes(view[at:end])))
+                return
+            if stop > end:
+                break
+            sink = sinks.get(channel)
+            if sink is not None and sink.take(kind, view, at + 7, stop - 1):
+                taken = True
+            else:
+                self._passed.append(bytes(view[at:stop]))
+            at = stop
+        self._start = at
+        if taken and not self._passed and (now := time.monotonic()) >= self._sign_due:
+            # aiormq takes the connection for dead when it is handed no frame for three heartbeats.
+            self._sign_due = now + _SIGN_SECONDS
+            self._passed.append(b"")
+        if self._passed:
+            self._wake()
+            self._slow_down()
+
+    def _slow_down(self) -> None:
+        if len(self._passed) > _MOST_PASSED and not self._paused and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def _wake(self) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+    def _fail(self, error: Exception) -> None:
+        self._error = self._error or error
+        self._start = self._end
+        self._wake()
+
+    def eof_received(self) -> bool | None:
+        self._fail(AMQPConnectionError("Server connection unexpectedly closed"))
+        return None if self._stream is None else self._stream.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        reason = "Server connection unexpectedly closed" if exc is None else f"Server communication error: {exc!r}"
+        self._fail(AMQPConnectionError(reason))
+        if self._stream is not None:
+            self._stream.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        if self._stream is not None:
+            self._stream.pause_writing()
+
+    def resume_writing(self) -> None:
+        if self._stream is not None:
+            self._stream.resume_writing()
+
     def __aiter__(self) -> Frames:
         return self
 
@@ -56,45 +148,22 @@ class Frames:
 
     async def get_frame(self) -> tuple[int, int, Any]:
         """The next frame that no sink has taken. Raises AMQPConnectionError or InvalidFrameError."""
-        while True:
-            buffer, at = self._buffer, self._at
-            size, taken = len(buffer), False
-            while size - at >= 8:
-                kind, channel, length = _START(buffer, at)
-                stop = at + length + 8
-                if stop > size:
-                    break
-                sink = self._sinks.get(channel)
-                if sink is not None and buffer[stop - 1] == _END and sink.take(kind, buffer, at + 7, stop - 1):
-                    at = stop
-                    taken = True
-                    continue
-                self._at = stop
-                return _frame(buffer[at:stop])
-            self._at = at
-            if taken:
-                # aiormq takes the connection for dead when it is handed no frame for three heartbeats.
-                return 8, 0, Heartbeat()
-            await self._fill()
+        while not self._passed:
+            if self._error is not None:
+                raise self._error
+            self._waiting = asyncio.get_running_loop().create_future()
+            await self._waiting
+        data = self._passed.popleft()
+        if self._paused and not self._passed and self._transport is not None:
+            self._paused = False
+            self._transport.resume_reading()
+        return _frame(data) if data else (_AROUND, 0, Heartbeat())
 
-    async def _fill(self) -> None:
-        rest = self._buffer[self._at :]
-        missing = 0
-        if len(rest) >= 8:
-            if rest.startswith(b"AMQP"):
-                raise ProtocolSyntaxError("Unexpected AMQP protocol header")
-            missing = _START(rest, 0)[2] + 8 - len(rest)
-        try:
-            # At least what the frame still lacks, so that a large one is not joined together again at every read.
-            data = await (self._reader.readexactly(missing) if missing > _READ else self._reader.read(_READ))
-        except EOFError as error:
-            raise AMQPConnectionError("Server connection unexpectedly closed") from error
-        except OSError as error:
-            raise AMQPConnectionError(f"Server communication error: {error!r}") from error
-        if not data:
-            raise AMQPConnectionError("Server connection unexpectedly closed")
-        self._buffer = rest + data
-        self._at = 0
+
+def _no_frame(data: bytes) -> Exception:
+    if data.startswith(b"AMQP"):
+        return ProtocolSyntaxError("Unexpected AMQP protocol header")
+    return InvalidFrameError(f"no AMQP frame: {data[:20]!r}")
 
 
 def _frame(data: bytes) -> tuple[int, int, Any]:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     Confirm = asyncio.Future[None]
     Heard = Callable[[], None] | None
 
-_ACK, _NACK, _RETURN = b"\x00\x3c\x00\x50", b"\x00\x3c\x00\x78", b"\x00\x3c\x00\x32"
+_ACK, _NACK, _RETURN = 60 << 16 | 80, 60 << 16 | 120, 60 << 16 | 50  # class basic and the method
+_U32 = struct.Struct(">I").unpack_from
 _CONFIRM = struct.Struct(">QB").unpack_from  # delivery tag, multiple
 _U64 = struct.Struct(">Q").unpack_from
 _CONTENT = struct.Struct(">BHIHHQ").pack  # frame start, class, weight, body size
@@ -149,12 +150,12 @@ class ConfirmingPublisher:
             if parts:
                 await send_through(self._channel, b"".join(parts))
 
-    def take(self, kind: int, buffer: bytes, start: int, stop: int) -> bool:
+    def take(self, kind: int, buffer: memoryview, start: int, stop: int) -> bool:
         if self._missing >= 0 and kind in (HEADER, BODY):
             self._content(kind, buffer, start, stop)
             return True
         self._missing = -1
-        method = buffer[start : start + 4]
+        (method,) = _U32(buffer, start)
         if method in (_ACK, _NACK):
             tag, bits = _CONFIRM(buffer, start + 4)
             self._confirmed(tag, multiple=bool(bits & 1), kept=method == _ACK)
@@ -164,11 +165,11 @@ class ConfirmingPublisher:
             return True
         return False
 
-    def _content(self, kind: int, buffer: bytes, start: int, stop: int) -> None:
+    def _content(self, kind: int, buffer: memoryview, start: int, stop: int) -> None:
         """Of a returned message: it comes back whole, before its confirm."""
         if kind == HEADER:
             (self._missing,) = _U64(buffer, start + 4)
-            tag = self._tags.get(decode(buffer[start + 12 : stop]).message_id or "")
+            tag = self._tags.get(decode(bytes(buffer[start + 12 : stop])).message_id or "")
             if tag is not None:
                 _settle(self._waiting[tag][0], Returned())
         else:

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from memq_worker import garbage
 from memq_worker.errors import BrokerUnavailable, ConfigurationError
 from memq_worker.observe import lastwords, logs
 from memq_worker.observe.healthcheck import ask
@@ -95,6 +96,7 @@ def run(settings: Settings, flags: dict[str, str]) -> int:
 
     _log(settings, settings.worker_name)
     if settings.qdrant_url and settings.processes == 1:
+        garbage.settle_in()
         asyncio.run(serve(settings))
         return 0
     return asyncio.run(supervise(settings, flags))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pamqp.frame
 import pytest
-from aiormq.exceptions import AMQPConnectionError, InvalidFrameError
+from aiormq.exceptions import AMQPConnectionError, InvalidFrameError, ProtocolSyntaxError
 from hypothesis import given
 from hypothesis import strategies as st
 from memq_transport import Deliveries, Frames, decode, unusable
@@ -24,27 +24,46 @@ def content(tag: int, body: bytes, size: int) -> list[Any]:
     return [Basic.Deliver("consumer", tag, tag % 2 == 1, "exchange", f"upsert.c{tag}"), header, *parts]
 
 
+class Reading(asyncio.ReadTransport):
+    """A transport of which only is known whether it reads."""
+
+    paused = False
+
+    def pause_reading(self) -> None:
+        self.paused = True
+
+    def resume_reading(self) -> None:
+        self.paused = False
+
+
 class Read:
     """Frames from bytes that come in pieces."""
 
     def __init__(self) -> None:
         self.taken: list[tuple[int, bool, str, str | None, bytes]] = []
         self.passed: list[Any] = []
-        self.reader = asyncio.StreamReader()
-        self.frames = Frames(self.reader)
+        self.frames = Frames()
         self.frames.attach(MINE, Deliveries(self._delivered))
 
     def _delivered(self, tag: int, redelivered: bool, key: str, properties: bytes, body: bytes) -> None:
         self.taken.append((tag, redelivered, key, decode(properties).message_id, body))
 
+    def feed(self, data: bytes) -> None:
+        while data:
+            room = self.frames.get_buffer(-1)
+            size = min(len(room), len(data))
+            room[:size] = data[:size]
+            self.frames.buffer_updated(size)
+            data = data[size:]
+
     async def all(self, data: bytes, cuts: list[int]) -> None:
         async def feed() -> None:
             begin = 0
             for cut in [*sorted(cuts), len(data)]:
-                self.reader.feed_data(data[begin:cut])
+                self.feed(data[begin:cut])
                 begin = cut
                 await asyncio.sleep(0)
-            self.reader.feed_eof()
+            self.frames.eof_received()
 
         feeding = asyncio.create_task(feed())
         with contextlib.suppress(AMQPConnectionError):
@@ -108,7 +127,7 @@ async def test_a_close_in_the_middle_of_a_delivery_reaches_the_channel_and_drops
 @pytest.mark.parametrize("data", [b"\x01\x00\x01\x00\x00\x00\x01x!", b"\x09\x00\x01\x00\x00\x00\x00\xce"])
 async def test_what_is_no_frame_ends_the_connection(data: bytes) -> None:
     read = Read()
-    read.reader.feed_data(data)
+    read.feed(data)
     with pytest.raises(InvalidFrameError):
         await read.frames.get_frame()
 
@@ -119,3 +138,33 @@ async def test_after_detaching_frames_are_aiormqs_again() -> None:
     await read.all(b"".join(pamqp.frame.marshal(frame, MINE) for frame in content(1, b"x", 1)), [])
     assert [type(frame) for frame in read.passed] == [Basic.Deliver, ContentHeader, ContentBody]
     assert read.taken == []
+
+
+async def test_a_server_that_speaks_another_protocol_is_told_from_one_that_says_nothing() -> None:
+    for said, error in ((b"AMQP\x00\x01\x00\x00", ProtocolSyntaxError), (b"SSH-2.0-memq\r\n", InvalidFrameError)):
+        read = Read()
+        read.feed(said)
+        with pytest.raises(error):
+            await read.frames.get_frame()
+
+
+async def test_nothing_is_read_while_aiormq_is_behind_with_what_it_was_given() -> None:
+    read, reading = Read(), Reading()
+    read.frames.connection_made(reading)
+    data = pamqp.frame.marshal(Basic.CancelOk("c"), OTHER) * 1000
+    read.feed(data)
+    assert reading.paused
+    for _ in range(999):
+        await read.frames.get_frame()
+        assert reading.paused
+    await read.frames.get_frame()
+    assert not reading.paused
+
+
+async def test_what_came_before_the_end_is_still_handed_over() -> None:
+    read = Read()
+    read.feed(pamqp.frame.marshal(Channel.Close(320, "x", 0, 0), OTHER) + b"\x01\x00")
+    read.frames.connection_lost(ConnectionResetError("reset"))
+    assert isinstance((await read.frames.get_frame())[2], Channel.Close)
+    with pytest.raises(AMQPConnectionError, match="reset"):
+        await read.frames.get_frame()
