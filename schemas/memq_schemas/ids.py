@@ -26,8 +26,10 @@ def canonical_uuid(value: str) -> str:
             raise ValueError
     except ValueError:
         raise ValueError("id: a string id has to be a UUID; derive one from any key with memq.point_id") from None
+    if dashed:
+        return value.lower()
     text = digits.lower()
-    return value.lower() if dashed else f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 # A boolean is an integer to Python, and no arm of this union.

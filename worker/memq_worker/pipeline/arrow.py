@@ -13,7 +13,7 @@ from memq_schemas.points import MAX_VERSION
 from memq_schemas.vectors import MAX_DIMENSIONS
 from memq_worker.errors import MessageError
 from memq_worker.pipeline.payload import check_payload
-from memq_worker.pipeline.points import check_id
+from memq_worker.pipeline.points import PAYLOAD_PLACE, check_id
 from memq_worker.pipeline.store import Column, Id, PointsBatch
 
 _TAKEN = ("id", "vector", "payload", "version")
@@ -179,14 +179,15 @@ def _payloads(pa: Any, column: Any, first: int) -> list[dict[str, Any] | None]:
         raise _invalid(f"payload: expected string (JSON) or struct, got {str(kind)[:80]}")
     payloads: list[dict[str, Any] | None] = []
     for row, value in enumerate(column.to_pylist()):
-        where = f"points[{first + row}].payload"
         try:
             payload = None if value is None else read(value)
         except (msgspec.MsgspecError, RecursionError, TypeError) as error:
             raise MessageError(
-                ErrorCode.INVALID_PAYLOAD, f"{where}: not a JSON object ({type(error).__name__})", stage="validate"
+                ErrorCode.INVALID_PAYLOAD,
+                f"points[{first + row}].payload: not a JSON object ({type(error).__name__})",
+                stage="validate",
             ) from None
-        check_payload(payload, where)
+        check_payload(payload, PAYLOAD_PLACE, first + row)
         payloads.append(payload)
     return payloads
 

@@ -68,35 +68,37 @@ class WriteQueue:
         passed_ids: set[Id] = set()
         ids: set[Id] = set()
         points = size = 0
+        joined: str | None = None
         waiting = self._waiting
         while waiting:
             command = waiting[0]
-            if command.ids is None:
+            wanted = command.ids
+            if wanted is None:
                 if not chosen and not passed and not self._in_flight:
-                    waiting.popleft()
                     self._barrier = True
-                    return self._taken(Batch(command.kind, [command], set(), barrier=True))
+                    self._forget([waiting.popleft()])
+                    return Batch(command.kind, [command], set(), barrier=True)
                 break
-            free = self._in_flight.isdisjoint(command.ids) and passed_ids.isdisjoint(command.ids)
-            if not free or (chosen and not _may_join(chosen[0], command)):
+            free = self._in_flight.isdisjoint(wanted) and passed_ids.isdisjoint(wanted)
+            if not free or (chosen and (joined is None or command.kind != joined or command.delivery.alone)):
                 passed.append(waiting.popleft())
-                passed_ids.update(command.ids)
+                passed_ids.update(wanted)
                 continue
-            points += len(command.ids)
-            size += len(command.delivery.body)
-            if chosen and (points > self._limits.max_points or size > self._limits.max_bytes):
+            points_then, size_then = points + len(wanted), size + len(command.delivery.body)
+            if not chosen:
+                joined = _joined_by(command)
+            elif points_then > self._limits.max_points or size_then > self._limits.max_bytes:
                 break
+            points, size = points_then, size_then
             chosen.append(waiting.popleft())
-            ids.update(command.ids)
+            ids.update(wanted)
         waiting.extendleft(reversed(passed))
         if not chosen:
             return None
+        self._points -= points
+        self._bytes -= size
         self._in_flight |= ids
-        return self._taken(Batch(chosen[0].kind, chosen, ids))
-
-    def _taken(self, batch: Batch) -> Batch:
-        self._forget(batch.commands)
-        return batch
+        return Batch(chosen[0].kind, chosen, ids)
 
     def _forget(self, gone: list[Write]) -> None:
         self._points -= sum(len(command.ids or ()) for command in gone)
@@ -122,13 +124,10 @@ class WriteQueue:
 _NEVER_MERGED = ("payload", "mixed")
 
 
-def _may_join(first: Write, command: Write) -> bool:
-    return (
-        command.kind == first.kind
-        and command.kind not in _NEVER_MERGED
-        and not command.delivery.alone
-        and not first.delivery.alone
-    )
+def _joined_by(first: Write) -> str | None:
+    """The kind of those that may be written together with it; None when it is written by itself."""
+    kind = first.kind
+    return None if kind in _NEVER_MERGED or first.delivery.alone else kind
 
 
 def merge_points(commands: list[UpsertPoints]) -> tuple[PointsBatch, set[Write]]:

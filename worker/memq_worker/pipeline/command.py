@@ -1,4 +1,4 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from memq_schemas import Count, CreateCollection, Delete, Filter, Get, Operation, Query, SetPayload
@@ -14,12 +14,12 @@ class UpsertPoints:
     delivery: Delivery
     collection: str
     points: PointsBatch
+    ids: list[Id] = field(init=False)
 
     operation = Operation.UPSERT
 
-    @property
-    def ids(self) -> list[Id]:
-        return self.points.ids
+    def __post_init__(self) -> None:
+        self.ids = self.points.ids
 
     @property
     def kind(self) -> str:

@@ -30,6 +30,7 @@ from memq_worker.pipeline.points import decode_points
 
 M = TypeVar("M", bound=Model)
 
+_CONTENT_TYPES = (headers.JSON, headers.ARROW_STREAM)
 _ANSWER_LIMIT = 300  # characters
 
 _REQUEST_BODIES: dict[Operation, type[RequestBody]] = {
@@ -94,8 +95,10 @@ def _content(delivery: Delivery, limits: Limits) -> tuple[str, bytes]:
             f"body: {len(delivery.body)} bytes, this worker takes {limits.max_body_bytes}",
             stage="decode",
         )
-    content_type = (delivery.properties.content_type or headers.JSON).partition(";")[0].strip().lower()
-    if content_type not in (headers.JSON, headers.ARROW_STREAM):
+    content_type = delivery.properties.content_type or headers.JSON
+    if content_type not in _CONTENT_TYPES:
+        content_type = content_type.partition(";")[0].strip().lower()
+    if content_type not in _CONTENT_TYPES:
         raise MessageError(
             ErrorCode.UNSUPPORTED_CONTENT,
             f"content_type: expected {headers.JSON}, or for an upsert {headers.ARROW_STREAM}",

@@ -9,7 +9,9 @@ _WINDOW_BYTES = 8 * 2**20
 
 def expanded(body: bytes, encoding: str | None, most_bytes: int) -> bytes:
     """The body without its content encoding, of at most `most_bytes`. Raises MessageError."""
-    name = (encoding or "identity").strip().lower()
+    if encoding is None:
+        return body
+    name = encoding.strip().lower()
     # RabbitMQ's own clients write the character set here, where a content coding belongs.
     if name in ("identity", "utf-8", ""):
         return body

@@ -77,13 +77,14 @@ class Pipeline:
         if self._waiting is not None and delivery.queue == names.write:
             self._waiting.append(delivery)
             return
-        if delivery.queue == names.write and delivery.deliveries >= self._suspect_after:
-            self._settle_later(delivery, Quarantine())
-            return
-        left = delivery.seconds_left
-        if left is not None and left <= 0:
-            self._settle_later(delivery, Expire())
-            return
+        if delivery.properties.headers:
+            if delivery.queue == names.write and delivery.deliveries >= self._suspect_after:
+                self._settle_later(delivery, Quarantine())
+                return
+            left = delivery.seconds_left
+            if left is not None and left <= 0:
+                self._settle_later(delivery, Expire())
+                return
         try:
             self._check_reply_to(delivery)
             command = decode(delivery, self._options.limits)

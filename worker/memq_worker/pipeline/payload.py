@@ -10,33 +10,33 @@ MAX_DEPTH = 16
 _I64 = range(-(2**63), 2**63)
 
 
-def check_payload(payload: dict[str, Any] | None, where: str) -> int:
-    """Raises MessageError, naming the key's place `where`, for what Qdrant's payload cannot hold.
+def check_payload(payload: dict[str, Any] | None, where: str, *row: int) -> int:
+    """Raises MessageError, naming the place `where`.format(*row), for what Qdrant's payload cannot hold.
 
     Returns how many keys its objects have.
     """
     if payload is None:
         return 0
     if VERSION_KEY in payload:
-        raise _refused(where, f"the key {VERSION_KEY!r} is memq's own: give the point a version instead")
+        raise _refused(where.format(*row), f"the key {VERSION_KEY!r} is memq's own: give the point a version instead")
     keys = len(payload)
     for value in payload.values():
         if not isinstance(value, str):
-            keys += _check_value(value, where, 1)
+            keys += _check_value(value, where, row, 1)
     return keys
 
 
-def _check_value(value: Any, where: str, depth: int) -> int:
+def _check_value(value: Any, where: str, row: tuple[int, ...], depth: int) -> int:
     if isinstance(value, int):
         if value not in _I64:
-            raise _refused(where, "an integer outside 64 bits, signed")
+            raise _refused(where.format(*row), "an integer outside 64 bits, signed")
     elif isinstance(value, dict | list):
         if depth >= MAX_DEPTH:
-            raise _refused(where, f"nested more than {MAX_DEPTH} levels deep")
+            raise _refused(where.format(*row), f"nested more than {MAX_DEPTH} levels deep")
         container = cast("dict[str, Any] | list[Any]", value)
         keys = len(container) if isinstance(container, dict) else 0
         for item in container.values() if isinstance(container, dict) else container:
-            keys += _check_value(item, where, depth + 1)
+            keys += _check_value(item, where, row, depth + 1)
         return keys
     return 0
 

@@ -39,6 +39,7 @@ class WireUpsert(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 _decoder = msgspec.json.Decoder(WireUpsert)
 
 
+PAYLOAD_PLACE = "points[{}].payload"
 _UNKNOWN_FIELD = "Object contains unknown field"
 _NAME_LIMIT = 100  # characters
 
@@ -68,7 +69,7 @@ def decode_points(body: bytes, max_points: int) -> PointsBatch:
             keys += 1
             if payload:
                 keys += len(payload)
-                nested += check_payload(payload, f"points[{index}].payload") - len(payload)
+                nested += check_payload(payload, PAYLOAD_PLACE, index) - len(payload)
         payloads.append(payload)
         keys += point.version is not msgspec.UNSET
     if listed is None or nested:
@@ -137,16 +138,22 @@ def _versions(points: Points) -> list[int | None] | None:
 
 def _columns(points: Points) -> dict[str, Column]:
     columns: dict[str, Column] = {}
+
+    def put(name: str, value: bytes | WireVector, index: int) -> None:
+        column = columns.get(name)
+        if column is None:
+            column = columns[name] = [None] * len(points)
+        column[index] = value if isinstance(value, bytes) else _vector_bytes(value, index)
+
     for index, point in enumerate(points):
         vector = point.vector
-        named = vector if isinstance(vector, dict) else {"": vector}
-        if not named:
+        if not isinstance(vector, dict):
+            put("", vector, index)
+            continue
+        if not vector:
             raise MessageError(ErrorCode.EMPTY_VECTOR, f"points[{index}].vector: no vectors", stage="validate")
-        for name, value in named.items():
-            column = columns.get(name)
-            if column is None:
-                column = columns[name] = [None] * len(points)
-            column[index] = value if isinstance(value, bytes) else _vector_bytes(value, index)
+        for name, value in vector.items():
+            put(name, value, index)
     return columns
 
 

@@ -170,7 +170,7 @@ class CollectionWriter:
         return [
             decide(refused[c], c.delivery.attempt, self._policy)
             if c in refused
-            else Done("superseded" if c in superseded else "applied", c.result)
+            else _done(c, "superseded" if c in superseded else "applied")
             for c in commands
         ]
 
@@ -218,3 +218,10 @@ class CollectionWriter:
         points = sum(len(c.ids or ()) for c in applied)
         self._observer.wrote(applied[0].operation.value, reason, points, len(applied))
         lines.batch_written(applied, points, seconds)
+
+
+_QUIET = {label: Done(label) for label in ("applied", "superseded")}
+
+
+def _done(command: Write, label: str) -> Done:
+    return _QUIET[label] if command.delivery.properties.reply_to is None else Done(label, command.result)

@@ -27,12 +27,14 @@ def _varint(number: int) -> bytes:
     return bytes(out)
 
 
-# Looking a length up costs a tenth of making it.
-_VARINTS = [_varint(number) for number in range(2**14)]
+class _Varints(dict[int, bytes]):
+    """To look a small one up costs a tenth of making it, and less than a call."""
+
+    def __missing__(self, number: int) -> bytes:
+        return _varint(number)
 
 
-def _length(number: int) -> bytes:
-    return _VARINTS[number] if number < 2**14 else _varint(number)
+_VARINTS = _Varints((number, _varint(number)) for number in range(2**14))
 
 
 def _tag(message: Any) -> bytes:
@@ -41,7 +43,7 @@ def _tag(message: Any) -> bytes:
 
 
 def _field(tag: bytes, content: bytes) -> bytes:
-    return tag + _length(len(content)) + content
+    return tag + _VARINTS[len(content)] + content
 
 
 _POINT = _tag(grpc.UpsertPoints(points=[grpc.PointStruct()]))
@@ -73,17 +75,17 @@ def upsert_request(collection: str, points: PointsBatch) -> bytes:
         row = None if rows is None else rows[index]
         if row is None:
             vectors = _named(points, index)
-            pieces += (_POINT, _length(len(fields) + len(vectors)), fields, vectors)
+            pieces += (_POINT, _VARINTS[len(fields) + len(vectors)], fields, vectors)
         else:
             fields += _unnamed(len(row))
-            pieces += (_POINT, _length(len(fields) + len(row)), fields, row)
+            pieces += (_POINT, _VARINTS[len(fields) + len(row)], fields, row)
     if points.versions is not None:
         pieces.append(_field(_FILTER, newer_only(points.ids, points.versions)))
     return b"".join(pieces)
 
 
 def _id(point: Id) -> bytes:
-    return _field(_ID, _NUMBER + _length(point)) if isinstance(point, int) else _UUID + point.encode()
+    return _field(_ID, _NUMBER + _VARINTS[point]) if isinstance(point, int) else _UUID + point.encode()
 
 
 @lru_cache(maxsize=64)
@@ -117,18 +119,18 @@ def _payload(payload: dict[str, Any]) -> bytes:
 def _entry(key: str, value: Any) -> bytes:
     if isinstance(value, str):
         text = value.encode()
-        plain = _TEXT + _length(len(text)) + text
+        plain = _TEXT + _VARINTS[len(text)] + text
     elif value is None or isinstance(value, bool):
         plain = _CONSTANTS[value]
     elif isinstance(value, int):
-        plain = _INTEGER + (_VARINTS[value] if 0 <= value < 2**14 else _varint(value))
+        plain = _INTEGER + _VARINTS[value]
     elif isinstance(value, float):
         plain = _DOUBLE + _double(value)
     else:
         return grpc.PointStruct(payload=payload_to_grpc({key: value})).SerializeToString()
     head = _key(key)
-    size = _length(len(plain))
-    return _ENTRY + _length(len(head) + len(size) + len(plain)) + head + size + plain
+    size = _VARINTS[len(plain)]
+    return _ENTRY + _VARINTS[len(head) + len(size) + len(plain)] + head + size + plain
 
 
 @lru_cache(maxsize=1024)
