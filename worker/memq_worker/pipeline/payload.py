@@ -7,6 +7,7 @@ from memq_worker.errors import MessageError
 # Each JSON level costs three nested protobuf messages, and protobuf parsers stop at 100.
 MAX_DEPTH = 16
 
+_PLAIN = frozenset((str, bool, float, type(None)))
 _I64 = range(-(2**63), 2**63)
 
 
@@ -21,7 +22,7 @@ def check_payload(payload: dict[str, Any] | None, where: str, *row: int) -> int:
         raise _refused(where.format(*row), f"the key {VERSION_KEY!r} is memq's own: give the point a version instead")
     keys = len(payload)
     for value in payload.values():
-        if not isinstance(value, str):
+        if type(value) not in _PLAIN:
             keys += _check_value(value, where, row, 1)
     return keys
 

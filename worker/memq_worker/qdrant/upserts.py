@@ -62,6 +62,7 @@ _CONSTANTS: dict[Any, bytes] = {
     None: grpc.Value(null_value=grpc.NULL_VALUE).SerializeToString(),
 }
 _double = struct.Struct("<d").pack
+_SHORT = 256  # bytes of a text whose entry's beginning is kept
 
 
 def upsert_request(collection: str, points: PointsBatch) -> bytes:
@@ -71,7 +72,7 @@ def upsert_request(collection: str, points: PointsBatch) -> bytes:
     for index, (point, payload) in enumerate(zip(points.ids, points.payloads, strict=True)):
         fields = _id(point) + (_payload(payload) if payload else b"")
         if points.versions is not None and (version := points.versions[index]) is not None:
-            fields += _entry(VERSION_KEY, version)
+            fields += _payload({VERSION_KEY: version})
         row = None if rows is None else rows[index]
         if row is None:
             vectors = _named(points, index)
@@ -113,28 +114,60 @@ def _named_prefix(name: str, size: int) -> bytes:
 
 
 def _payload(payload: dict[str, Any]) -> bytes:
-    return b"".join([_entry(key, value) for key, value in payload.items()])
+    pieces: list[bytes] = []
+    for (key, entry), value in zip(_entries(tuple(payload)), payload.values(), strict=True):
+        kind = type(value)
+        if kind is str:
+            text = value.encode()
+            pieces += (entry.texts[len(text)], text)
+        elif kind is int:
+            number = _VARINTS[value]
+            pieces += (entry.numbers[len(number)], number)
+        elif kind is bool or value is None:
+            pieces.append(entry.constants[value])
+        elif kind is float:
+            pieces += (entry.double, _double(value))
+        else:
+            pieces.append(grpc.PointStruct(payload=payload_to_grpc({key: value})).SerializeToString())
+    return b"".join(pieces)
 
 
-def _entry(key: str, value: Any) -> bytes:
-    if isinstance(value, str):
-        text = value.encode()
-        plain = _TEXT + _VARINTS[len(text)] + text
-    elif value is None or isinstance(value, bool):
-        plain = _CONSTANTS[value]
-    elif isinstance(value, int):
-        plain = _INTEGER + _VARINTS[value]
-    elif isinstance(value, float):
-        plain = _DOUBLE + _double(value)
-    else:
-        return grpc.PointStruct(payload=payload_to_grpc({key: value})).SerializeToString()
-    head = _key(key)
-    size = _VARINTS[len(plain)]
-    return _ENTRY + _VARINTS[len(head) + len(size) + len(plain)] + head + size + plain
+@lru_cache(maxsize=256)
+def _entries(keys: tuple[str, ...]) -> list[tuple[str, "_Entry"]]:
+    """Payloads of one kind have the same keys."""
+    return [(key, _entry(key)) for key in keys]
 
 
-@lru_cache(maxsize=1024)
-def _key(key: str) -> bytes:
-    """The field `key` of an entry, and the tag of its value."""
-    entry = grpc.PointStruct.PayloadEntry
-    return entry(key=key).SerializeToString() + _tag(entry(value=grpc.Value()))
+class _Entry:
+    """What a payload's entry of this key begins with, by the kind of its value and how many bytes that has."""
+
+    __slots__ = ("constants", "double", "numbers", "texts")
+
+    def __init__(self, key: str) -> None:
+        entry = grpc.PointStruct.PayloadEntry
+        head = entry(key=key).SerializeToString() + _tag(entry(value=grpc.Value()))
+        self.texts = _Texts(head)
+        self.numbers = [_beginning(head, _INTEGER, size) for size in range(11)]
+        self.double = _beginning(head, _DOUBLE, 8)
+        self.constants = {value: _beginning(head, plain, 0) for value, plain in _CONSTANTS.items()}
+
+
+class _Texts(dict[int, bytes]):
+    def __init__(self, head: bytes) -> None:
+        super().__init__()
+        self._head = head
+
+    def __missing__(self, size: int) -> bytes:
+        beginning = _beginning(self._head, _TEXT + _VARINTS[size], size)
+        if size < _SHORT:
+            self[size] = beginning
+        return beginning
+
+
+_entry = lru_cache(maxsize=1024)(_Entry)
+
+
+def _beginning(head: bytes, before: bytes, size: int) -> bytes:
+    """An entry up to the last `size` bytes of its value, which `before` begins."""
+    length = _VARINTS[len(before) + size]
+    return _ENTRY + _VARINTS[len(head) + len(length) + len(before) + size] + head + length + before
