@@ -38,7 +38,11 @@ class Deliveries:
 
     def take(self, kind: int, buffer: memoryview, start: int, stop: int) -> bool:
         if kind == BODY and self._open:
-            self._part(bytes(buffer[start:stop]))
+            part = bytes(buffer[start:stop])
+            if len(part) == self._missing and not self._parts:
+                self._complete(part)
+            else:
+                self._part(part)
             return True
         if kind == HEADER and self._open:
             (self._missing,) = _U64(buffer, start + 4)
@@ -61,15 +65,11 @@ class Deliveries:
 
     def _part(self, part: bytes) -> None:
         self._missing -= len(part)
-        if self._missing > 0:
-            self._parts.append(part)
-        elif self._parts:
-            self._parts.append(part)
+        self._parts.append(part)
+        if self._missing <= 0:
             body = b"".join(self._parts)
             self._parts = []
             self._complete(body)
-        else:
-            self._complete(part)
 
     def _complete(self, body: bytes) -> None:
         self._open = False

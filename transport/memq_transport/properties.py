@@ -121,6 +121,7 @@ def decode(data: bytes) -> Properties:
 
 
 _NO_HEADERS: Mapping[str, Any] = {}
+_EMPTY = 4  # bytes of a table without entries: its length
 _NONE = (None,) * 10
 
 
@@ -130,6 +131,8 @@ def _layout(flags: int) -> tuple[tuple[int, int], ...]:
 
 
 def _table(data: bytes) -> Mapping[str, Any] | None:
+    if len(data) == _EMPTY:
+        return _NO_HEADERS
     try:
         return read.field_table(data)[1]
     except (ValueError, TypeError, OverflowError, ArithmeticError, OSError, RecursionError, struct.error, IndexError):

@@ -207,6 +207,7 @@ class ConsumerLink:
 
 def _read(properties: bytes) -> Properties:
     read = memq_transport.decode(properties)
+    headers = read.headers
     return Properties(
         read.content_type,
         read.content_encoding,
@@ -214,8 +215,9 @@ def _read(properties: bytes) -> Properties:
         read.reply_to or None,
         read.message_id,
         read.timestamp,
-        read.headers or {},
-        unreadable=read.headers is None,
+        headers or {},
+        True,
+        headers is None,
     )
 
 
