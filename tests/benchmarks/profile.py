@@ -26,9 +26,9 @@ _RATE = 500
 
 # The innermost frame that is listed decides.
 _STAGES = (
-    ("read frames", ("memq_transport/", "aiormq/", "pamqp/", "asyncio/streams")),
+    ("read frames", ("memq_transport/", "aiormq/", "pamqp/", "_read_ready__get_buffer")),
     ("decode", ("pipeline/decode", "pipeline/points", "pipeline/arrow", "pipeline/payload", "pipeline/expand")),
-    ("decode", ("memq_schemas/",)),
+    ("decode", ("pipeline/lists", "pipeline/keys", "memq_schemas/")),
     ("store: build and send", ("memq_worker/qdrant/", "grpc/", "qdrant_client/")),
     ("settle", ("pipeline/settle", "pipeline/outcome", "memq_worker/amqp/")),
     ("batch", ("memq_worker/pipeline/",)),
