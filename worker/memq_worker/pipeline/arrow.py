@@ -21,6 +21,8 @@ _NAMED = "vector."  # the column of a named vector
 
 _payload = msgspec.json.Decoder(dict[str, Any])
 
+_DIGITS = [at for at in range(36) if at not in (8, 13, 18, 23)]  # places in a UUID with dashes
+
 # Arrow's columnar format, Message.fbs: fields of the tables Message and RecordBatch.
 _HEADER, _COMPRESSION = 2, 3
 
@@ -127,10 +129,18 @@ def _ids(pa: Any, column: Any, first: int) -> list[Id]:
         column = column.storage
         kind = column.type
     if pa.types.is_fixed_size_binary(kind) and kind.byte_width == 16:
-        return [f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}" for h in (v.hex() for v in column.to_pylist())]
+        return _uuids(b"".join(column.to_numpy(zero_copy_only=False)))
     if not (pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)):
         raise _invalid(f"id: expected uint64, string (UUID) or fixed_size_binary[16], got {kind}")
     return [check_id(value, first + row) for row, value in enumerate(column.to_pylist())]
+
+
+def _uuids(raw: bytes) -> list[Id]:
+    """16 bytes each, as Qdrant returns them: to format one costs several times what it costs to cut it out of many."""
+    text = np.full((len(raw) // 16, 36), ord("-"), dtype=np.uint8)
+    text[:, _DIGITS] = np.frombuffer(raw.hex().encode(), dtype=np.uint8).reshape(-1, 32)
+    joined = text.tobytes().decode("ascii")
+    return [joined[at : at + 36] for at in range(0, len(joined), 36)]
 
 
 def _rows(pa: Any, column: Any, name: str) -> Column:
