@@ -43,7 +43,8 @@ class _Line:
     def close(self, *, reset: bool) -> None:
         for writer in (self.client, self.server):
             raw = writer.get_extra_info("socket")
-            if reset and raw is not None:
+            # Closed already, where its end was killed and that was noticed first.
+            if reset and raw is not None and raw.fileno() >= 0:
                 # With no time to linger, closing sends RST instead of FIN.
                 raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             writer.transport.abort()
