@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from memq_schemas import Names
 from memq_worker.qdrant.client import open_store
-from tests.benchmarks.compare import COLLECTION, our_start_up
+from tests.benchmarks.compare import COLLECTION, our_start_up, stored
 from tests.benchmarks.load import Form, bodies, publish
 from tests.benchmarks.processes import cpu_seconds, peak_rss_mib
 from tests.support.engine import EmbeddedEngine, embedded_engine
@@ -69,7 +69,7 @@ async def _applied(engine: EmbeddedEngine, expected: int, worker: WorkerProcess)
         asyncio.timeout(_DRAIN_SECONDS + expected / _SLOWEST),
         open_store(engine.url, None, _STORE_SECONDS) as store,
     ):
-        while await store.count(COLLECTION, None, _STORE_SECONDS) != expected:
+        while await stored(store, expected) != expected:
             if worker.process.poll() is not None:
                 raise RuntimeError(f"the worker ended:\n{worker.text}")
             await asyncio.sleep(0.05)  # the store has no event for it

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from memq_schemas import Names
 from memq_worker.qdrant.client import open_store
-from tests.benchmarks.compare import COLLECTION, PYTHON, create
+from tests.benchmarks.compare import COLLECTION, PYTHON, create, stored
 from tests.benchmarks.load import Form, bodies, publish
 from tests.support.engine import embedded_engine
 from tests.support.worker import running_worker
@@ -62,7 +62,7 @@ async def profile(address: Address, directory: Path, form: Form, messages: int, 
                 *command, "--pid", str(worker.process.pid), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
             )
             async with open_store(engine.url, None, 30.0) as store, asyncio.timeout(_SECONDS):
-                while await store.count(COLLECTION, None, 10.0) != messages * points:  # noqa: ASYNC110
+                while await stored(store, messages * points) != messages * points:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)  # the store has no event for it
             if spy.returncode is None:
                 spy.send_signal(signal.SIGINT)

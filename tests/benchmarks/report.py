@@ -158,7 +158,8 @@ def _waited(backlogs: Sequence[Drained]) -> tuple[Sequence[str], list[list[str]]
             f"{points:,}",
             f"{points / _middle(runs, 'points_per_second'):.1f}",
             f"{_middle(runs, 'points_per_second'):,.0f}",
-            f"{_middle(runs, 'worker_cpu'):.1f}",
+            # Of a run that is no longer than the start that is taken off it nothing can be said.
+            f"{cpu:.1f}" if (cpu := _middle(runs, "worker_cpu")) > 0 else "",
             f"{max(run.worker_rss_mib for run in runs):.0f}",
         ]
         for points, runs in _groups(backlogs, lambda run: run.points).items()

@@ -12,7 +12,7 @@ import numpy as np
 
 from memq import Producer
 from memq_worker.qdrant.client import open_store
-from tests.benchmarks.compare import COLLECTION, create
+from tests.benchmarks.compare import COLLECTION, create, stored
 from tests.benchmarks.load import DIMENSIONS, TEXT
 from tests.support.engine import embedded_engine
 from tests.support.worker import running_worker
@@ -48,7 +48,7 @@ async def through(address: Address, directory: Path, points: int) -> Through:
                 await producer.upsert(COLLECTION, ids=ids, vectors=vectors, payloads=payloads)
                 spent = time.process_time() - spent
                 async with open_store(engine.url, None, 30.0) as store, asyncio.timeout(_SECONDS):
-                    while await store.count(COLLECTION, None, 10.0) != points:  # noqa: ASYNC110  (it has no event)
+                    while await stored(store, points) != points:  # noqa: ASYNC110  (it has no event)
                         await asyncio.sleep(0.01)
                 seconds = time.perf_counter() - began
             worker.terminate()
