@@ -116,7 +116,7 @@ def _named_prefix(name: str, size: int) -> bytes:
 def _payload(payload: dict[str, Any]) -> bytes:
     pieces: list[bytes] = []
     for (key, entry), value in zip(_entries(tuple(payload)), payload.values(), strict=True):
-        kind = type(value)
+        kind = type(value)  # pyright: ignore[reportUnknownVariableType]
         if kind is str:
             text = value.encode()
             pieces += (entry.texts[len(text)], text)
