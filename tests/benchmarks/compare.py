@@ -120,7 +120,7 @@ async def stored(store: QdrantStore, expected: int) -> int:
 
 async def _stored(engine: EmbeddedEngine, points: int) -> bool:
     async with open_store(engine.url, None, 30.0) as store:
-        return await store.count(COLLECTION, None, 10.0) == points
+        return await stored(store, points) == points
 
 
 async def _idle_cpu(pid: int, begun: Callable[[], Awaitable[bool]]) -> float:
@@ -130,7 +130,7 @@ async def _idle_cpu(pid: int, begun: Callable[[], Awaitable[bool]]) -> float:
             await asyncio.sleep(0.1)
         before, now = -1.0, cpu_seconds(pid)
         while now > before:
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(0.5)  # rest is what cannot be waited for: nothing happens
             before, now = now, cpu_seconds(pid)
     return now
 

@@ -17,7 +17,7 @@ METHOD, HEADER, BODY = 1, 2, 3
 
 _START = struct.Struct(">BHI").unpack_from  # type, channel, size
 _END = 0xCE
-_AROUND = 8  # bytes of a frame around its payload
+AROUND = 8  # bytes of a frame around its payload
 _KINDS = (METHOD, HEADER, BODY, 8)
 
 _READ = 1 << 18
@@ -85,9 +85,9 @@ class Frames(asyncio.BufferedProtocol):
             return
         view, at, end, sinks = self._view, self._start, self._end, self._sinks
         taken = False
-        while end - at >= _AROUND:
+        while end - at >= AROUND:
             kind, channel, length = _START(view, at)
-            stop = at + length + _AROUND
+            stop = at + length + AROUND
             if kind not in _KINDS or (stop <= end and view[stop - 1] != _END):
                 self._fail(_no_frame(bytes(view[at:end])))
                 return
@@ -157,7 +157,7 @@ class Frames(asyncio.BufferedProtocol):
         if self._paused and not self._passed and self._transport is not None:
             self._paused = False
             self._transport.resume_reading()
-        return _frame(data) if data else (_AROUND, 0, Heartbeat())
+        return _frame(data) if data else (AROUND, 0, Heartbeat())
 
 
 def _no_frame(data: bytes) -> Exception:

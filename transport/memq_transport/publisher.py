@@ -12,7 +12,7 @@ import pamqp.frame
 from pamqp.commands import Basic
 
 from memq_transport.channel import on_closing, send_through
-from memq_transport.frames import BODY, HEADER
+from memq_transport.frames import AROUND, BODY, HEADER
 from memq_transport.properties import Properties, decode, encode
 
 if TYPE_CHECKING:
@@ -31,8 +31,7 @@ _CONTENT = struct.Struct(">BHIHHQ").pack  # frame start, class, weight, body siz
 _BODY = struct.Struct(">BBHI").pack  # end of the frame before, frame start
 _END = b"\xce"
 
-# A frame is at most what the broker said at the handshake, with these around its payload.
-_AROUND = 8
+# A frame is at most what the broker said at the handshake.
 _UNLIMITED = 1 << 17
 
 _KEYS = 1024
@@ -63,7 +62,7 @@ class ConfirmingPublisher:
     def __init__(self, channel: AbstractChannel) -> None:
         self._channel = channel
         self._number = channel.number
-        self._largest = (channel.connection.connection_tune.frame_max or _UNLIMITED) - _AROUND
+        self._largest = (channel.connection.connection_tune.frame_max or _UNLIMITED) - AROUND
         self._token = uuid4().hex
         self._attempts = itertools.count(1)
         self._last = 0  # delivery tag

@@ -5,6 +5,7 @@ and numbers of fields are taken from Qdrant's own classes. https://protobuf.dev/
 """
 
 import struct
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -146,19 +147,22 @@ class _Entry:
     def __init__(self, key: str) -> None:
         entry = grpc.PointStruct.PayloadEntry
         head = entry(key=key).SerializeToString() + _tag(entry(value=grpc.Value()))
-        self.texts = _Texts(head)
-        self.numbers = [_beginning(head, _INTEGER, size) for size in range(11)]
+        self.texts = _Beginnings(head, lambda size: _TEXT + _VARINTS[size])
+        self.numbers = _Beginnings(head, lambda _: _INTEGER)
         self.double = _beginning(head, _DOUBLE, 8)
         self.constants = {value: _beginning(head, plain, 0) for value, plain in _CONSTANTS.items()}
 
 
-class _Texts(dict[int, bytes]):
-    def __init__(self, head: bytes) -> None:
+class _Beginnings(dict[int, bytes]):
+    """By the size of the value, made when one of that size comes: in some payloads most keys are there only once."""
+
+    def __init__(self, head: bytes, before: Callable[[int], bytes]) -> None:
         super().__init__()
         self._head = head
+        self._before = before
 
     def __missing__(self, size: int) -> bytes:
-        beginning = _beginning(self._head, _TEXT + _VARINTS[size], size)
+        beginning = _beginning(self._head, self._before(size), size)
         if size < _SHORT:
             self[size] = beginning
         return beginning
