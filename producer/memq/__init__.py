@@ -10,6 +10,8 @@ from memq.answers import (
     QueryAnswer,
     Receipt,
 )
+from memq.connection.link import ConnectionChange
+from memq.deliver.tracing import trace_context
 from memq.errors import (
     BrokerUnavailable,
     BufferFull,
@@ -25,9 +27,7 @@ from memq.errors import (
     Unconfirmed,
     Unroutable,
 )
-from memq.link import ConnectionChange
 from memq.producer import Producer
-from memq.tracing import trace_context
 from memq_schemas import Distance, Filter, Point, Record, ScoredPoint, VectorParams, point_id
 
 __all__ = [

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter
 
 from memq.answers import CreateAnswer, DescribeAnswer, DropAnswer, ListAnswer
-from memq.calls import Calls, read
-from memq.requests import body
+from memq.deliver.calls import Calls, read
+from memq.encode.requests import body
 from memq_schemas import (
     CollectionDeleted,
     CollectionDescription,

@@ -3,15 +3,15 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from memq.calls import Calls
+from memq.connection.link import Link
+from memq.connection.replies import Pending
 from memq.dead import DeadLetters
+from memq.deliver.calls import Calls
+from memq.deliver.sender import Sender
+from memq.deliver.way import Way
+from memq.deliver.window import Window
 from memq.errors import Unconfirmed
-from memq.link import Link
 from memq.outbox import Outbox
-from memq.replies import Pending
-from memq.sender import Sender
-from memq.way import Way
-from memq.window import Window
 
 if TYPE_CHECKING:
     from memq.options import Options

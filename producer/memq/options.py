@@ -3,17 +3,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from memq.arrow.library import pyarrow
+from memq.connection.transport import transport
+from memq.encode.arrow.library import pyarrow
 from memq.errors import InvalidRequest
-from memq.transport import transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from memq.address import Address
-    from memq.link import ConnectionChange
-    from memq.transport import Transport
+    from memq.connection.address import Address
+    from memq.connection.link import ConnectionChange
+    from memq.connection.transport import Transport
     from memq_schemas import Names
 
 # RabbitMQ 4's default for the largest message.

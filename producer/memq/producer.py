@@ -8,17 +8,17 @@ from uuid import UUID
 
 from pydantic import TypeAdapter
 
-from memq.address import addresses
 from memq.answers import CountAnswer, GetAnswer, QueryAnswer, Receipt
-from memq.calls import read
 from memq.collections import Collections
+from memq.connection.address import addresses
+from memq.deliver.calls import read
+from memq.deliver.selected import selected
+from memq.deliver.upserts import Given, upserted
+from memq.deliver.writes import Writes
+from memq.encode.requests import body, vector_text, wire_ids
 from memq.errors import MemqError
 from memq.opened import Opened
 from memq.options import Options
-from memq.requests import body, vector_text, wire_ids
-from memq.selected import selected
-from memq.upserts import Given, upserted
-from memq.writes import Writes
 from memq_schemas import (
     Count,
     Counted,
@@ -39,11 +39,11 @@ if TYPE_CHECKING:
     from os import PathLike
     from types import TracebackType
 
-    from memq.arrow import ArrowStream
+    from memq.connection.link import ConnectionChange
+    from memq.connection.transport import Transport
     from memq.dead import DeadLetters
-    from memq.link import ConnectionChange
+    from memq.encode.arrow import ArrowStream
     from memq.outbox import Outbox
-    from memq.transport import Transport
     from memq_schemas.model import Model
 
 Id: TypeAlias = int | str | UUID

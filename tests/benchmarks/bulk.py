@@ -38,7 +38,7 @@ PIECE = 10_000
 # The command, which then tells of itself: wait4's ru_maxrss has the memory of the parent in it.
 _MEASURED = """
 import atexit, os, sys
-from memq.cli import main
+from memq_cli import main
 from tests.benchmarks.processes import peak_rss_mib
 atexit.register(lambda: print(sum(os.times()[:2]), peak_rss_mib(os.getpid()), file=sys.stderr))
 main()

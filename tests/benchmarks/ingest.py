@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from memq_schemas import CreateCollection
-from memq_worker.pipeline.points import decode_points
+from memq_worker.pipeline.decode.points import decode_points
 from memq_worker.qdrant.client import open_store
 from tests.benchmarks.load import DIMENSIONS, bodies
 from tests.benchmarks.processes import cpu_seconds

@@ -26,7 +26,7 @@ _RATE = 500
 
 # The innermost frame that is listed decides.
 _STAGES = (
-    ("read frames", ("memq_transport/", "aiormq/", "pamqp/", "_read_ready__get_buffer")),
+    ("read frames", ("memq_amqp/", "aiormq/", "pamqp/", "_read_ready__get_buffer")),
     ("decode", ("pipeline/decode", "pipeline/points", "pipeline/arrow", "pipeline/payload", "pipeline/expand")),
     ("decode", ("pipeline/lists", "pipeline/keys", "memq_schemas/")),
     ("store: build and send", ("memq_worker/qdrant/", "grpc/", "qdrant_client/")),

@@ -19,7 +19,7 @@ from tests.support.responder import declare
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
-    from memq.transport import Transport
+    from memq.connection.transport import Transport
     from tests.support.broker import Address
 
 Way = Literal["columns", "rows", "single"]

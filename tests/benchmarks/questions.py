@@ -12,7 +12,7 @@ import numpy as np
 from qdrant_client import AsyncQdrantClient
 
 from memq import Producer
-from memq_worker.pipeline.points import decode_points
+from memq_worker.pipeline.decode.points import decode_points
 from memq_worker.qdrant.client import open_store
 from tests.benchmarks.compare import COLLECTION, create
 from tests.benchmarks.load import DIMENSIONS, bodies

@@ -11,7 +11,8 @@ from qdrant_client import grpc
 from memq_schemas import ErrorCode
 from memq_worker.amqp import acks, link
 from memq_worker.errors import DependencyError, MessageError, Outage, Unroutable
-from memq_worker.pipeline import intake, points, settle, write
+from memq_worker.pipeline import intake, settle, write
+from memq_worker.pipeline.decode import points
 from memq_worker.pipeline.outcome import DeadLetter, Done, Quarantine, Release
 from memq_worker.qdrant import client, upserts
 from memq_worker.qdrant.errors import translated

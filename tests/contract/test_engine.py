@@ -239,7 +239,7 @@ async def test_a_request_that_has_arrived_is_answered_before_the_end(engine: Emb
 PARENT = """
 import os, subprocess, sys
 child = subprocess.Popen(
-    [sys.executable, "-m", "memq_worker.embedded", "--data-dir", sys.argv[1], "--listen", "127.0.0.1:0",
+    [sys.executable, "-m", "memq_engine", "--data-dir", sys.argv[1], "--listen", "127.0.0.1:0",
      "--parent-pid", str(os.getpid())], stdout=subprocess.PIPE)
 print(child.pid, child.stdout.readline().decode().strip(), flush=True)
 sys.stdin.read()

@@ -9,7 +9,7 @@ import grpc
 import pytest
 from qdrant_client import grpc as q
 
-from memq_worker.embedded.convert.bounds import Bounds, read_bounds
+from memq_engine.convert.bounds import Bounds, read_bounds
 from memq_worker.qdrant import encode
 from memq_worker.qdrant.encode import older_than
 from tests.contract.messages import between, dense, has_id, must, point

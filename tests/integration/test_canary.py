@@ -52,7 +52,7 @@ OURS = {
 
 # Runs in the worker before anything else: two places where memq itself fails, with a text that quotes its input.
 DEFECTS = """
-import memq_worker.pipeline.decode as decode, memq_worker.qdrant.client as client
+import memq_worker.pipeline.decode.bodies as decode, memq_worker.qdrant.client as client
 points_of, write = decode.decode_points, client.QdrantStore.upsert
 def decode_points(body, *rest, **more):
     if b"break-decoding" in body:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import aio_pika
 import pytest
-from memq_transport import ConfirmingPublisher, Lost, Properties, Refused, Returned, connect, encode, frames_of
+from memq_amqp import ConfirmingPublisher, Lost, Properties, Refused, Returned, connect, encode, frames_of
 
 from tests.support.broker import take
 

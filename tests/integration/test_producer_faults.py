@@ -9,7 +9,8 @@ import aio_pika
 import orjson
 import pytest
 
-from memq import BufferFull, ConnectionChange, Producer, Receipt, Unconfirmed, sender
+from memq import BufferFull, ConnectionChange, Producer, Receipt, Unconfirmed
+from memq.deliver import sender
 from memq_schemas import Names
 from tests.support.broker import Address, take
 from tests.support.responder import declare

@@ -213,7 +213,7 @@ class Channel:
 
 
 async def acknowledge(channel: Channel, acks: Iterable[tuple[int, bool]], nacks: Iterable[tuple[int, bool]]) -> None:
-    """In place of memq_transport.acknowledge, which writes bytes."""
+    """In place of memq_amqp.acknowledge, which writes bytes."""
     for tag, requeue in nacks:
         channel.nack(tag, requeue)
     for tag, multiple in acks:

@@ -13,8 +13,9 @@ from memq_worker.amqp.acks import AckLedger
 from memq_worker.amqp.link import ConsumerLink
 from memq_worker.amqp.publishing import Publishing
 from memq_worker.errors import BrokerUnavailable, DependencyError, Outage, WorkerError
-from memq_worker.pipeline import batch, intake, points
+from memq_worker.pipeline import batch, intake
 from memq_worker.pipeline.batch import WriteQueue
+from memq_worker.pipeline.decode import points
 from memq_worker.pipeline.hold import Abandoned, Hold
 from memq_worker.pipeline.intake import Pipeline
 from memq_worker.pipeline.outcome import Done, Release, decide

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-import memq_transport
+import memq_amqp
 
 from memq_schemas import ErrorCode, Names
 from memq_worker.errors import Outage
@@ -216,15 +216,15 @@ class World:
 @contextmanager
 def _simulated(loop: SimulatedLoop, seed: int) -> Iterator[None]:
     """Everything outside a worker that it would reach: clock, jitter, the wire; and no log."""
-    quiet, state, wire = logging.root.manager.disable, global_random.getstate(), memq_transport.acknowledge
+    quiet, state, wire = logging.root.manager.disable, global_random.getstate(), memq_amqp.acknowledge
     logging.disable(logging.CRITICAL)
     global_random.seed(seed)  # tenacity draws its jitter there
-    memq_transport.acknowledge = acknowledge  # pyright: ignore[reportAttributeAccessIssue]
+    memq_amqp.acknowledge = acknowledge  # pyright: ignore[reportAttributeAccessIssue]
     try:
         with virtual_time(loop):
             yield
     finally:
-        memq_transport.acknowledge = wire
+        memq_amqp.acknowledge = wire
         global_random.setstate(state)
         logging.disable(quiet)
 

@@ -71,7 +71,7 @@ class EmbeddedEngine:
         options = [
             part for name, value in self._options.items() for part in (f"--{name.replace('_', '-')}", f"{value}")
         ]
-        return [sys.executable, "-m", "memq_worker.embedded", "--data-dir", f"{self.data_dir}", *options]
+        return [sys.executable, "-m", "memq_engine", "--data-dir", f"{self.data_dir}", *options]
 
     def stop(self) -> int:
         """SIGTERM, and the exit code."""

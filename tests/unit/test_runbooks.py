@@ -13,7 +13,7 @@ import typer.main
 import yaml
 
 from grafana.generate import DASHBOARDS
-from memq.cli.app import app as memq_app
+from memq_cli.app import app as memq_app
 from memq_schemas import ErrorCode
 from memq_worker.cli import app as worker_app
 from memq_worker.settings import Settings, variable

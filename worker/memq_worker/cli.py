@@ -127,8 +127,8 @@ def declare(settings: Settings, flags: dict[str, str]) -> int:
 def embedded(settings: Settings, flags: dict[str, str]) -> int:
     """Serve MEMQ_DATA_DIR over Qdrant's gRPC API on MEMQ_EMBEDDED_LISTEN, for any number of workers."""
     try:
-        from memq_worker.embedded import EngineOptions
-        from memq_worker.embedded import run as run_engine
+        from memq_engine import EngineOptions
+        from memq_engine import run as run_engine
     except ImportError as error:
         raise ConfigurationError(
             f"the embedded engine is not installed ({error.name}): pip install 'memq[embedded]', "

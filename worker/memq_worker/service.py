@@ -20,7 +20,7 @@ from memq_worker.observe.store import MeteredStore
 from memq_worker.observe.tracing import traced
 from memq_worker.outages import Outages
 from memq_worker.pipeline.batch import BatchLimits
-from memq_worker.pipeline.decode import Limits
+from memq_worker.pipeline.decode.bodies import Limits
 from memq_worker.pipeline.intake import Pipeline, PipelineOptions
 from memq_worker.pipeline.retry import RetryPolicy
 from memq_worker.probes import Probes

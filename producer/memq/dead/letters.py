@@ -17,9 +17,9 @@ from memq.errors import BrokerUnavailable
 if TYPE_CHECKING:
     from aio_pika.abc import AbstractIncomingMessage
 
+    from memq.connection.link import Link
+    from memq.deliver.sender import Sender
     from memq.errors import Unroutable
-    from memq.link import Link
-    from memq.sender import Sender
 
 EVERYTHING = Selection()
 

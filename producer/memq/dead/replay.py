@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from memq_transport import Properties
+from memq_amqp import Properties
 
+from memq.connection.message import Message
 from memq.errors import Unroutable
-from memq.message import Message
 from memq_schemas import headers
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from aio_pika.abc import AbstractIncomingMessage
 
     from memq.dead.walk import Walk
-    from memq.sender import Sender
+    from memq.deliver.sender import Sender
 
 IN_FLIGHT = 256
 

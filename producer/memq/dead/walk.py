@@ -12,18 +12,18 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 import aiormq.exceptions
-from memq_transport import Lost, connect_stock
+from memq_amqp import Lost, connect_stock
 
+from memq.connection.publisher import losing
+from memq.connection.session import close_quietly
 from memq.errors import BrokerUnavailable, ConfigurationError, TopologyMissing
-from memq.publisher import losing
-from memq.session import close_quietly
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
     from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
 
-    from memq.address import Address
+    from memq.connection.address import Address
 
 FIRST_BLOCK = 20
 BLOCK_LIMIT = 10_000

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from memq.deliver.sender import Outgoing, Sender
     from memq.outbox.store import Stored
-    from memq.sender import Outgoing, Sender
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")

@@ -11,8 +11,8 @@ import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from memq.deliver.sender import Outgoing
 from memq.errors import OutboxError
-from memq.sender import Outgoing
 from memq_schemas import Operation
 
 if TYPE_CHECKING:

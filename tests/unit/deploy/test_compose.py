@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from memq.cli.app import app as memq
+from memq_cli.app import app as memq
 from memq_worker.cli import app as memq_worker
 from memq_worker.settings import SECRETS, Settings, file_variable, load, variable
 from stack import images

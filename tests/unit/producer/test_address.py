@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from memq import ConfigurationError, Producer
-from memq.address import FILE_VARIABLE, VARIABLE, addresses
+from memq.connection.address import FILE_VARIABLE, VARIABLE, addresses
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,17 +10,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from memq import InvalidPoint, InvalidRequest, Producer
-from memq.arrow import PointTable, from_columns, split
-from memq.arrow.ids import alike
-from memq.calls import Calls
-from memq.columns import Columns
-from memq.upserts import Given, upserts
-from memq_worker.pipeline.arrow import decode_arrow
-from memq_worker.pipeline.expand import expanded
-from memq_worker.pipeline.points import decode_points
+from memq.deliver.calls import Calls
+from memq.deliver.upserts import Given, upserts
+from memq.encode.arrow import PointTable, from_columns, split
+from memq.encode.arrow.ids import alike
+from memq.encode.columns import Columns
+from memq_worker.pipeline.decode.arrow import decode_arrow
+from memq_worker.pipeline.decode.expand import expanded
+from memq_worker.pipeline.decode.points import decode_points
 
 if TYPE_CHECKING:
-    from memq.sender import Outgoing
+    from memq.deliver.sender import Outgoing
 
 pa = pytest.importorskip("pyarrow")
 

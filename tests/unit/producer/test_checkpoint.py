@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memq.address import addresses
-from memq.cli import checkpoint
-from memq.cli.checkpoint import Checkpoint, Identity
-from memq.contiguous import Contiguous
-from memq.sources import BadFile, ColumnNames
+from memq.connection.address import addresses
+from memq.deliver.contiguous import Contiguous
+from memq_cli import checkpoint
+from memq_cli.checkpoint import Checkpoint, Identity
+from memq_cli.sources import BadFile, ColumnNames
 
 if TYPE_CHECKING:
     from pathlib import Path

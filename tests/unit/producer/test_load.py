@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memq import BrokerUnavailable, InvalidRequest, RemoteError, ReplyTimeout, Unconfirmed, Unroutable
-from memq.load.arrivals import Arrivals
-from memq.load.mix import OPERATIONS, Mix
-from memq.load.points import Points
-from memq.load.record import NOT_SENT, Record, code_of, latency
-from memq.load.stages import Stage, duration, parse_stages, users_at
-from memq.load.thresholds import thresholds
-from memq.load.users import Users
+from memq_cli.load.arrivals import Arrivals
+from memq_cli.load.mix import OPERATIONS, Mix
+from memq_cli.load.points import Points
+from memq_cli.load.record import NOT_SENT, Record, code_of, latency
+from memq_cli.load.stages import Stage, duration, parse_stages, users_at
+from memq_cli.load.thresholds import thresholds
+from memq_cli.load.users import Users
 from memq_schemas import Operation
 
 if TYPE_CHECKING:

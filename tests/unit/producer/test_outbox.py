@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from memq import OutboxError, OutboxFull, Producer, Unconfirmed
+from memq.deliver.sender import Outgoing
 from memq.errors import InvalidRequest
 from memq.outbox import Outbox, outbox
 from memq.outbox.store import OVERHEAD_BYTES, Store
-from memq.sender import Outgoing
 from memq_schemas import Operation
 
 if TYPE_CHECKING:

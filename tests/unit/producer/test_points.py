@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from memq import InvalidPoint, InvalidRequest, Point
-from memq.batches import columns, from_columns, from_rows
-from memq.points import PointJson
-from memq.splitter import Splitter
+from memq.deliver.batches import columns, from_columns, from_rows
+from memq.encode.points import PointJson
+from memq.encode.splitter import Splitter
 from memq_schemas import Upsert
 from memq_schemas.vectors import to_array
 

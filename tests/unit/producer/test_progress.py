@@ -3,9 +3,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from memq.answers import Receipt
-from memq.cli import progress
-from memq.cli.progress import UploadProgress
-from memq.sources import ColumnNames, open_source
+from memq_cli import progress
+from memq_cli.progress import UploadProgress
+from memq_cli.sources import ColumnNames, open_source
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,8 +7,8 @@ import pytest
 from pydantic import TypeAdapter
 
 from memq import RemoteError
-from memq.calls import read
-from memq.replies import Pending, Reply, decode_reply
+from memq.connection.replies import Pending, Reply, decode_reply
+from memq.deliver.calls import read
 from memq_schemas import ErrorCode, ScoredPoint, error_reply
 
 

@@ -4,19 +4,20 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from memq_transport import Lost, Refused, Returned
+from memq_amqp import Lost, Refused, Returned
 
-from memq import BrokerUnavailable, ReplyTimeout, Unconfirmed, Unroutable, silence
-from memq.address import Address
-from memq.replies import Pending
-from memq.sender import Outgoing, Sender
-from memq.silence import Silence
+from memq import BrokerUnavailable, ReplyTimeout, Unconfirmed, Unroutable
+from memq.connection import silence
+from memq.connection.address import Address
+from memq.connection.replies import Pending
+from memq.connection.silence import Silence
+from memq.deliver.sender import Outgoing, Sender
 from memq_schemas import Operation, headers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from memq.message import Message
+    from memq.connection.message import Message
 
 UPSERT = Outgoing(Operation.UPSERT, "docs", b"{}")
 QUERY = Outgoing(Operation.QUERY, "docs", b"{}")

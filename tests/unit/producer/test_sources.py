@@ -10,12 +10,12 @@ import orjson
 import pytest
 
 from memq import point_id
-from memq.arrow import WirePoints, split
-from memq.points import PointJson
-from memq.sources import BadFile, ColumnNames, open_source
-from memq.sources.jsonl import JsonLines
-from memq_worker.pipeline.arrow import decode_arrow
-from memq_worker.pipeline.points import decode_points
+from memq.encode.arrow import WirePoints, split
+from memq.encode.points import PointJson
+from memq_cli.sources import BadFile, ColumnNames, open_source
+from memq_cli.sources.jsonl import JsonLines
+from memq_worker.pipeline.decode.arrow import decode_arrow
+from memq_worker.pipeline.decode.points import decode_points
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,18 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from memq.cli.screen import picture
-from memq.top.broker import Depth
-from memq.top.exposition import Page, Unreadable, fetch, metrics_url, parse
-from memq.top.troubles import troubles
-from memq.top.view import Pool, frame, waiting
-from memq.top.window import Window, added, quantile
+from memq_cli.screen import picture
+from memq_cli.top.broker import Depth
+from memq_cli.top.exposition import Page, Unreadable, fetch, metrics_url, parse
+from memq_cli.top.troubles import troubles
+from memq_cli.top.view import Pool, frame, waiting
+from memq_cli.top.window import Window, added, quantile
 from stack.ports import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from memq.top.frame import Frame
+    from memq_cli.top.frame import Frame
 
 ROLES = ["write", "query", "suspect", "dead"]
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from memq_transport import Returned
+from memq_amqp import Returned
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -11,10 +11,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, format_span_id, format_trace_id
 
 from memq import InvalidRequest, trace_context
+from memq.deliver.sender import Outgoing, Sender
+from memq.deliver.spans import Spans
+from memq.deliver.tracing import Carried
 from memq.errors import Unroutable
-from memq.sender import Outgoing, Sender
-from memq.spans import Spans
-from memq.tracing import Carried
 from memq_schemas import Operation, headers
 from memq_schemas.tracecontext import trace_id
 from tests.unit.producer.test_sender import Broker

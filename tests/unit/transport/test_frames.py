@@ -9,7 +9,7 @@ import pytest
 from aiormq.exceptions import AMQPConnectionError, InvalidFrameError, ProtocolSyntaxError
 from hypothesis import given
 from hypothesis import strategies as st
-from memq_transport import Deliveries, Frames, decode, unusable
+from memq_amqp import Deliveries, Frames, decode, unusable
 from pamqp.body import ContentBody
 from pamqp.commands import Basic, Channel
 from pamqp.header import ContentHeader

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from memq_transport import Envelope, Properties, decode, encode
+from memq_amqp import Envelope, Properties, decode, encode
 from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 

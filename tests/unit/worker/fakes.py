@@ -12,7 +12,7 @@ import orjson
 from memq_schemas import Names, headers
 from memq_worker.errors import BrokerUnavailable, Unroutable
 from memq_worker.pipeline.batch import BatchLimits
-from memq_worker.pipeline.decode import Limits
+from memq_worker.pipeline.decode.bodies import Limits
 from memq_worker.pipeline.delivery import Delivery, Properties
 from memq_worker.pipeline.intake import PipelineOptions
 from memq_worker.pipeline.retry import RetryPolicy

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from memq_schemas import ErrorCode
 from memq_schemas.points import MAX_VERSION
 from memq_worker.errors import MessageError
-from memq_worker.pipeline.arrow import decode_arrow
-from memq_worker.pipeline.points import decode_points
+from memq_worker.pipeline.decode.arrow import decode_arrow
+from memq_worker.pipeline.decode.points import decode_points
 
 SIZE = 3
 

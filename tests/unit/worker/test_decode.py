@@ -17,8 +17,8 @@ from memq_schemas import ErrorCode, Operation, Upsert
 from memq_schemas.vectors import to_array
 from memq_worker.errors import MessageError
 from memq_worker.pipeline.command import ChangePayload, DeletePoints, Request, UpsertPoints
-from memq_worker.pipeline.decode import Limits, decode
-from memq_worker.pipeline.points import decode_points
+from memq_worker.pipeline.decode.bodies import Limits, decode
+from memq_worker.pipeline.decode.points import decode_points
 from tests.unit.worker.fakes import FakeLink, delivery
 
 LIMITS = Limits(max_body_bytes=100_000, max_points=100)

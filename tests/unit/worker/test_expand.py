@@ -7,7 +7,7 @@ import zstandard
 
 from memq_schemas import ErrorCode
 from memq_worker.errors import MessageError
-from memq_worker.pipeline.expand import expanded
+from memq_worker.pipeline.decode.expand import expanded
 
 MOST = 100_000
 

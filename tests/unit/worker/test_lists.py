@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memq_worker.errors import MessageError
-from memq_worker.pipeline import lists
-from memq_worker.pipeline.points import decode_points
+from memq_worker.pipeline.decode import lists
+from memq_worker.pipeline.decode.points import decode_points
 from tests.unit.worker.test_decode import body
 
 USUAL = {"id": 1, "vector": [0.25, -1, 3e-7], "payload": {"text": "[a] \u00e9", "tags": [[1], {"n": None}]}}

@@ -4,7 +4,7 @@ import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
-import memq_transport
+import memq_amqp
 from aio_pika.abc import AbstractConnection
 from aiormq.exceptions import (
     AMQPConnectionError,
@@ -28,7 +28,7 @@ _HEARTBEAT_SECONDS = 10
 class Brokers:
     """The hosts of one RabbitMQ cluster, tried in turn.
 
-    fast: read and publish through memq_transport, where the installed aiormq is one that it knows.
+    fast: read and publish through memq_amqp, where the installed aiormq is one that it knows.
     """
 
     def __init__(self, urls: Sequence[str], name: str, timeout_seconds: float, *, fast: bool = True) -> None:
@@ -36,8 +36,8 @@ class Brokers:
         self._turn = itertools.cycle(self._urls)
         self._name = name
         self._timeout_seconds = timeout_seconds
-        self._connect = memq_transport.connect if fast else memq_transport.connect_stock
-        if fast and (reason := memq_transport.unusable()) is not None:
+        self._connect = memq_amqp.connect if fast else memq_amqp.connect_stock
+        if fast and (reason := memq_amqp.unusable()) is not None:
             logger.warning("frames are left to aiormq", extra={"reason": reason})
 
     @property

@@ -5,9 +5,9 @@ from collections.abc import Callable, Coroutine
 from datetime import datetime
 from typing import Any
 
-import memq_transport
+import memq_amqp
 from aiormq.abc import AbstractChannel, DeliveredMessage
-from memq_transport import Deliveries, Frames
+from memq_amqp import Deliveries, Frames
 from pamqp.commands import Basic
 
 from memq_worker.amqp.acks import AckLedger
@@ -186,7 +186,7 @@ class ConsumerLink:
             acks, returned = self._ledger.take(requeued=requeued)
             if self._channel.is_closed:
                 raise BrokerUnavailable("the channel is gone")
-            await memq_transport.acknowledge(self._channel, acks, returned)
+            await memq_amqp.acknowledge(self._channel, acks, returned)
 
     async def _flush_for_ever(self) -> None:
         while self._alive:
@@ -206,7 +206,7 @@ class ConsumerLink:
 
 
 def _read(properties: bytes) -> Properties:
-    read = memq_transport.decode(properties)
+    read = memq_amqp.decode(properties)
     headers = read.headers
     return Properties(
         read.content_type,

@@ -3,10 +3,10 @@ import uuid
 from datetime import UTC, datetime
 from typing import Protocol
 
-import memq_transport
+import memq_amqp
 from aiormq.abc import AbstractChannel
 from aiormq.exceptions import DeliveryError, PublishError
-from memq_transport import ConfirmingPublisher, Frames, Lost, Refused, Returned
+from memq_amqp import ConfirmingPublisher, Frames, Lost, Refused, Returned
 from pamqp.commands import Basic
 
 from memq_schemas import headers
@@ -32,7 +32,7 @@ _UNLIMITED = 1 << 17
 def check_room(channel: AbstractChannel, properties: Properties) -> None:
     """Raises ValueError for headers that do not fit a frame: the broker closes the connection that sends them."""
     room = (channel.connection.connection_tune.frame_max or _UNLIMITED) - _AROUND - _BEFORE - _MESSAGE_ID
-    size = len(memq_transport.encode(_values(properties)))
+    size = len(memq_amqp.encode(_values(properties)))
     if size > room:
         raise ValueError(f"headers: {size} bytes with what a copy adds, and a frame takes {room}")
 
@@ -90,9 +90,9 @@ class StockPublisher:
                 raise Unconfirmed(f"exchange {exchange!r} refused a publish") from error
 
 
-def _values(properties: Properties) -> memq_transport.Properties:
+def _values(properties: Properties) -> memq_amqp.Properties:
     stamp = properties.timestamp
-    return memq_transport.Properties(
+    return memq_amqp.Properties(
         content_type=properties.content_type,
         content_encoding=properties.content_encoding,
         headers=properties.headers,

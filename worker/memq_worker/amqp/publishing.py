@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from aio_pika.abc import AbstractConnection
-from memq_transport import frames_of
+from memq_amqp import frames_of
 
 from memq_schemas import Topology
 from memq_worker.amqp.connection import Brokers

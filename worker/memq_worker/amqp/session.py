@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from aio_pika.abc import AbstractConnection
 from aiormq.abc import AbstractChannel
-from memq_transport import frames_of
+from memq_amqp import frames_of
 
 from memq_schemas import Topology
 from memq_worker.amqp.connection import Brokers

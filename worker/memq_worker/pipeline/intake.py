@@ -14,7 +14,7 @@ from memq_worker.pipeline.answer import Answerer
 from memq_worker.pipeline.batch import BatchLimits
 from memq_worker.pipeline.command import Request, Write
 from memq_worker.pipeline.contracts import Contracts
-from memq_worker.pipeline.decode import Limits, decode, operation_of
+from memq_worker.pipeline.decode.bodies import Limits, decode, operation_of
 from memq_worker.pipeline.delivery import Delivery
 from memq_worker.pipeline.hold import Abandoned, HandedBack, Hold
 from memq_worker.pipeline.observer import Observer

@@ -1,0 +1,204 @@
+"""Keeps a connection: opens the next one when one is lost, and tells those who wait."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import itertools
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from memq_amqp import Lost
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_never, wait_exponential_jitter
+
+from memq.connection.session import Session, open_session
+from memq.errors import BrokerUnavailable, ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from memq.connection.address import Address
+    from memq.connection.replies import Pending
+    from memq.connection.silence import Silence
+    from memq.connection.transport import Transport
+    from memq_schemas import Names
+
+log = logging.getLogger("memq")
+
+# Seconds. The jitter keeps a restarted broker from being met by every client at once.
+BACKOFF = wait_exponential_jitter(multiplier=0.2, max=5, jitter=0.5)
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionChange:
+    """connected: whether there is a connection now.   broker: host, port and vhost.   reason: why there is none."""
+
+    connected: bool
+    broker: str
+    reason: str | None = None
+
+
+class Link:
+    def __init__(
+        self,
+        brokers: tuple[Address, ...],
+        names: Names,
+        pending: Pending,
+        *,
+        client: str,
+        transport: Transport,
+        listener: Callable[[ConnectionChange], None] | None,
+    ) -> None:
+        self._rotation = itertools.cycle(brokers)
+        self._brokers = ", ".join(map(str, brokers))
+        self._names = names
+        self._pending = pending
+        self._client = client
+        self._transport: Transport = transport
+        self._listener = listener
+        self._ready: asyncio.Future[Session] = asyncio.get_running_loop().create_future()
+        self.current: Session | None = None  # the connection that there is now
+        self._reason = "not connected yet"
+        self._task: asyncio.Task[None] | None = None
+        self._replacing: asyncio.Task[None] | None = None
+        self._replacement: Session | None = None
+        self._leaving: set[asyncio.Task[None]] = set()
+
+    @property
+    def connected(self) -> bool:
+        return self.current is not None
+
+    @property
+    def reason(self) -> str:
+        """Why there is no connection."""
+        return self._reason
+
+    async def open(self, timeout: float, *, required: bool = True) -> None:
+        """The first connection. Raises ConfigurationError at once and BrokerUnavailable after `timeout` seconds.
+
+        Unless it is required: then it comes when it can.
+        """
+        session = None
+        try:
+            async with asyncio.timeout(timeout):
+                session = await self._connect(Lost)
+        except TimeoutError:
+            if required:
+                raise BrokerUnavailable(f"no connection to RabbitMQ within {timeout:g} s: {self._reason}") from None
+        else:
+            self._opened(session)
+        self._task = asyncio.create_task(self._keep(session), name="memq-link")
+
+    def _opened(self, session: Session) -> None:
+        self.current = session
+        self._ready.set_result(session)
+
+    async def session(self) -> Session:
+        """The connection, as soon as there is one: callers bring the timeout."""
+        return await asyncio.shield(self._ready)
+
+    def drop(self, session: Session, reason: str) -> None:
+        """Said by whoever notices first that it is gone, so that nobody is handed it again."""
+        if self.current is session:
+            self.current = None
+            self._ready = asyncio.get_running_loop().create_future()
+            self._reason = reason
+            self._pending.lost()
+        session.lose(reason)
+
+    def doubt(self, session: Session, silence: Silence, reason: str) -> None:
+        """Said by whoever has waited in vain: another broker may do what this one does not.
+
+        The session is given up when there is another one to use, and not while the broker says that it is blocked.
+        """
+        if session is self.current and (self._replacing is None or self._replacing.done()):
+            replacing = self._replace(session, silence, reason)
+            # With nothing of the caller's context, which the new connection would keep for as long as it lives.
+            self._replacing = asyncio.create_task(replacing, name="memq-link-replace", context=contextvars.Context())
+
+    async def _replace(self, session: Session, silence: Silence, reason: str) -> None:
+        blocked = await session.blocked()
+        # From now on anew: one try for each time that it has been silent for too long.
+        silence.heard()
+        if blocked:
+            return
+        since = silence.last_heard
+        try:
+            other = await self._attempt()
+        except (Lost, ConfigurationError) as error:
+            log.debug("RabbitMQ is silent, and there is no other connection", extra={"reason": str(error)})
+            return
+        if session is not self.current or silence.last_heard != since:
+            await other.close()
+            return
+        self._replacement = other
+        self.drop(session, reason)
+        leaving = asyncio.create_task(session.close(), name="memq-link-leave")
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
+
+    async def close(self) -> None:
+        tasks = [task for task in (self._replacing, self._task) if task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        if self._replacement is not None:
+            await self._replacement.close()
+        if self._leaving:
+            await asyncio.wait(self._leaving)
+        closed = BrokerUnavailable("the producer is closed")
+        self.current = None
+        ready, self._ready = self._ready, asyncio.get_running_loop().create_future()
+        if ready.done():
+            await ready.result().close()
+        else:
+            ready.set_exception(closed)
+            ready.exception()
+        self._ready.set_exception(closed)
+        self._ready.exception()
+        self._pending.lost()
+
+    async def _keep(self, session: Session | None) -> None:
+        while True:
+            if session is not None:
+                await self._lost(session)
+            # It worked before, so even a refused password may be a broker that is still starting.
+            session = self._replacement or await self._connect((Lost, ConfigurationError))
+            self._replacement = None
+            broker = str(session.address)
+            self._opened(session)
+            log.warning("reconnected to RabbitMQ", extra={"broker": broker})
+            self._tell(ConnectionChange(True, broker))
+
+    async def _lost(self, session: Session) -> None:
+        reason = await session.lost
+        self.drop(session, reason)
+        broker = str(session.address)
+        log.warning("connection to RabbitMQ lost, reconnecting", extra={"broker": broker, "reason": reason})
+        self._tell(ConnectionChange(False, broker, reason))
+        if self._replacement is None:
+            await session.close()
+
+    async def _connect(self, transient: type[Exception] | tuple[type[Exception], ...]) -> Session:
+        return await AsyncRetrying(
+            wait=BACKOFF, stop=stop_never, retry=retry_if_exception_type(transient), before_sleep=self._failed
+        )(self._attempt)
+
+    async def _attempt(self) -> Session:
+        return await open_session(next(self._rotation), self._names, self._pending, self._client, self._transport)
+
+    def _failed(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        self._reason = str(error)
+        if state.attempt_number == 1 and self._task is None:
+            log.warning("RabbitMQ cannot be reached, trying again", extra={"reason": self._reason})
+            self._tell(ConnectionChange(False, self._brokers, self._reason))
+        else:
+            log.debug("RabbitMQ cannot be reached", extra={"reason": self._reason})
+
+    def _tell(self, change: ConnectionChange) -> None:
+        if self._listener is not None:
+            # Through the loop, so that what a caller's function raises does not end ours.
+            asyncio.get_running_loop().call_soon(self._listener, change)

@@ -1,0 +1,112 @@
+"""The queue of one connection on which answers come."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import aiormq.exceptions
+import memq_amqp
+from memq_amqp import Deliveries, Refused
+
+from memq.connection.publisher import losing
+from memq.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
+    from memq_amqp import Frames
+
+    from memq.connection.address import Address
+    from memq.connection.replies import Pending
+    from memq_schemas import Names
+
+DECLARE_SECONDS = 10.0
+
+
+class ReplyQueue:
+    """Made at the first question: who only writes needs none, and is not kept by a broker that cannot make it now.
+
+    It is on a channel of its own, but of the connection that publishes: an exclusive queue is visible to no other.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        connection: AbstractConnection,
+        names: Names,
+        pending: Pending,
+        lost: Callable[[str], None],
+    ) -> None:
+        """lost: called with the reason when answers no longer come."""
+        self._address = address
+        self._connection = connection
+        self._names = names
+        self._pending = pending
+        self._lost = lost
+        self._making: asyncio.Task[str] | None = None
+
+    async def name(self) -> str:
+        """Of the queue, as soon as the broker has it; callers bring the timeout.
+
+        Raises Refused when another try may work, Lost when the connection is gone, and ConfigurationError.
+        """
+        if self._making is None or _failed(self._making):
+            # One for all who ask, none of whom takes it along when he gives up, and with nobody's context.
+            self._making = asyncio.create_task(self._make(), name="memq-replies", context=contextvars.Context())
+            self._making.add_done_callback(_failed)
+        with losing():
+            return await asyncio.shield(self._making)
+
+    async def _make(self) -> str:
+        try:
+            with losing():
+                async with asyncio.timeout(DECLARE_SECONDS):
+                    return await self._declared(await self._connection.channel(publisher_confirms=False))
+        except TimeoutError:
+            raise Refused(f"the broker has made no reply queue within {DECLARE_SECONDS:g} s") from None
+
+    async def _declared(self, channel: AbstractChannel) -> str:
+        try:
+            queue = await channel.declare_queue(self._names.reply(uuid4().hex), exclusive=True, auto_delete=True)
+        except aiormq.exceptions.ChannelAccessRefused as error:
+            raise ConfigurationError(f"RabbitMQ at {self._address} denies the user a right: {error}") from error
+        except aiormq.exceptions.ChannelClosed as error:
+            raise Refused(f"the broker makes no reply queue: {error}") from error
+        underlay = await channel.get_underlay_channel()
+        frames = memq_amqp.frames_of(self._connection)
+        try:
+            await self._listen(queue, frames, underlay.number)
+        except BaseException:
+            if frames is not None:
+                frames.detach(underlay.number)
+            raise
+        underlay.on_consumer_cancel_callbacks.add(lambda _frame: self._lost("the reply queue was deleted"))
+        channel.close_callbacks.add(self._closed)
+        return queue.name
+
+    async def _listen(self, queue: AbstractQueue, frames: Frames | None, channel: int) -> None:
+        def delivered(_tag: int, _redelivered: bool, _key: str, properties: bytes, body: bytes) -> None:
+            self._pending.arrived(memq_amqp.decode(properties).correlation_id, body)
+
+        async def arrived(message: AbstractIncomingMessage) -> None:
+            self._pending.arrived(message.correlation_id, message.body)
+
+        if frames is not None:
+            frames.attach(channel, Deliveries(delivered))
+        await queue.consume(arrived, no_ack=True)
+
+    def _closed(self, _sender: object = None, error: BaseException | None = None) -> None:
+        self._lost(str(error) if error and str(error) else "the channel for replies was closed")
+
+    def end(self) -> None:
+        """Whoever waits for it is told Lost."""
+        if self._making is not None:
+            self._making.cancel()
+
+
+def _failed(making: asyncio.Task[str]) -> bool:
+    return making.done() and (making.cancelled() or making.exception() is not None)

@@ -1,0 +1,137 @@
+"""One connection to the broker, from handshake to loss."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from typing import TYPE_CHECKING, Any
+
+import aiormq.exceptions
+import memq_amqp
+from memq_amqp import Lost
+
+from memq.connection.publisher import GONE, publisher
+from memq.connection.reply_queue import ReplyQueue
+from memq.connection.silence import Silence
+from memq.connection.transport import connect
+from memq.errors import ConfigurationError, TopologyMissing
+
+if TYPE_CHECKING:
+    from aio_pika.abc import AbstractConnection
+
+    from memq.connection.address import Address
+    from memq.connection.publisher import Publisher
+    from memq.connection.replies import Pending
+    from memq.connection.transport import Transport
+    from memq_schemas import Names
+
+REFUSED = (aiormq.exceptions.AuthenticationError, aiormq.exceptions.ProbableAuthenticationError)
+
+CONNECT_SECONDS = 10.0
+CLOSE_SECONDS = 5.0
+
+
+class Session:
+    def __init__(
+        self, address: Address, connection: AbstractConnection, publisher: Publisher, names: Names, pending: Pending
+    ) -> None:
+        self.address = address
+        self.publisher = publisher
+        self.replies = ReplyQueue(address, connection, names, pending, self.lose)
+        self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        # Apart, because a queue may be stuck while others on the same channel go on.
+        self.writes, self.requests = Silence(), Silence()
+        self._connection = connection
+
+    def lose(self, reason: str) -> None:
+        if not self.lost.done():
+            self.lost.set_result(reason)
+            self.publisher.close(reason)
+            self.replies.end()
+
+    def closed(self, _sender: Any = None, error: BaseException | None = None) -> None:
+        self.lose(str(error) if error and str(error) else "connection closed")
+
+    async def blocked(self) -> bool:
+        """Whether the broker has said that it takes no publishes now, for want of memory or disk."""
+        transport = self._connection.transport
+        try:
+            # Returns without waiting unless it is so.
+            async with asyncio.timeout(0):
+                if transport is not None:
+                    await transport.ready()
+        except TimeoutError:
+            return True
+        return False
+
+    async def close(self) -> None:
+        self.lose("closed")
+        await close_quietly(self._connection)
+
+
+async def close_quietly(connection: AbstractConnection) -> None:
+    task = asyncio.current_task()
+    cancels = task.cancelling() if task else 0
+    try:
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await connection.close()
+    except (*GONE, TimeoutError):
+        return
+    except asyncio.CancelledError:
+        if task is not None and task.cancelling() > cancels:
+            raise
+
+
+async def open_session(address: Address, names: Names, pending: Pending, client: str, way: Transport) -> Session:
+    """Raises Lost when another try may work, ConfigurationError when none will."""
+    task = asyncio.current_task()
+    cancels = task.cancelling() if task else 0
+    try:
+        async with contextlib.AsyncExitStack() as stack, asyncio.timeout(CONNECT_SECONDS):
+            connection = await connect(address.url, way, client_properties={"connection_name": client})
+            stack.push_async_callback(close_quietly, connection)
+            session = await _opened(address, connection, names, pending)
+            stack.pop_all()
+            return session
+    except REFUSED as error:
+        raise ConfigurationError(f"RabbitMQ at {address} refused the user or password") from error
+    except aiormq.exceptions.InvalidFrameError as error:
+        # What aiormq makes of the broker closing a connection during its opening.
+        reason = "it does not exist, or the user has no right to it"
+        raise ConfigurationError(f"RabbitMQ at {address} refused the vhost {address.vhost!r}: {reason}") from error
+    except TimeoutError as error:
+        raise Lost(f"no answer from {address} within {CONNECT_SECONDS:g} s") from error
+    except GONE as error:
+        raise Lost(f"{address}: {reason_of(error)}") from error
+    except asyncio.CancelledError as error:
+        if task is not None and task.cancelling() > cancels:
+            raise
+        raise Lost(f"{address}: the connection was lost while opening") from error
+
+
+async def _opened(address: Address, connection: AbstractConnection, names: Names, pending: Pending) -> Session:
+    publishing = await connection.channel(on_return_raises=True)
+    try:
+        await publishing.declare_exchange(names.commands, passive=True)
+    except aiormq.exceptions.ChannelNotFoundEntity as error:
+        raise TopologyMissing(
+            f"RabbitMQ at {address} has no exchange {names.commands}: "
+            "run `memq-worker declare`, or start a worker, and check the prefix"
+        ) from error
+    except aiormq.exceptions.ChannelAccessRefused as error:
+        raise ConfigurationError(f"RabbitMQ at {address} denies the user a right: {error}") from error
+    frames = memq_amqp.frames_of(connection)
+    session = Session(address, connection, await publisher(publishing, names.commands, frames), names, pending)
+    for closable in (connection, publishing):
+        closable.close_callbacks.add(session.closed)
+    return session
+
+
+def reason_of(error: BaseException) -> str:
+    """What has happened to a connection, without what Python and the libraries say around it."""
+    cause = error.__cause__
+    if isinstance(cause, OSError) and cause.errno:
+        # asyncio's own text repeats the address; name resolution has negative numbers that only its text explains.
+        return os.strerror(cause.errno) if cause.errno > 0 else str(cause.strerror)
+    return str(error) or type(error).__name__

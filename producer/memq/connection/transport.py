@@ -1,0 +1,38 @@
+"""Which way frames go: put together by memq_amqp, or by aiormq as it comes."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+
+import memq_amqp
+
+from memq.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from aio_pika.abc import AbstractConnection
+
+log = logging.getLogger("memq")
+
+VARIABLE = "MEMQ_TRANSPORT"
+
+Transport = Literal["fast", "stock"]
+
+
+def transport(given: str | None = None) -> Transport:
+    """What was given, else MEMQ_TRANSPORT, else fast where the installed aiormq is one that is known, and stock where
+    it is not, which is logged. Raises ConfigurationError for another word."""
+    name = "transport" if given is not None else VARIABLE
+    word = os.environ.get(VARIABLE) or "fast" if given is None else given
+    if word not in get_args(Transport):
+        raise ConfigurationError(f"{name}: expected fast or stock, this is {word!r}")
+    if word == "fast" and (reason := memq_amqp.unusable()) is not None:
+        log.warning("frames are left to aiormq", extra={"reason": reason})
+        return "stock"
+    return cast("Transport", word)
+
+
+async def connect(url: str, way: Transport, **options: Any) -> AbstractConnection:
+    """Raises as aio_pika.connect."""
+    return await (memq_amqp.connect if way == "fast" else memq_amqp.connect_stock)(url, **options)

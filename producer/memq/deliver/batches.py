@@ -1,0 +1,88 @@
+"""From whatever the caller has to the bodies of messages, without holding more than one message of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import numpy as np
+
+from memq.deliver.writes import Part
+from memq.encode.columns import Columns
+from memq.encode.points import PointJson
+from memq.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from memq.deliver.sender import Outgoing
+    from memq.encode.arrow import ArrowBatch
+    from memq.encode.splitter import Batch, Splitter
+
+B = TypeVar("B", bound="Batch | ArrowBatch")
+
+
+def columns(ids: Any, vectors: Any, payloads: Any, versions: Any) -> Columns:
+    """Raises InvalidRequest unless ids and vectors are there, equally long, and the rest with them."""
+    if ids is None or vectors is None:
+        raise InvalidRequest("give points, or the columns ids and vectors (and payloads, versions)")
+    return Columns(_sequence(ids), _sequence(vectors), _sequence(payloads), _sequence(versions))
+
+
+def _sequence(column: Any) -> Any:
+    if column is None or type(column) in (list, tuple, np.ndarray):
+        return column
+    # A pandas or polars column, whose own indexing is not by position, or any iterable.
+    return list(column)
+
+
+def from_columns(source: Columns, splitter: Splitter) -> Iterator[Batch]:
+    return _split(source.points(), splitter)
+
+
+def from_rows(source: Iterable[Any] | AsyncIterable[Any], splitter: Splitter) -> Iterator[Batch] | AsyncIterator[Batch]:
+    if type(source) is not list and isinstance(source, AsyncIterable):
+        return _split_arriving(source, splitter)
+    return _split(_rows(cast("Iterable[Any]", source)), splitter)
+
+
+def _rows(source: Iterable[Any]) -> Iterator[bytes]:
+    # Of a list it is known, and asking an abstract class has its price for a call with one point.
+    if type(cast("object", source)) is not list and isinstance(source, (Mapping, str, bytes)):
+        raise InvalidRequest("points: expected several points; put a single one into a list")
+    encode = PointJson().row
+    for index, row in enumerate(source):
+        yield encode(index, row)
+
+
+def _split(points: Iterator[bytes], splitter: Splitter) -> Iterator[Batch]:
+    for point in points:
+        if (full := splitter.add(point)) is not None:
+            yield full
+    if (rest := splitter.rest()) is not None:
+        yield rest
+
+
+async def _split_arriving(source: AsyncIterable[Any], splitter: Splitter) -> AsyncIterator[Batch]:
+    encode = PointJson()
+    index = 0
+    async for row in source:
+        if (full := splitter.add(encode.row(index, row))) is not None:
+            yield full
+        index += 1
+    if (rest := splitter.rest()) is not None:
+        yield rest
+
+
+def parts(
+    source: Iterator[B] | AsyncIterator[B], outgoing: Callable[[B], Outgoing]
+) -> Iterator[Part] | AsyncIterator[Part]:
+    """What `Writes` sends."""
+    if isinstance(source, AsyncIterator):
+        return (Part(batch.positions, outgoing(batch), batch.last) async for batch in source)
+    return (Part(batch.positions, outgoing(batch), batch.last) for batch in source)
+
+
+def chunks(ids: Sequence[Any], size: int) -> Iterator[range]:
+    for start in range(0, len(ids), size):
+        yield range(start, min(start + size, len(ids)))

@@ -1,0 +1,258 @@
+"""Gets one message to the broker, or a question to its answer, within a deadline and across lost connections."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import time
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import uuid4
+
+from memq_amqp import Lost, Properties, Refused, Returned
+
+from memq.connection.message import Message
+from memq.connection.replies import Reply, decode_reply
+from memq.deliver.deadlines import Deadlines
+from memq.deliver.tracing import tracing
+from memq.errors import BrokerUnavailable, ReplyTimeout, Unconfirmed, Unroutable
+from memq_schemas import Operation, headers, routing_key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from memq.connection.link import Link
+    from memq.connection.replies import Pending
+    from memq.connection.session import Session
+    from memq.connection.silence import Silence
+
+NACK_PAUSE_SECONDS = 0.05
+NACK_PAUSE_LIMIT_SECONDS = 1.0
+
+# The least silence for which a connection is given up: elections and slow disks take this long, and reconnecting
+# makes nothing of that faster.
+SILENT_SECONDS = 5.0
+
+# Safe to ask twice. Writes are too: ids make a second application harmless, and the broker may redeliver anyway.
+REPEATABLE = frozenset(Operation) - {Operation.CREATE, Operation.DROP}
+
+
+class Outgoing(NamedTuple):
+    operation: Operation
+    collection: str | None
+    body: bytes
+    content_type: str = headers.JSON
+    traceparent: str | None = None
+    content_encoding: str | None = None
+
+    @property
+    def routing_key(self) -> str:
+        return routing_key(self.operation, self.collection)
+
+
+class Sender:
+    def __init__(self, link: Link, pending: Pending) -> None:
+        self._link = link
+        self._pending = pending
+        self._tracing = tracing()
+        self._token = uuid4().hex
+        self._numbers = itertools.count(1)
+        # By length: a producer has one confirm timeout.
+        self._deadlines: dict[float, Deadlines] = {}
+
+    def send(self, outgoing: Outgoing, timeout: float) -> Coroutine[Any, Any, None]:
+        """Returns when the broker has confirmed. Raises Unconfirmed after `timeout` seconds, and Unroutable."""
+        return self.deliver(outgoing.routing_key, lambda message_id: self._message(outgoing, message_id), timeout)
+
+    async def deliver(self, routing_key: str, make: Callable[[str], Message], timeout: float) -> None:
+        """As `send`. make: builds the message of one attempt, with the message id of that attempt."""
+        attempt = _Attempt()
+        if (deadlines := self._deadlines.get(timeout)) is None:
+            deadlines = self._deadlines[timeout] = Deadlines(timeout)
+        try:
+            with deadlines.one():
+                while True:
+                    session = self._link.current or await self._link.session()
+                    if await self._published(session, routing_key, attempt, make(self._message_id())):
+                        return
+        except TimeoutError:
+            self._doubt(attempt, timeout)
+            raise Unconfirmed(f"{routing_key}: no confirm within {timeout:g} s: {self._hindrance(attempt)}") from None
+
+    def kept(self, outgoing: Outgoing) -> Outgoing:
+        """For a later `once`, from where the trace it belongs to is no longer known."""
+        return outgoing._replace(traceparent=self._tracing.here())
+
+    async def once(self, outgoing: Outgoing, timeout: float) -> None:
+        """One attempt. Raises Unconfirmed when it failed, or after `timeout` seconds, and Unroutable."""
+        attempt = _Attempt()
+        key = outgoing.routing_key
+        try:
+            async with asyncio.timeout(timeout):
+                session = self._link.current or await self._link.session()
+                if await self._published(session, key, attempt, self._message(outgoing, self._message_id())):
+                    return
+        except TimeoutError:
+            self._doubt(attempt, timeout)
+        raise Unconfirmed(f"{key}: {self._hindrance(attempt)}")
+
+    async def ask(self, outgoing: Outgoing, timeout: float) -> Reply:
+        """The answer. Raises RemoteError, ReplyTimeout after `timeout` seconds, Unroutable and BrokerUnavailable."""
+        attempt = _Attempt()
+        deadline = time.time() + timeout
+        correlation_id = f"{self._token}-{next(self._numbers)}"
+        try:
+            async with asyncio.timeout(timeout):
+                while True:
+                    session = self._link.current or await self._link.session()
+                    body = await self._asked(session, outgoing, attempt, correlation_id, deadline)
+                    if body is not None:
+                        return decode_reply(body)
+                    if attempt.uncertain and outgoing.operation not in REPEATABLE:
+                        raise BrokerUnavailable(
+                            f"{outgoing.routing_key}: the connection was lost before the answer came; "
+                            "it may or may not have been done"
+                        )
+        except TimeoutError:
+            self._doubt(attempt, timeout)
+            raise ReplyTimeout(
+                f"{outgoing.routing_key}: no answer within {timeout:g} s: {self._hindrance(attempt)}"
+            ) from None
+
+    async def _asked(
+        self, session: Session, outgoing: Outgoing, attempt: _Attempt, correlation_id: str, deadline: float
+    ) -> bytes | None:
+        try:
+            reply_to = await session.replies.name()
+        except Lost as error:
+            # Nothing was sent, so nothing is uncertain.
+            attempt.refused(str(error))
+            self._link.drop(session, str(error))
+            return None
+        except Refused as error:
+            attempt.refused(str(error))
+            await asyncio.sleep(attempt.pause())
+            return None
+        message = self._question(outgoing, reply_to, correlation_id, deadline)
+        answer = self._pending.expect(correlation_id)
+        try:
+            if await self._published(session, outgoing.routing_key, attempt, message) or answer.done():
+                body = await answer
+                if body is None:
+                    attempt.lost("the connection was lost before the answer came")
+                return body
+            return None
+        finally:
+            self._pending.forget(correlation_id)
+
+    async def _published(self, session: Session, routing_key: str, attempt: _Attempt, message: Message) -> bool:
+        """Whether the broker has confirmed; if not, another attempt may follow at once."""
+        durable = message.properties.delivery_mode == headers.PERSISTENT
+        silence = session.writes if durable else session.requests
+        attempt.waiting = (session, silence, silence.begun())
+        try:
+            with self._tracing.sending(message, routing_key, session):
+                try:
+                    await session.publisher.publish(message, routing_key, silence.heard)
+                except Returned:
+                    raise Unroutable(
+                        f"no queue takes {routing_key}: "
+                        "declare memq's topology with `memq-worker declare`, or start a worker"
+                    ) from None
+        except Lost as error:
+            attempt.lost(str(error))
+            self._link.drop(session, str(error))
+            return False
+        except Refused as error:
+            attempt.refused(str(error))
+            await asyncio.sleep(attempt.pause())
+            return False
+        attempt.confirmed = True
+        attempt.waiting = None
+        return True
+
+    def _doubt(self, attempt: _Attempt, timeout: float) -> None:
+        if attempt.waiting is None:
+            return
+        session, silence, begun = attempt.waiting
+        seconds = silence.seconds(begun)
+        # The publish itself began a little after its timeout.
+        if seconds >= max(timeout * 0.9, SILENT_SECONDS):
+            self._link.doubt(session, silence, f"no confirm for {seconds:.0f} s, and no alarm")
+
+    def _message(self, outgoing: Outgoing, message_id: str) -> Message:
+        own = {} if outgoing.traceparent is None else {headers.TRACEPARENT: outgoing.traceparent}
+        return Message(
+            outgoing.body,
+            _envelope(outgoing.operation, outgoing.content_type, outgoing.content_encoding),
+            message_id,
+            own,
+        )
+
+    def _question(self, outgoing: Outgoing, reply_to: str, correlation_id: str, deadline: float) -> Message:
+        message = self._message(outgoing, self._message_id())
+        expiration = None
+        if not outgoing.operation.is_write:
+            message.headers[headers.DEADLINE] = int(deadline * 1000)
+            expiration = str(max(int((deadline - time.time()) * 1000), 1))
+        message.properties = message.properties._replace(
+            correlation_id=correlation_id, reply_to=reply_to, expiration=expiration
+        )
+        return message
+
+    def _message_id(self) -> str:
+        """One of its own for every attempt: transports match returned messages to confirms by it."""
+        return f"{self._token}-{next(self._numbers)}"
+
+    def _hindrance(self, attempt: _Attempt) -> str:
+        if not self._link.connected:
+            return f"no connection to RabbitMQ ({self._link.reason})"
+        return attempt.hindrance()
+
+
+@lru_cache(maxsize=64)
+def _envelope(operation: Operation, content_type: str, content_encoding: str | None) -> Properties:
+    return Properties(
+        content_type=content_type,
+        content_encoding=content_encoding,
+        headers=None,
+        delivery_mode=headers.PERSISTENT if operation.is_write else headers.TRANSIENT,
+        priority=headers.PRIORITY,
+        app_id=headers.APP_ID,
+    )
+
+
+class _Attempt:
+    """What the attempts at one message have come to so far."""
+
+    waiting: tuple[Session, Silence, float] | None = None
+    confirmed = False
+    uncertain = False
+    _reason: str | None = None
+    _pause = NACK_PAUSE_SECONDS
+
+    def lost(self, reason: str) -> None:
+        """Nothing more is heard of it; it may have arrived."""
+        self._reason = reason
+        self.waiting = None
+        self.uncertain = True
+        self.confirmed = False
+
+    def refused(self, reason: str) -> None:
+        """It still waits for a confirm, which another session may give."""
+        self._reason = reason
+        self.confirmed = False
+
+    def pause(self) -> float:
+        self._pause, now = min(self._pause * 2, NACK_PAUSE_LIMIT_SECONDS), self._pause
+        return now * random.uniform(0.5, 1.0)
+
+    def hindrance(self) -> str:
+        if self.confirmed:
+            return "the message is queued but no worker has answered; is one running?"
+        if self._reason is not None:
+            return self._reason
+        if self.waiting is not None:
+            return "the broker is silent; is it in a memory or disk alarm?"
+        return "the broker has not made the reply queue yet"

@@ -1,0 +1,87 @@
+"""From what `Producer.upsert` was called with to its messages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from memq.deliver import batches
+from memq.deliver.single import single
+from memq.deliver.writes import Writes
+from memq.encode import arrow
+from memq.encode.arrow.library import pyarrow
+from memq.encode.splitter import Splitter
+from memq.errors import InvalidRequest
+from memq_schemas import Operation, headers
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+
+    from memq.answers import Receipt
+    from memq.deliver.calls import Calls
+    from memq.deliver.sender import Outgoing
+    from memq.deliver.way import Way
+    from memq.deliver.writes import Part
+    from memq.encode.splitter import Batch
+    from memq.options import Options
+
+
+class Given(NamedTuple):
+    points: Any
+    ids: Any = None
+    vectors: Any = None
+    payloads: Any = None
+    versions: Any = None
+
+    @property
+    def columns(self) -> bool:
+        return not (self.ids is self.vectors is self.payloads is self.versions is None)
+
+
+def upserted(
+    way: Way,
+    calls: Calls,
+    collection: str,
+    given: Given,
+    options: Options,
+    progress: Callable[[Receipt], None] | None,
+) -> Coroutine[Any, Any, Receipt]:
+    """Once all is delivered. Raises what `Producer.upsert` raises."""
+    if type(cast("object", given.points)) is list and len(given.points) == 1 and not given.columns:
+        return single(way, given.points[0], options.max_message_bytes, _outgoing(calls, collection, options), progress)
+    return Writes(way, progress).run(upserts(calls, collection, given, options))
+
+
+def upserts(calls: Calls, collection: str, given: Given, options: Options) -> Iterator[Part] | AsyncIterator[Part]:
+    """Raises InvalidRequest, also on the way, and there InvalidPoint."""
+    outgoing = _outgoing(calls, collection, options)
+    return batches.parts(_batches(given, options), lambda batch: outgoing(batch.body(), batch.content_type))
+
+
+def _outgoing(calls: Calls, collection: str, options: Options) -> Callable[..., Outgoing]:
+    def outgoing(body: bytes, content_type: str = headers.JSON) -> Outgoing:
+        # Limits are of what a worker has after decompression.
+        whole = calls.outgoing(Operation.UPSERT, collection, body, content_type)
+        return whole if options.compression is None else _compressed(whole, options.compression)
+
+    return outgoing
+
+
+def _compressed(outgoing: Outgoing, name: str) -> Outgoing:
+    body: bytes = pyarrow().Codec(name).compress(outgoing.body, asbytes=True)
+    return outgoing._replace(body=body, content_encoding=name)
+
+
+def _batches(given: Given, options: Options) -> Iterator[Batch] | AsyncIterator[Batch] | Iterator[arrow.ArrowBatch]:
+    limits = options.max_points_per_message, options.max_message_bytes
+    if given.points is None:
+        columns = batches.columns(given.ids, given.vectors, given.payloads, given.versions)
+        if options.arrow is not False and arrow.fits(columns, options.max_points_per_message):
+            return arrow.split(arrow.from_columns(columns), *limits)
+        return batches.from_columns(columns, Splitter(*limits))
+    if given.columns:
+        raise InvalidRequest("give points or columns, not both")
+    if isinstance(given.points, arrow.WirePoints):
+        return arrow.split(given.points.batches, *limits)
+    if arrow.is_arrow(given.points):
+        return arrow.split(arrow.PointTable.of(given.points).wire(), *limits)
+    return batches.from_rows(given.points, Splitter(*limits))

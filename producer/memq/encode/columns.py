@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+import numpy as np
+
+from memq.encode.points import PointJson, point_json
+from memq.encode.vectors import quoted_base64, require_finite
+from memq.errors import InvalidPoint, InvalidRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+Matrix: TypeAlias = np.ndarray[Any, Any]
+
+# Rows converted and checked together: enough to spread numpy's cost per call, few enough to stay in the cache.
+CHUNK = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """ids, vectors and the rest side by side, all equally long. Raises InvalidRequest if they are not."""
+
+    ids: Sequence[Any]
+    vectors: Sequence[Any] | Matrix
+    payloads: Sequence[Any] | None = None
+    versions: Sequence[Any] | None = None
+
+    def __post_init__(self) -> None:
+        columns = {"ids": self.ids, "vectors": self.vectors, "payloads": self.payloads, "versions": self.versions}
+        lengths = {name: len(column) for name, column in columns.items() if column is not None}
+        if len(set(lengths.values())) > 1:
+            told = ", ".join(f"{count} {name}" for name, count in lengths.items())
+            raise InvalidRequest(f"columns of different lengths: {told}")
+        if isinstance(self.vectors, np.ndarray) and (self.vectors.ndim != 2 or self.vectors.dtype.kind not in "fiu"):
+            told = f"{self.vectors.dtype} of shape {self.vectors.shape}"
+            raise InvalidRequest(f"vectors: expected a two-dimensional array of numbers, this is {told}")
+
+    def points(self) -> Iterator[bytes]:
+        """Each point as JSON. Raises InvalidPoint."""
+        encode = PointJson()
+        # Python's integers come out of an array at once far cheaper than numpy's one by one.
+        ids = cast("Sequence[Any]", self.ids.tolist()) if isinstance(self.ids, np.ndarray) else self.ids
+        payloads = itertools.repeat(None) if self.payloads is None else self.payloads
+        versions = itertools.repeat(None) if self.versions is None else self.versions
+        rest = enumerate(zip(ids, payloads, versions, strict=False))
+        if isinstance(self.vectors, np.ndarray):
+            for vector, (index, (id_, payload, version)) in zip(self._texts(encode, self.vectors), rest, strict=True):
+                yield point_json(index, id_, vector, payload, version)
+            return
+        for vector, (index, (id_, payload, version)) in zip(self.vectors, rest, strict=True):
+            yield encode.row(index, (id_, vector, payload, version))
+
+    def _texts(self, encode: PointJson, matrix: Matrix) -> Iterator[bytes]:
+        for start in range(0, len(matrix), CHUNK):
+            with np.errstate(over="ignore"):
+                rows = np.ascontiguousarray(matrix[start : start + CHUNK], dtype="<f4")
+            self._check(encode, rows, start)
+            yield from map(quoted_base64, rows)
+
+    def _check(self, encode: PointJson, rows: Matrix, start: int) -> None:
+        bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+        at = int(bad[0]) if bad.size else 0
+        try:
+            encode.vectors.expect(rows.shape[1])
+            require_finite(rows[at])
+        except ValueError as error:
+            raise InvalidPoint(start + at, "vector", str(error)) from None

@@ -1,0 +1,112 @@
+"""Points to JSON, one call at a time, without models on the way: errors name the point and the field."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+from uuid import UUID
+
+import numpy as np
+import orjson
+
+from memq.encode.vectors import VectorJson
+from memq.errors import InvalidPoint
+from memq_schemas import Point
+from memq_schemas.ids import MAX_ID, canonical_uuid
+from memq_schemas.points import MAX_VERSION, VERSION_KEY
+
+INTEGERS: tuple[type[int], type[Any]] = (int, np.integer)
+FIELDS = frozenset({"id", "vector", "payload", "version"})
+
+# Naive times are read as UTC, as Qdrant reads them; RFC 3339 wants the offset written.
+PAYLOAD_OPTIONS = orjson.OPT_NAIVE_UTC | orjson.OPT_SERIALIZE_NUMPY
+
+_DERIVE = "memq.point_id makes a UUID of any key"
+_CANONICAL = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
+
+
+class PointJson:
+    """One call's points. Remembers the dimensions of its first vector and refuses others."""
+
+    def __init__(self) -> None:
+        self.vectors = VectorJson()
+
+    def row(self, index: int, row: object) -> bytes:
+        """One point: a dict, a Point or a tuple (id, vector[, payload[, version]]). Raises InvalidPoint."""
+        id_, vector, payload, version = _fields(index, row)
+        try:
+            vector = self.vectors(vector)
+        except ValueError as error:
+            raise InvalidPoint(index, "vector", str(error)) from None
+        return point_json(index, id_, vector, payload, version)
+
+
+def point_json(index: int, id_: object, vector: bytes, payload: object, version: object) -> bytes:
+    """One point from its fields, the vector as JSON already. Raises InvalidPoint."""
+    field = "id"
+    try:
+        id_text = id_json(id_)
+        field = "payload"
+        tail = b"" if payload is None else b',"payload":' + payload_json(payload)
+        field = "version"
+        if version is not None:
+            tail += b',"version":' + _version_json(version)
+    except ValueError as error:
+        raise InvalidPoint(index, field, str(error).removeprefix("id: ")) from None
+    return b'{"id":%b,"vector":%b%b}' % (id_text, vector, tail)
+
+
+def _fields(index: int, row: object) -> tuple[Any, Any, Any, Any]:
+    # Almost always a dict, and asking an abstract class costs ten times as much.
+    if type(row) is dict or isinstance(row, Mapping):
+        mapping = cast("Mapping[str, Any]", row)
+        known = (mapping.get("id"), mapping.get("vector"), mapping.get("payload"), mapping.get("version"))
+        if not FIELDS.issuperset(mapping):
+            unknown = next(name for name in mapping if name not in FIELDS)
+            raise InvalidPoint(index, None, f"unknown field {unknown!r}; what belongs to the point goes into payload")
+        return known
+    if isinstance(row, Point):
+        return row.id, row.vector, row.payload, row.version
+    if isinstance(row, Sequence) and not isinstance(row, (str, bytes)):
+        values = cast("Sequence[Any]", row)
+        if 2 <= len(values) <= 4:
+            return (*values, *(None,) * (4 - len(values)))  # pyright: ignore[reportReturnType]
+    kind = type(cast("object", row)).__name__
+    raise InvalidPoint(index, None, f"expected a dict, a Point or (id, vector[, payload]), this is {kind}")
+
+
+def id_json(value: Any) -> bytes:
+    """Raises ValueError for anything that is neither an unsigned 64-bit integer nor a UUID."""
+    if type(value) is int and 0 <= value <= MAX_ID:
+        return b"%d" % value
+    if isinstance(value, str):
+        return b'"%b"' % (value if _CANONICAL(value) else canonical_uuid(value)).encode("ascii")
+    if isinstance(value, UUID):
+        return b'"%b"' % str(value).encode("ascii")
+    if value is None:
+        raise ValueError(f"missing: an unsigned 64-bit integer or a UUID is needed; {_DERIVE}")
+    if isinstance(value, bool) or not isinstance(value, INTEGERS):
+        kind = type(value).__name__
+        raise ValueError(f"{kind} is neither an unsigned 64-bit integer nor a UUID; {_DERIVE}")  # noqa: TRY004
+    if not 0 <= value <= MAX_ID:
+        raise ValueError(f"an integer id has to be between 0 and 2**64 - 1; {_DERIVE}")
+    return b"%d" % int(value)
+
+
+def payload_json(value: Any) -> bytes:
+    """Dates become RFC 3339 text, UUIDs text, NaN null. Raises ValueError for what JSON cannot say."""
+    if not isinstance(value, dict):
+        raise ValueError(f"expected a dict, this is {type(cast('object', value)).__name__}")  # noqa: TRY004
+    if VERSION_KEY in value:
+        raise ValueError(f"the key {VERSION_KEY!r} is memq's own: give the point a version instead")
+    try:
+        return orjson.dumps(value, option=PAYLOAD_OPTIONS)
+    except TypeError as error:
+        raise ValueError(f"not JSON: {error}") from None
+
+
+def _version_json(value: Any) -> bytes:
+    if isinstance(value, bool) or not isinstance(value, INTEGERS) or not 0 <= value <= MAX_VERSION:
+        raise ValueError("expected an integer between 0 and 2**53 - 1")
+    return b"%d" % int(value)

@@ -1,0 +1,5 @@
+"""The `memq` command."""
+
+from memq_cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,177 @@
+"""How far an upload has come, in a small file, so that it goes on from there after whatever has ended it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import orjson
+
+from memq_cli.output import notice
+from memq_cli.sources import BadFile
+
+if TYPE_CHECKING:
+    from memq.connection.address import Address
+    from memq_cli.sources import ColumnNames
+
+FORMAT = 1
+WRITE_SECONDS = 1.0
+SYNC_SECONDS = 30.0
+
+_AGAIN = "--restart sends all of it again"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What has to be the same for one run to go on where another one stopped."""
+
+    file: str
+    payloads: str | None
+    collection: str
+    brokers: list[str]
+    prefix: str
+    columns: dict[str, Any]
+    size: list[int]
+    """Of the files, in bytes."""
+    changed: list[int]
+    """When they were last written, in nanoseconds."""
+
+    @classmethod
+    def of(
+        cls,
+        file: Path,
+        payloads: Path | None,
+        collection: str,
+        brokers: tuple[Address, ...],
+        prefix: str,
+        columns: ColumnNames,
+    ) -> Identity:
+        files = [path for path in (file, payloads) if path is not None]
+        stats = [path.stat() for path in files]
+        return cls(
+            os.path.realpath(file),
+            None if payloads is None else os.path.realpath(payloads),
+            collection,
+            list(map(str, brokers)),
+            prefix,
+            orjson.loads(orjson.dumps(asdict(columns))),
+            [stat.st_size for stat in stats],
+            [stat.st_mtime_ns for stat in stats],
+        )
+
+    @property
+    def default_path(self) -> Path:
+        """One for each file and where it goes, below XDG_STATE_HOME."""
+        state = Path(os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state"))
+        key = orjson.dumps([self.file, self.collection, self.brokers, self.prefix])
+        return state / "memq" / "uploads" / f"{hashlib.sha256(key).hexdigest()[:24]}.json"
+
+    def difference(self, other: dict[str, Any]) -> str | None:
+        """What of an interrupted run is not as it is now, for people."""
+        mine = asdict(self)
+        if any(mine[name] != other.get(name) for name in ("file", "payloads", "collection", "brokers", "prefix")):
+            return f"is of another upload, {other.get('file')} to {other.get('collection')}"
+        if any(mine[name] != other.get(name) for name in ("size", "changed")):
+            return f"is of {self.file} before it was changed"
+        columns: dict[str, Any] = other.get("columns") or {}
+        for name, value in self.columns.items():
+            if value != columns.get(name):
+                return f"is of a run with other columns: {name} was {columns.get(name)!r}, now it is {value!r}"
+        return None
+
+
+class Checkpoint:
+    """rows: so many of the file's first points are delivered."""
+
+    def __init__(self, path: Path, identity: Identity, *, required: bool) -> None:
+        """required: a file that cannot be written is an error, and not only the end of going on."""
+        self.rows = 0
+        self._path = path
+        self._identity = identity
+        self._required = required
+        self._usable = True
+        self._written = self._synced = time.monotonic() - WRITE_SECONDS
+        self._noted = 0
+
+    def read(self, *, restart: bool = False) -> None:
+        """Raises BadFile when it is of another upload, or of another state of the file.
+
+        restart: what it says is forgotten, whatever it is of.
+        """
+        try:
+            stored: Any = orjson.loads(self._path.read_bytes())
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self._fail(error)
+            return
+        except ValueError:
+            notice(f"memq: {self._path} is damaged, so all is sent again")
+            return
+        fields = cast("dict[str, Any]", stored) if isinstance(stored, dict) else {}
+        if fields.get("format") != FORMAT:
+            raise BadFile(f"{self._path}: no checkpoint of memq upsert; name another file with --checkpoint")
+        if restart:
+            self.remove()
+            return
+        if difference := self._identity.difference(fields):
+            raise BadFile(f"the checkpoint {self._path} {difference}; {_AGAIN}")
+        self.rows = self._noted = int(fields["rows"])
+
+    def note(self, rows: int) -> None:
+        """Written at most once a second."""
+        if rows != self._noted:
+            self._noted = rows
+            if time.monotonic() - self._written >= WRITE_SECONDS:
+                self.write()
+
+    def write(self) -> None:
+        """What was noted last."""
+        if not self._usable or not self._noted:
+            return
+        now = time.monotonic()
+        sync = now - self._synced >= SYNC_SECONDS
+        text = orjson.dumps({"format": FORMAT, "rows": self._noted, **asdict(self._identity)})
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            _replace(self._path, text, sync=sync)
+        except OSError as error:
+            self._fail(error)
+        self._written = now
+        self._synced = now if sync else self._synced
+
+    @property
+    def kept(self) -> int:
+        """What the next run will find."""
+        return self._noted if self._usable else 0
+
+    def remove(self) -> None:
+        """What was delivered before is of no more use: another run begins at the beginning."""
+        self.rows = self._noted = 0
+        try:
+            self._path.unlink(missing_ok=True)
+        except NotADirectoryError:
+            pass
+        except OSError as error:
+            self._fail(error)
+
+    def _fail(self, error: OSError) -> None:
+        if self._required:
+            raise BadFile(f"{self._path}: {error.strerror or error}") from None
+        self._usable = False
+        notice(f"memq: {self._path}: {error.strerror or error}; if this is interrupted it begins again")
+
+
+def _replace(path: Path, text: bytes, *, sync: bool) -> None:
+    """Whoever reads it finds the old text or the new one, whenever this process ends."""
+    new = path.with_name(f"{path.name}.{os.getpid()}")
+    with new.open("wb") as file:
+        file.write(text)
+        if sync:
+            file.flush()
+            os.fsync(file.fileno())
+    new.replace(path)

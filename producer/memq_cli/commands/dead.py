@@ -1,0 +1,246 @@
+from __future__ import annotations
+
+import asyncio
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from memq.dead import Tally
+from memq.errors import InvalidRequest, Unroutable
+from memq_cli import choice, letters, options
+from memq_cli.options import Json, Prefix, Target, Timeout, Url
+from memq_cli.output import confirmed, emit, notice, say, table
+from memq_cli.run import run
+from memq_cli.walking import WalkProgress
+
+if TYPE_CHECKING:
+    from memq.dead import DeadLetter, Listing
+    from memq.producer import Producer
+
+HELP = """Look at dead letters, send them again, remove them.
+
+A message that no worker could apply ends in the dead-letter queue, with the reason. Nothing expires there.
+
+\b
+memq dead list                                   what is there, and why
+memq dead show 1                                 the first of them whole
+memq dead replay --code wrong_dimension --dry-run
+memq dead replay -c docs --newer-than 2h         send these again
+memq dead purge --older-than 30d                 remove these for good
+
+While one of these commands runs, others do not see the letters that it has walked past; when it ends, however it ends,
+those that it has not sent again or removed are back in their places.
+"""
+
+app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help=HELP)
+
+
+@app.command("list")
+def list_(
+    codes: choice.Codes = None,
+    ops: choice.Ops = None,
+    collections: choice.Collections = None,
+    queues: choice.Queues = None,
+    ids: choice.Ids = None,
+    tries: choice.Tries = None,
+    older: choice.Older = None,
+    newer: choice.Newer = None,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Show so many at most; all are counted.")] = 100,
+    json: Json = False,
+    url: Url = options.URL,
+    prefix: Prefix = options.PREFIX,
+    timeout: Timeout = options.TIMEOUT,
+) -> None:
+    """List dead letters, those that came first at the top, and count them by code.
+
+    \b
+    memq dead list
+    memq dead list --code store_error --attempts 5+ --newer-than 1d
+    memq dead list -c docs --limit 1000 --json
+    """
+    target = Target(url, prefix, timeout, json)
+    chosen = choice.selection(codes, ops, collections, queues, ids, tries, older, newer, limit)
+
+    async def look(producer: Producer) -> None:
+        with WalkProgress("looking") as progress:
+            listing = await producer.dead.list(chosen, progress=progress)
+        _list(target, listing)
+
+    run(target, look)
+
+
+@app.command()
+def show(
+    which: Annotated[str, typer.Argument(metavar="N|ID", help="Its number in the list, or its message id.")],
+    body: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write the body there, byte for byte; - for standard output.")
+    ] = None,
+    json: Json = False,
+    url: Url = options.URL,
+    prefix: Prefix = options.PREFIX,
+    timeout: Timeout = options.TIMEOUT,
+) -> None:
+    """Show one dead letter: headers, properties, and the body with long parts cut.
+
+    \b
+    memq dead show 3
+    memq dead show 5f0c3e3a0b2d4c55a8d8f3a9f3b0c1de --body letter.json
+    memq dead show 3 --body - | jq .points[0].id
+    """
+    target = Target(url, prefix, timeout, json)
+    wanted = int(which) if which.isascii() and which.isdigit() else which
+
+    async def look(producer: Producer) -> None:
+        with WalkProgress("looking") as progress:
+            found = await producer.dead.find(wanted, progress=progress)
+        if found is None:
+            raise InvalidRequest(f"no dead letter {which}: look with `memq dead list`")
+        if body is not None:
+            await asyncio.to_thread(_save, body, found.body or b"")
+        if json:
+            emit(letters.whole(found))
+        elif body != "-":
+            _show(found)
+
+    run(target, look)
+
+
+@app.command()
+def replay(
+    codes: choice.Codes = None,
+    ops: choice.Ops = None,
+    collections: choice.Collections = None,
+    queues: choice.Queues = None,
+    ids: choice.Ids = None,
+    tries: choice.Tries = None,
+    older: choice.Older = None,
+    newer: choice.Newer = None,
+    limit: choice.Limit = None,
+    dry_run: choice.DryRun = False,
+    json: Json = False,
+    url: Url = options.URL,
+    prefix: Prefix = options.PREFIX,
+    timeout: Timeout = options.TIMEOUT,
+) -> None:
+    """Send dead letters again, under their routing keys and with no attempts spent. Without options: all.
+
+    A letter leaves the dead-letter queue when the broker has confirmed its copy, so whatever interrupts this loses
+    nothing; a few may be sent twice, which does no harm.
+
+    \b
+    memq dead replay --code unknown_collection -c docs      after `memq collections create docs`
+    memq dead replay --op upsert --newer-than 2h --dry-run
+    memq dead replay --limit 1                              try one first
+    """
+    target = Target(url, prefix, timeout, json)
+    chosen = choice.selection(codes, ops, collections, queues, ids, tries, older, newer, limit)
+    tally = Tally()
+
+    async def send(producer: Producer) -> None:
+        with WalkProgress("looking" if dry_run else "replaying") as progress:
+            await producer.dead.replay(chosen, dry_run=dry_run, progress=progress, tally=tally)
+        _report(target, tally, "would be sent again" if dry_run else "sent again", dry_run)
+        if tally.unroutable:
+            raise Unroutable(f"{tally.unroutable:,} stay in the dead-letter queue: {tally.unroutable_reason}")
+
+    def told() -> str | None:
+        return None if dry_run or tally.unroutable else f"before that {tally.done:,} were sent again; nothing is lost"
+
+    run(target, send, after_failure=told)
+
+
+@app.command()
+def purge(
+    codes: choice.Codes = None,
+    ops: choice.Ops = None,
+    collections: choice.Collections = None,
+    queues: choice.Queues = None,
+    ids: choice.Ids = None,
+    tries: choice.Tries = None,
+    older: choice.Older = None,
+    newer: choice.Newer = None,
+    limit: choice.Limit = None,
+    dry_run: choice.DryRun = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    json: Json = False,
+    url: Url = options.URL,
+    prefix: Prefix = options.PREFIX,
+    timeout: Timeout = options.TIMEOUT,
+) -> None:
+    """Remove dead letters for good. Without options: all. Asks before it does, naming their number.
+
+    \b
+    memq dead purge --code malformed --dry-run
+    memq dead purge --older-than 30d
+    memq dead purge -c old_collection --yes
+    """
+    target = Target(url, prefix, timeout, json)
+    chosen = choice.selection(codes, ops, collections, queues, ids, tries, older, newer, limit)
+    if not (yes or dry_run or (sys.stdin.isatty() and sys.stderr.isatty())):
+        raise typer.BadParameter("there is nobody to ask: give --yes, or --dry-run to see what would go")
+
+    tally = Tally()
+
+    async def remove(producer: Producer) -> None:
+        with WalkProgress("looking" if dry_run else "purging") as progress:
+
+            async def approve(_: Tally) -> bool:
+                progress.stop()
+                told = f"{tally.selected:,} of {tally.walked:,} dead letters ({letters.codes(tally)})"
+                return await confirmed(f"memq: remove {told} for good?")
+
+            await producer.dead.purge(
+                chosen, dry_run=dry_run, approve=None if yes else approve, progress=progress, tally=tally
+            )
+        _report(target, tally, "would be removed" if dry_run else "removed", dry_run)
+
+    run(target, remove, after_failure=lambda: f"before that {tally.done:,} were removed" if tally.done else None)
+
+
+def _list(target: Target, listing: Listing) -> None:
+    tally = listing.tally
+    if target.json:
+        emit({"letters": [letters.outline(letter) for letter in listing.letters], **_counts(tally)})
+        return
+    now = datetime.now(UTC)
+    table(letters.HEADINGS, [letters.row(letter, now) for letter in listing.letters])
+    shown = len(listing.letters)
+    more = f", {shown:,} shown (--limit shows more)" if shown < tally.selected else ""
+    told = f": {letters.codes(tally)}" if tally.selected else ""
+    notice(f"memq: {tally.selected:,} of {tally.walked:,} dead letters{more}{told}")
+
+
+def _show(letter: DeadLetter) -> None:
+    whole = letters.whole(letter)
+    sections = {name: whole.pop(name) for name in ("properties", "headers", "body")}
+    say(letters.pretty({name: letters.plain(value) for name, value in whole.items() if value is not None}))
+    for name, value in sections.items():
+        say(f"\n{name}")
+        say("\n".join(f"  {line}" for line in letters.pretty(value).splitlines()))
+
+
+def _save(name: str, body: bytes) -> None:
+    if name == "-":
+        sys.stdout.buffer.write(body)
+        sys.stdout.buffer.flush()
+        return
+    try:
+        Path(name).write_bytes(body)
+    except OSError as error:
+        raise InvalidRequest(f"--body {name}: {error.strerror or error}") from None
+
+
+def _report(target: Target, tally: Tally, what: str, dry_run: bool) -> None:
+    if target.json:
+        emit({**_counts(tally), "dry_run": dry_run, "done": tally.done, "unroutable": tally.unroutable})
+        return
+    number = tally.selected if dry_run else tally.done
+    told = f": {letters.codes(tally)}" if tally.selected else ""
+    say(f"{number:,} of {tally.walked:,} dead letters {what}{told}")
+
+
+def _counts(tally: Tally) -> dict[str, object]:
+    return {"depth": tally.depth, "walked": tally.walked, "selected": tally.selected, "codes": dict(tally.codes)}

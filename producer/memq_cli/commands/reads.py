@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from memq.errors import InvalidRequest
+from memq_cli import options
+from memq_cli.options import Collection, Fields, FilterJson, Json, Prefix, Target, Timeout, Url
+from memq_cli.output import compact, emit, say, table
+from memq_cli.run import run
+
+if TYPE_CHECKING:
+    from memq.producer import Producer
+    from memq_schemas import Record
+
+WithVector = Annotated[bool, typer.Option("--with-vector", help="Show vectors too.")]
+
+
+def query(
+    collection: Collection,
+    vector: Annotated[
+        str | None, typer.Option(metavar="FILE", help="A JSON array or a .npy file; - for standard input.")
+    ] = None,
+    vector_json: Annotated[str | None, typer.Option(metavar="JSON", help="The vector itself: [0.1, 0.2].")] = None,
+    like: Annotated[str | None, typer.Option(metavar="ID", help="What is near this point (itself left out).")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many points.")] = 10,
+    offset: Annotated[int, typer.Option(min=0, help="How many of the best to leave out.")] = 0,
+    threshold: Annotated[float | None, typer.Option(help="Only points with this score or a better one.")] = None,
+    filter_: FilterJson = None,
+    using: Annotated[str | None, typer.Option(metavar="NAME", help="Which of several named vectors.")] = None,
+    with_vector: WithVector = False,
+    fields: Fields = None,
+    json: Json = False,
+    url: Url = options.URL,
+    prefix: Prefix = options.PREFIX,
+    timeout: Timeout = options.TIMEOUT,
+) -> None:
+    """Find the points nearest to a vector, best first.
+
+    \b
+    memq query -c memories --vector-json '[0.1, 0.2, 0.3]' --limit 3
+    memq query -c memories --like 5a1f0d3e-7c42-4b8e-9d16-2e8b6f4c9a70 --fields text,user
+    embed "where do I live?" | memq query -c memories --vector -
+    memq query -c memories --vector q.npy --filter '{"must": [{"key": "user", "match": {"value": "u03"}}]}' --json
+    """
+    target = Target(url, prefix, timeout, json)
+    if sum(given is not None for given in (vector, vector_json, like)) != 1:
+        raise typer.BadParameter("give exactly one of --vector, --vector-json and --like")
+    condition = options.json_object(filter_, "--filter")
+    near: Any = None
+    if vector is not None:
+        near = _vector_file(vector)
+    elif vector_json is not None:
+        near = options.json_array(vector_json, "--vector-json")
+
+    async def ask(producer: Producer) -> None:
+        wanted, filtered = near, condition
+        if like is not None:
+            wanted = await _vector_of(producer, collection, like, using)
+            filtered = _without(condition, like)
+        answer = await producer.query(
+            collection,
+            wanted,
+            limit,
+            offset=offset,
+            score_threshold=threshold,
+            filter=filtered,
+            with_payload=options.with_payload(fields),
+            with_vector=with_vector,
+            using=using,
+        )
+        if target.json:
+            emit(answer)
+            return
+        rows = [[f"{point.score:.4f}", *_cells(point, with_vector)] for point in answer]
+        table(["score", "id", "payload", *(["vector"] if with_vector else [])], rows)
+
+    run(target, ask)
+
+
+def get(
+    id_: Annotated[list[str], typer.Argument(metavar="ID", help="Integers or UUIDs.")],
+    collection: Collection,
+    with_vector: WithVector = False,
+    fields: Fields = None,
+    json: Json = False,
+    url: Url = options.URL,
+    prefix: Prefix = options.PREFIX,
+    timeout: Timeout = options.TIMEOUT,
+) -> None:
+    """Show points by id. Ids that do not exist are left out.
+
+    \b
+    memq get -c notes 17 18 --with-vector --json
+    """
+    target = Target(url, prefix, timeout, json)
+
+    async def ask(producer: Producer) -> None:
+        answer = await producer.get(
+            collection, options.ids(id_), with_payload=options.with_payload(fields), with_vector=with_vector
+        )
+        if target.json:
+            emit(answer)
+            return
+        table(["id", "payload", *(["vector"] if with_vector else [])], [_cells(point, with_vector) for point in answer])
+
+    run(target, ask)
+
+
+def count(
+    collection: Collection,
+    filter_: FilterJson = None,
+    json: Json = False,
+    url: Url = options.URL,
+    prefix: Prefix = options.PREFIX,
+    timeout: Timeout = options.TIMEOUT,
+) -> None:
+    """Count points, all or those a filter selects; exact.
+
+    \b
+    memq count -c memories --filter '{"must": [{"key": "user", "match": {"value": "u03"}}]}'
+    """
+    target = Target(url, prefix, timeout, json)
+    condition = options.json_object(filter_, "--filter")
+
+    async def ask(producer: Producer) -> None:
+        answer = await producer.count(collection, filter=condition)
+        if target.json:
+            emit(answer)
+        else:
+            say(str(answer.count))
+
+    run(target, ask)
+
+
+def _vector_file(name: str) -> Any:
+    if name == "-":
+        return options.json_array(sys.stdin.read(), "--vector")
+    path = Path(name)
+    try:
+        if path.suffix == ".npy":
+            import numpy as np
+
+            return np.load(path, allow_pickle=False).squeeze()
+        return options.json_array(path.read_text(), "--vector")
+    except OSError as error:
+        raise typer.BadParameter(f"{path}: {error.strerror or error}", param_hint="--vector") from None
+    except ValueError as error:
+        raise typer.BadParameter(f"{path}: {error}", param_hint="--vector") from None
+
+
+async def _vector_of(producer: Producer, collection: str, like: str, using: str | None) -> Any:
+    answer = await producer.get(collection, options.ids([like]), with_payload=False, with_vector=True)
+    if not answer.points:
+        raise InvalidRequest(f"--like {like}: there is no such point in {collection}")
+    vector = answer.points[0].vector
+    if isinstance(vector, dict):
+        if using not in vector:
+            raise InvalidRequest(f"--like {like}: say with --using which of its vectors: {', '.join(vector)}")
+        return vector[using]
+    return vector
+
+
+def _without(condition: dict[str, Any] | None, like: str) -> dict[str, Any]:
+    """The filter, and not the point itself: nothing is nearer to it."""
+    itself = {"must_not": [{"has_id": options.ids([like])}]}
+    return itself if condition is None else {"must": [condition], **itself}
+
+
+def _cells(point: Record, with_vector: bool) -> list[str]:
+    payload = "" if point.payload is None else compact(point.payload)
+    return [str(point.id), payload, *([compact(point.vector)] if with_vector else [])]

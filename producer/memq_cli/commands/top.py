@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.live import Live
+
+from memq.connection.address import addresses
+from memq_cli import options
+from memq_cli.failures import FAILED
+from memq_cli.interrupt import stopping
+from memq_cli.options import Json, Prefix, Target, Url
+from memq_cli.output import emit
+from memq_cli.run import reported
+from memq_cli.screen import picture
+from memq_cli.top.broker import Broker
+from memq_cli.top.exposition import DEFAULT, metrics_url
+from memq_cli.top.watch import Watch
+
+if TYPE_CHECKING:
+    from memq_cli.top.frame import Frame
+
+WIDTH = 100
+
+
+def top(
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="URL",
+            envvar="MEMQ_METRICS_URLS",
+            help=f"The metrics of a worker pool; once for each pool. [default: {DEFAULT}]",
+            show_default=False,
+        ),
+    ] = None,
+    interval: Annotated[float, typer.Option(min=0.2, max=60, help="Seconds between looks.")] = 2.0,
+    once: Annotated[bool, typer.Option("--once", help="One picture; also where there is no terminal.")] = False,
+    json: Json = False,
+    url: Url = options.URL,
+    prefix: Prefix = options.PREFIX,
+) -> None:
+    """Watch queues and workers: depth, age, rates, latency, errors, dead letters.
+
+    Reads the metrics of the workers and asks the broker for depth and consumers. What one of them does not tell is
+    left out, and the picture says so. Rates and latencies are of the last ten seconds; Ctrl-C ends it.
+
+    \b
+    memq top
+    memq top --metrics http://10.0.0.5:9464/metrics --metrics http://10.0.0.6:9464/metrics
+    memq top --once --json
+    """
+    target = Target(url, prefix, 1.0, json)
+    try:
+        urls = [metrics_url(text) for text in metrics or [DEFAULT]]
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--metrics") from None
+    console = Console(highlight=False)
+    watch = Watch(list(dict.fromkeys(urls)), broker := Broker(addresses(target.url), prefix))
+    if not (once or json) and console.is_terminal:
+        with reported():
+            asyncio.run(_live(watch, broker, interval, console))
+        return
+    with reported():
+        found = asyncio.run(_once(watch, broker, interval))
+    if json:
+        emit(found)
+    else:
+        console.print(picture(found), width=console.width if console.is_terminal else WIDTH)
+    if found.dark:
+        raise typer.Exit(FAILED)
+
+
+async def _once(watch: Watch, broker: Broker, interval: float) -> Frame:
+    try:
+        found = await watch.look()
+        if found.workers:
+            # One reading has no rates.
+            await asyncio.sleep(interval)
+            found = await watch.look()
+        return found
+    finally:
+        await broker.close()
+
+
+async def _live(watch: Watch, broker: Broker, interval: float, console: Console) -> None:
+    with stopping() as stop:
+        try:
+            first = await watch.look()
+            with Live(picture(first), console=console, screen=True, auto_refresh=False) as live:
+                while not stop.is_set():
+                    try:
+                        async with asyncio.timeout(interval):
+                            await stop.wait()
+                    except TimeoutError:
+                        live.update(picture(await watch.look()), refresh=True)
+        finally:
+            await broker.close()

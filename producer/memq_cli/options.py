@@ -1,0 +1,98 @@
+"""Options that every command has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeAlias
+
+import orjson
+import typer
+
+from memq.connection.address import VARIABLE, addresses
+from memq.errors import ConfigurationError
+from memq_schemas.topology import DEFAULT_PREFIX
+
+Url: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        envvar=VARIABLE,
+        metavar="AMQP_URL",
+        help="The broker; several with commas between them.",
+        show_default=False,
+    ),
+]
+Prefix: TypeAlias = Annotated[
+    str, typer.Option(envvar="MEMQ_PREFIX", help="What the names of memq's exchanges and queues begin with.")
+]
+Timeout: TypeAlias = Annotated[
+    float, typer.Option(min=0.001, metavar="SECONDS", help="How long to wait for a connection, a confirm, an answer.")
+]
+Json: TypeAlias = Annotated[bool, typer.Option("--json", help="JSON on standard output, for programs.")]
+Collection: TypeAlias = Annotated[str, typer.Option("--collection", "-c", help="The collection.")]
+FilterJson: TypeAlias = Annotated[
+    str | None, typer.Option("--filter", metavar="JSON", help="A filter in Qdrant's REST grammar.")
+]
+Fields: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="KEY,KEY", help="Only these payload keys; an empty text for no payload.")
+]
+Wait: TypeAlias = Annotated[bool, typer.Option("--wait", help="Return when the worker has applied it.")]
+
+URL = ""  # what `addresses` takes without one
+PREFIX = DEFAULT_PREFIX
+TIMEOUT = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a command goes and how it answers."""
+
+    url: str
+    prefix: str
+    timeout: float
+    json: bool
+
+    def __post_init__(self) -> None:
+        try:
+            addresses(self.url)
+        except ConfigurationError as error:
+            raise typer.BadParameter(str(error), param_hint="--url") from None
+
+
+def json_object(text: str | None, option: str) -> dict[str, Any] | None:
+    if text is None:
+        return None
+    value = _json(text, option)
+    if not isinstance(value, dict):
+        raise typer.BadParameter('expected a JSON object, like {"key": "value"}', param_hint=option)
+    return value  # pyright: ignore[reportUnknownVariableType]
+
+
+def json_array(text: str, option: str) -> list[Any]:
+    value = _json(text, option)
+    if not isinstance(value, list):
+        raise typer.BadParameter("expected a JSON array of numbers, like [0.1, 0.2]", param_hint=option)
+    return value  # pyright: ignore[reportUnknownVariableType]
+
+
+def _json(text: str, option: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"not JSON: {error}", param_hint=option) from None
+
+
+def names(text: str | None) -> tuple[str, ...] | None:
+    """The parts between commas; none for an empty text, None where the option was not given."""
+    return None if text is None else tuple(filter(None, (part.strip() for part in text.split(","))))
+
+
+def with_payload(fields: str | None) -> bool | list[str]:
+    chosen = names(fields)
+    if chosen is None:
+        return True
+    return list(chosen) or False
+
+
+def ids(texts: list[str]) -> list[int | str]:
+    """Digits are an integer id, anything else has to be a UUID."""
+    return [int(text) if text.isascii() and text.isdigit() else text for text in texts]

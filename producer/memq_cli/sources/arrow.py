@@ -1,0 +1,118 @@
+"""Parquet and Arrow IPC through pyarrow, batch by batch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from memq.encode.arrow import PointTable, WirePoints
+from memq.encode.arrow.library import pyarrow
+from memq.errors import InvalidRequest
+from memq_cli.sources.bad_file import BadFile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from memq.encode.column_names import ColumnNames
+
+ROWS = 1000
+# Of each column at a time. Without it whole column chunks are read, and a row group may be as large as the file.
+BUFFER_BYTES = 256 * 1024
+
+
+class ArrowTable:
+    """batches: record batches from this row on."""
+
+    def __init__(
+        self, path: Path, total: int | None, schema: Any, batches: Callable[[int], Iterator[Any]], columns: ColumnNames
+    ) -> None:
+        self.name = str(path)
+        self.total = total
+        self._schema = schema
+        self._batches = batches
+        self._columns = columns
+        self.points()
+
+    def place(self, index: int) -> str:
+        return f"{self.name}, row {index} (from 0)"
+
+    def points(self, start: int = 0) -> WirePoints:
+        """Raises BadFile."""
+        try:
+            table = PointTable(self._schema, self._read(start), self._columns, start)
+        except InvalidRequest as error:
+            raise BadFile(f"{self.name}: {error}") from None
+        return WirePoints(table.wire())
+
+    def _read(self, start: int) -> Iterator[Any]:
+        row = start
+        try:
+            for batch in self._batches(start):
+                row += batch.num_rows
+                yield batch
+        except (pyarrow().ArrowException, OSError) as error:
+            raise BadFile(f"{self.place(row)}: cannot be read on from here: {error}") from None
+
+
+def parquet(path: Path, columns: ColumnNames) -> ArrowTable:
+    """Raises BadFile."""
+    pa = _pyarrow()
+    try:
+        file = pyarrow(".parquet").ParquetFile(path, buffer_size=BUFFER_BYTES, pre_buffer=False)
+    except pa.ArrowInvalid as error:
+        raise BadFile(f"{path}: not a Parquet file: {error}") from None
+
+    def batches(start: int) -> Iterator[Any]:
+        sizes = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
+        group = 0
+        while group < len(sizes) and start >= sizes[group]:
+            start -= sizes[group]
+            group += 1
+        groups = list(range(group, len(sizes)))
+        return _from_row(file.iter_batches(batch_size=ROWS, row_groups=groups), start)
+
+    return ArrowTable(path, file.metadata.num_rows, file.schema_arrow, batches, columns)
+
+
+def ipc(path: Path, columns: ColumnNames) -> ArrowTable:
+    """An Arrow IPC file (Feather version 2) or stream. Raises BadFile."""
+    pa = _pyarrow()
+    try:
+        file = pa.ipc.open_file(pa.memory_map(str(path)))
+    except pa.ArrowInvalid:
+        return _ipc_stream(path, columns, pa)
+    # Reading a batch decompresses it; but pyarrow has not always had another way to count.
+    if hasattr(file, "count_rows"):
+        total = file.count_rows()
+    else:
+        total = sum(file.get_batch(number).num_rows for number in range(file.num_record_batches))
+
+    def batches(start: int) -> Iterator[Any]:
+        return _from_row((file.get_batch(number) for number in range(file.num_record_batches)), start)
+
+    return ArrowTable(path, total, file.schema, batches, columns)
+
+
+def _ipc_stream(path: Path, columns: ColumnNames, pa: Any) -> ArrowTable:
+    def opened() -> Any:
+        return pa.ipc.open_stream(pa.memory_map(str(path)))
+
+    try:
+        schema = opened().schema
+    except pa.ArrowInvalid as error:
+        raise BadFile(f"{path}: neither an Arrow IPC file nor a stream: {error}") from None
+    return ArrowTable(path, None, schema, lambda start: _from_row(iter(opened()), start), columns)
+
+
+def _from_row(batches: Iterator[Any], start: int) -> Iterator[Any]:
+    for batch in batches:
+        if start < batch.num_rows:
+            yield batch.slice(start)
+        start = max(0, start - batch.num_rows)
+
+
+def _pyarrow() -> Any:
+    try:
+        return pyarrow()
+    except InvalidRequest:
+        raise BadFile('reading Parquet and Arrow files needs pyarrow: pip install "memq[arrow]"') from None

@@ -1,0 +1,94 @@
+"""Depth and consumers of memq's queues, as the broker tells anybody who may connect."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import aiormq.exceptions
+from memq_amqp import connect_stock
+
+from memq.connection.publisher import GONE
+from memq.connection.session import REFUSED, close_quietly, reason_of
+from memq_schemas import topology
+
+if TYPE_CHECKING:
+    from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractQueue
+
+    from memq.connection.address import Address
+
+READ_SECONDS = 5.0
+
+
+class Unreachable(Exception):
+    """The text says why, without the password."""
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    ready: int
+    consumers: int
+
+
+class Broker:
+    """Keeps a connection from one reading to the next, and opens another when it is lost."""
+
+    def __init__(self, brokers: tuple[Address, ...], prefix: str) -> None:
+        self._brokers = brokers
+        self._queues = {queue.name.removeprefix(f"{prefix}."): queue.name for queue in topology(prefix).queues}
+        self._connection: AbstractConnection | None = None
+
+    @property
+    def roles(self) -> list[str]:
+        """Of all of memq's queues: write, query, retry.1 and so on."""
+        return list(self._queues)
+
+    async def depths(self) -> dict[str, Depth]:
+        """By role; a queue that does not exist is left out. Raises Unreachable."""
+        task = asyncio.current_task()
+        cancels = task.cancelling() if task else 0
+        address = self._brokers[0]
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                connection = await self._connected(address)
+                return {role: depth for role, name in self._queues.items() if (depth := await _depth(connection, name))}
+        except REFUSED:
+            await self.close()
+            raise Unreachable(f"RabbitMQ at {address} refused the user or password") from None
+        except TimeoutError:
+            await self.close()
+            raise Unreachable(f"RabbitMQ at {address}: no answer within {READ_SECONDS:g} s") from None
+        except GONE as error:
+            await self.close()
+            raise Unreachable(f"RabbitMQ at {address}: {reason_of(error)}") from None
+        except asyncio.CancelledError:
+            if task is not None and task.cancelling() > cancels:
+                raise
+            await self.close()
+            raise Unreachable(f"RabbitMQ at {address}: the connection was lost") from None
+
+    async def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await close_quietly(connection)
+
+    async def _connected(self, address: Address) -> AbstractConnection:
+        if self._connection is None or self._connection.is_closed:
+            # The others of a cluster have their turn when this one cannot be reached.
+            self._brokers = (*self._brokers[1:], address)
+            self._connection = await connect_stock(address.url, client_properties={"connection_name": "memq top"})
+            self._brokers = (address, *self._brokers[:-1])
+        return self._connection
+
+
+async def _depth(connection: AbstractConnection, name: str) -> Depth | None:
+    # A channel for each: asking for a queue that does not exist closes it.
+    channel: AbstractChannel = connection.channel(publisher_confirms=False)
+    async with channel:
+        try:
+            queue: AbstractQueue = await channel.declare_queue(name, passive=True)
+        except aiormq.exceptions.ChannelNotFoundEntity:
+            return None
+        declared = queue.declaration_result
+        return Depth(declared.message_count or 0, declared.consumer_count or 0)

@@ -1,0 +1,89 @@
+"""Reads everything again and again and says what it comes to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from memq_cli.top.broker import Unreachable
+from memq_cli.top.exposition import Page, Unreadable, fetch
+from memq_cli.top.troubles import troubles
+from memq_cli.top.view import Pool, frame, waiting
+from memq_cli.top.window import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from memq_cli.top.broker import Broker, Depth
+    from memq_cli.top.frame import Frame
+
+WINDOW_SECONDS = 10.0
+WITHOUT_METRICS = "rates, ages, workers, latencies and errors"
+WITHOUT_BROKER = "depth and consumers are the workers' own, seconds old"
+WITHOUT_BOTH = "depth and consumers"
+
+
+class Watch:
+    def __init__(self, urls: Sequence[str], broker: Broker) -> None:
+        self._pages: dict[str, deque[Page]] = {url: deque() for url in urls}
+        self._waiting: deque[tuple[float, float]] = deque()
+        self._broker = broker
+
+    async def look(self) -> Frame:
+        """Never raises for what cannot be read: the frame says so."""
+        reading = asyncio.gather(*map(self._read, self._pages))
+        depths = await self._depths()
+        problems = await reading
+        unseen = [problem for problem in problems if problem]
+        pools = [
+            Pool(_place(url), pages[-1], Window(pages[0], pages[-1])) for url, pages in self._pages.items() if pages
+        ]
+        if not pools:
+            unseen.append(f"so not seen: {WITHOUT_METRICS}")
+        seen: Mapping[str, Depth] | None = None
+        if isinstance(depths, str):
+            unseen += [depths, f"so {WITHOUT_BROKER}" if pools else f"so not seen: {WITHOUT_BOTH}"]
+        else:
+            seen = depths
+        found = frame(pools, seen, self._broker.roles, self._growth(waiting(pools, seen)))
+        found.unseen = unseen
+        found.troubles = troubles(found)
+        return found
+
+    async def _depths(self) -> dict[str, Depth] | str:
+        try:
+            depths = await self._broker.depths()
+        except Unreachable as error:
+            return str(error)
+        return depths or "RabbitMQ has none of memq's queues: is the prefix right, has a worker ever run?"
+
+    async def _read(self, url: str) -> str | None:
+        pages = self._pages[url]
+        try:
+            page = await fetch(url)
+        except Unreadable as error:
+            pages.clear()
+            return f"{url}: {error}"
+        page.at = asyncio.get_running_loop().time()
+        pages.append(page)
+        while len(pages) > 2 and page.at - pages[1].at >= WINDOW_SECONDS:
+            pages.popleft()
+        return None
+
+    def _growth(self, count: float | None) -> float | None:
+        """A second, over the window; None until there are two readings."""
+        if count is None:
+            self._waiting.clear()
+            return None
+        now = asyncio.get_running_loop().time()
+        self._waiting.append((now, count))
+        while len(self._waiting) > 2 and now - self._waiting[1][0] >= WINDOW_SECONDS:
+            self._waiting.popleft()
+        began, before = self._waiting[0]
+        return (count - before) / (now - began) if now > began else None
+
+
+def _place(url: str) -> str:
+    return urlsplit(url).netloc.rpartition("@")[2]

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from memq.errors import InvalidPoint
+from memq_cli.creation import create
+from memq_cli.output import emit, notice, say
+from memq_cli.progress import UploadProgress
+from memq_cli.sources import BadFile
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from memq.answers import Receipt
+    from memq.producer import Producer
+    from memq_cli.checkpoint import Checkpoint
+    from memq_cli.sources import Source
+    from memq_schemas import Distance
+
+
+class Upload:
+    """One run of `memq upsert`.   distance: of the collection, if it is to be made when it is missing."""
+
+    def __init__(
+        self,
+        source: Source,
+        collection: str,
+        checkpoint: Checkpoint | None,
+        *,
+        distance: Distance | None,
+        wait: bool,
+        json: bool,
+    ) -> None:
+        self._source = source
+        self._collection = collection
+        self._checkpoint = checkpoint
+        self._distance = distance
+        self._wait = wait
+        self._json = json
+        self._progress: UploadProgress | None = None
+
+    async def send(self, producer: Producer) -> None:
+        """Raises BadFile, and what `Producer.upsert` does."""
+        start, points = await self._begin(producer)
+        note = self._checkpoint.note if self._checkpoint else _nowhere
+        with UploadProgress(self._source, start, self._wait, note) as progress:
+            self._progress = progress
+            try:
+                with self._placing(start):
+                    receipt = await producer.upsert(self._collection, points, wait=self._wait, progress=progress)
+            except BadFile:
+                # Nothing goes on from here before the file has been changed.
+                self._remove()
+                raise
+            except BaseException:
+                if self._checkpoint:
+                    self._checkpoint.write()
+                raise
+        self._remove()
+        self._report(progress, receipt)
+
+    async def _begin(self, producer: Producer) -> tuple[int, Any]:
+        """How many points are left out, and those that are not."""
+        start = self._checkpoint.rows if self._checkpoint else 0
+        points: Any = None
+        if self._distance is not None:
+            with self._placing(0):
+                points, created = await create(producer, self._collection, self._distance, self._source.points())
+            if created and start:
+                notice(f"memq: the collection {self._collection} was missing, so all is sent again")
+                self._remove()
+                start = 0
+        if start:
+            notice(f"memq: going on after the first {start:,} points, which an interrupted run has sent")
+        return start, self._source.points(start) if start or points is None else points
+
+    def _remove(self) -> None:
+        if self._checkpoint:
+            self._checkpoint.remove()
+
+    def left(self) -> str:
+        """After a failure: what has been delivered, and how to go on."""
+        if self._progress is None:
+            return "nothing was sent"
+        receipt = self._progress.receipt
+        how = "applied" if self._wait else "confirmed by the broker"
+        told = (
+            f"before that {receipt.points:,} points in {receipt.messages:,} messages were {how}"
+            if receipt.points
+            else f"no point was {how} before that"
+        )
+        if self._checkpoint is not None and self._checkpoint.kept:
+            return (
+                f"{told}; the same command goes on after the first {self._checkpoint.kept:,}, --restart sends all again"
+            )
+        return f"{told}; sending it all again is harmless, the same ids are written over" if receipt.points else told
+
+    @contextmanager
+    def _placing(self, start: int) -> Generator[None]:
+        try:
+            yield
+        except InvalidPoint as error:
+            place = self._source.place(start + error.index)
+            raise BadFile(f"{place}: {error.field + ': ' if error.field else ''}{error.reason}") from None
+
+    def _report(self, progress: UploadProgress, receipt: Receipt) -> None:
+        points = receipt.points or 0
+        rate = points / max(progress.seconds, 1e-9)
+        if self._json:
+            emit(
+                {
+                    "points": points,
+                    "messages": receipt.messages,
+                    "seconds": progress.seconds,
+                    "points_per_second": rate,
+                    "applied": self._wait,
+                    "sent_before": progress.start,
+                }
+            )
+            return
+        how = "applied" if self._wait else "confirmed"
+        seconds = f"{progress.seconds:.2f} s, {rate:,.0f} points per second"
+        say(f"{points:,} points {how} in {receipt.messages:,} messages, {seconds}")
+
+
+def _nowhere(_: int) -> None:
+    pass

@@ -1,0 +1,89 @@
+"""Deliveries of one channel, put together without a task, a queue or an object for each frame."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+from memq_amqp.wire.channel import send
+from memq_amqp.wire.frames import BODY, HEADER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from aiormq.abc import AbstractChannel
+
+    Delivered = Callable[[int, bool, str, bytes, bytes], None]
+    """Delivery tag, redelivered, routing key, property list (memq_amqp.decode reads it), body. Must not raise."""
+
+_DELIVER = 60 << 16 | 60  # class basic, method deliver
+_U32 = struct.Struct(">I").unpack_from
+_U64 = struct.Struct(">Q").unpack_from
+_ACK = struct.Struct(">BHIHHQBB").pack
+_NACK = _ACK
+
+
+class Deliveries:
+    """A sink for a channel that consumes: memq_amqp.wire.frames.Sink."""
+
+    def __init__(self, delivered: Delivered) -> None:
+        self._delivered = delivered
+        self._open = False
+        self._tag = 0
+        self._redelivered = False
+        self._key = ""
+        self._properties = b""
+        self._parts: list[bytes] = []
+        self._missing = 0
+
+    def take(self, kind: int, buffer: memoryview, start: int, stop: int) -> bool:
+        if kind == BODY and self._open:
+            part = bytes(buffer[start:stop])
+            if len(part) == self._missing and not self._parts:
+                self._complete(part)
+            else:
+                self._part(part)
+            return True
+        if kind == HEADER and self._open:
+            (self._missing,) = _U64(buffer, start + 4)
+            self._properties = bytes(buffer[start + 12 : stop])
+            if not self._missing:
+                self._complete(b"")
+            return True
+        # The broker never interleaves methods with content on one channel, but a close may cut a delivery short.
+        self._open = False
+        self._parts = []
+        if _U32(buffer, start)[0] != _DELIVER:
+            return False
+        at = start + 5 + buffer[start + 4]  # behind the consumer tag
+        (self._tag,) = _U64(buffer, at)
+        self._redelivered = buffer[at + 8] == 1
+        at += 10 + buffer[at + 9]  # behind the exchange
+        self._key = str(buffer[at + 1 : at + 1 + buffer[at]], "utf-8", "surrogateescape")
+        self._open = True
+        return True
+
+    def _part(self, part: bytes) -> None:
+        self._missing -= len(part)
+        self._parts.append(part)
+        if self._missing <= 0:
+            body = b"".join(self._parts)
+            self._parts = []
+            self._complete(body)
+
+    def _complete(self, body: bytes) -> None:
+        self._open = False
+        self._delivered(self._tag, self._redelivered, self._key, self._properties, body)
+
+
+async def acknowledge(
+    channel: AbstractChannel, acks: Iterable[tuple[int, bool]], nacks: Iterable[tuple[int, bool]]
+) -> None:
+    """Writes `nacks`, as (tag, requeue), and then `acks`, as (tag, multiple), in one go."""
+    number = channel.number
+    payload = b"".join(
+        [_NACK(1, number, 13, 60, 120, tag, 2 if requeue else 0, 0xCE) for tag, requeue in nacks]
+        + [_ACK(1, number, 13, 60, 80, tag, 1 if multiple else 0, 0xCE) for tag, multiple in acks]
+    )
+    if payload:
+        await send(channel, payload)

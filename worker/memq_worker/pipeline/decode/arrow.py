@@ -1,0 +1,251 @@
+"""Upserts as an Arrow IPC stream: columns are read as they lie in the message, and no number becomes a Python float."""
+
+import importlib
+import struct
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from memq_schemas import ErrorCode
+from memq_schemas.points import MAX_VERSION
+from memq_schemas.vectors import MAX_DIMENSIONS
+from memq_worker.errors import MessageError
+from memq_worker.pipeline.decode.payload import check_payload
+from memq_worker.pipeline.decode.points import PAYLOAD_PLACE, check_id
+from memq_worker.pipeline.store import Column, Id, PointsBatch
+
+_TAKEN = ("id", "vector", "payload", "version")
+_NAMED = "vector."  # the column of a named vector
+
+_payload = msgspec.json.Decoder(dict[str, Any])
+
+_DIGITS = [at for at in range(36) if at not in (8, 13, 18, 23)]  # places in a UUID with dashes
+
+# Arrow's columnar format, Message.fbs: fields of the tables Message and RecordBatch.
+_HEADER, _COMPRESSION = 2, 3
+
+
+def decode_arrow(body: bytes, max_points: int) -> PointsBatch:
+    """The points of an Arrow IPC stream with columns `id`, `vector` or `vector.<name>`, `payload` and `version`.
+
+    id: uint64, int64, string (a UUID) or fixed_size_binary[16]. vector: fixed_size_list of float or halffloat, which is
+    widened. payload: string (JSON objects) or struct. version: any integer. Raises MessageError naming the column, and
+    the row where there is one.
+    """
+    try:
+        pa: Any = importlib.import_module("pyarrow")
+    except ImportError:
+        raise MessageError(
+            ErrorCode.UNSUPPORTED_CONTENT, "content_type: this worker is without pyarrow (memq[arrow])", stage="decode"
+        ) from None
+    try:
+        parts = [_points(pa, batch, first) for first, batch in _batches(pa, body, max_points)]
+    except (pa.ArrowException, OSError, ValueError, struct.error, IndexError) as error:
+        raise _malformed(f"body: not an Arrow IPC stream ({type(error).__name__})") from None
+    if not parts:
+        raise MessageError(ErrorCode.EMPTY_BATCH, "points: an upsert needs at least one", stage="validate")
+    return parts[0] if len(parts) == 1 else _joined(parts)
+
+
+def _batches(pa: Any, body: bytes, max_points: int) -> list[tuple[int, Any]]:
+    """Record batches with the number of the row each begins with, checked whole: offsets in them are the sender's."""
+    found: list[tuple[int, Any]] = []
+    rows = 0
+    messages = iter(pa.ipc.MessageReader.open_stream(pa.py_buffer(body)))
+    first = next(messages, None)
+    if first is None or first.type != "schema":
+        raise _malformed("body: not an Arrow IPC stream")
+    schema = pa.ipc.read_schema(first)
+    for message in messages:
+        if message.type != "record batch":
+            raise _malformed(f"body: {message.type} messages are not read; send plain columns")
+        if _compressed(message.metadata.to_pybytes()):
+            # What it expands to is nowhere bounded: content_encoding is the way to compress.
+            raise _malformed("body: compressed buffers are not read; use content_encoding zstd")
+        batch = pa.ipc.read_record_batch(message, schema)
+        batch.validate(full=True)
+        if batch.num_rows:
+            found.append((rows, batch))
+        rows += batch.num_rows
+        _check_count(rows, max_points)
+    return found
+
+
+def _check_count(rows: int, max_points: int) -> None:
+    if rows > max_points:
+        raise MessageError(
+            ErrorCode.TOO_MANY_POINTS,
+            f"points: {rows} or more in one message, this worker takes {max_points}",
+            stage="validate",
+        )
+
+
+def _compressed(metadata: bytes) -> bool:
+    (root,) = struct.unpack_from("<I", metadata)
+    header = _field(metadata, root, _HEADER)
+    if not header:
+        return False
+    (offset,) = struct.unpack_from("<I", metadata, header)
+    return bool(_field(metadata, header + offset, _COMPRESSION))
+
+
+def _field(metadata: bytes, table: int, index: int) -> int:
+    """Where the field of a flatbuffer table lies; 0 when it is absent."""
+    (back,) = struct.unpack_from("<i", metadata, table)
+    vtable = table - back
+    if vtable < 0:
+        raise IndexError
+    (size,) = struct.unpack_from("<H", metadata, vtable)
+    at = 4 + 2 * index
+    if at >= size:
+        return 0
+    (offset,) = struct.unpack_from("<H", metadata, vtable + at)
+    return table + offset if offset else 0
+
+
+def _points(pa: Any, batch: Any, first: int) -> PointsBatch:
+    names = batch.schema.names
+    for name in names:
+        if (name not in _TAKEN and not name.startswith(_NAMED)) or names.count(name) > 1:
+            raise _invalid(f"{name[:100]}: not a column of points, or twice: expected {', '.join(_TAKEN)}")
+    vectors = [name for name in names if name.startswith("vector")]
+    if "id" not in names or not vectors or ("vector" in names and len(vectors) > 1):
+        raise _invalid("columns: expected id and vector, or id and vector.<name> for each named vector")
+    columns = {name.removeprefix("vector").removeprefix("."): _rows(pa, batch.column(name), name) for name in vectors}
+    return PointsBatch(
+        _ids(pa, batch.column("id"), first),
+        columns,
+        _payloads(pa, batch.column("payload"), first) if "payload" in names else [None] * batch.num_rows,
+        _versions(pa, batch.column("version"), first) if "version" in names else None,
+    )
+
+
+def _ids(pa: Any, column: Any, first: int) -> list[Id]:
+    kind = column.type
+    _no_nulls(column, "id", first)
+    if isinstance(kind, pa.BaseExtensionType):
+        column = column.storage
+        kind = column.type
+    if pa.types.is_fixed_size_binary(kind) and kind.byte_width == 16:
+        return _uuids(b"".join(column.to_numpy(zero_copy_only=False)))
+    if not (pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        raise _invalid(f"id: expected uint64, string (UUID) or fixed_size_binary[16], got {kind}")
+    return [check_id(value, first + row) for row, value in enumerate(column.to_pylist())]
+
+
+def _uuids(raw: bytes) -> list[Id]:
+    """16 bytes each, as Qdrant returns them: to format one costs several times what it costs to cut it out of many."""
+    text = np.full((len(raw) // 16, 36), ord("-"), dtype=np.uint8)
+    text[:, _DIGITS] = np.frombuffer(raw.hex().encode(), dtype=np.uint8).reshape(-1, 32)
+    joined = text.tobytes().decode("ascii")
+    return [joined[at : at + 36] for at in range(0, len(joined), 36)]
+
+
+def _rows(pa: Any, column: Any, name: str) -> Column:
+    kind = column.type
+    if not pa.types.is_fixed_size_list(kind) or not (
+        pa.types.is_float32(kind.value_type) or pa.types.is_float16(kind.value_type)
+    ):
+        raise _invalid(f"{name}: expected fixed_size_list<float> or fixed_size_list<halffloat>, got {str(kind)[:80]}")
+    size = kind.list_size
+    if not size:
+        raise MessageError(ErrorCode.EMPTY_VECTOR, f"{name}: no numbers", stage="validate")
+    if size > MAX_DIMENSIONS:
+        raise MessageError(
+            ErrorCode.INVALID_VECTOR, f"{name}: {size} numbers, at most {MAX_DIMENSIONS} are possible", stage="validate"
+        )
+    if column.null_count and name == "vector":
+        raise MessageError(ErrorCode.EMPTY_VECTOR, f"{name}: {column.null_count} rows without one", stage="validate")
+    values = column.flatten()  # of the rows that are not null
+    if values.null_count:
+        raise MessageError(ErrorCode.INVALID_VECTOR, f"{name}: a null among the numbers", stage="validate")
+    array: Any = np.ascontiguousarray(values.to_numpy(), dtype="<f4")
+    _check_finite(array.reshape(-1, size), name)
+    raw, step = memoryview(array).cast("B"), 4 * size  # the message's own memory, not a copy, unless it was widened
+    rows = (raw[at : at + step] for at in range(0, len(raw), step))
+    if not column.null_count:
+        return list(rows)
+    return [next(rows) if valid else None for valid in column.is_valid().to_pylist()]
+
+
+def _check_finite(vectors: Any, name: str) -> None:
+    if not np.isfinite(vectors).all():
+        row = int(np.argmin(np.isfinite(vectors).all(axis=1)))
+        raise MessageError(ErrorCode.INVALID_VECTOR, f"{name}: not finite in its row {row}", stage="validate")
+
+
+def _payloads(pa: Any, column: Any, first: int) -> list[dict[str, Any] | None]:
+    kind = column.type
+    read: Callable[[Any], dict[str, Any]]
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        read = _payload.decode
+    elif pa.types.is_struct(kind):
+        read = _plain
+    elif pa.types.is_null(kind):
+        return [None] * len(column)
+    else:
+        raise _invalid(f"payload: expected string (JSON) or struct, got {str(kind)[:80]}")
+    payloads: list[dict[str, Any] | None] = []
+    for row, value in enumerate(column.to_pylist()):
+        try:
+            payload = None if value is None else read(value)
+        except (msgspec.MsgspecError, RecursionError, TypeError) as error:
+            raise MessageError(
+                ErrorCode.INVALID_PAYLOAD,
+                f"points[{first + row}].payload: not a JSON object ({type(error).__name__})",
+                stage="validate",
+            ) from None
+        check_payload(payload, PAYLOAD_PLACE, first + row)
+        payloads.append(payload)
+    return payloads
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    """A struct as JSON says it: dates and decimals are text, bytes base64, and NaN is null."""
+    return _payload.decode(msgspec.json.encode(value))
+
+
+def _versions(pa: Any, column: Any, first: int) -> list[int | None] | None:
+    if pa.types.is_null(column.type) or column.null_count == len(column):
+        return None
+    if not pa.types.is_integer(column.type):
+        raise _invalid(f"version: expected an integer, got {str(column.type)[:80]}")
+    versions = column.to_pylist()
+    for row, version in enumerate(versions):
+        if version is not None and not 0 <= version <= MAX_VERSION:
+            raise _invalid(f"points[{first + row}].version: expected 0 to {MAX_VERSION}")
+    return versions
+
+
+def _no_nulls(column: Any, name: str, first: int) -> None:
+    if column.null_count:
+        row = column.is_valid().to_pylist().index(False)
+        raise _invalid(f"points[{first + row}].{name}: missing")
+
+
+def _joined(parts: list[PointsBatch]) -> PointsBatch:
+    names = dict.fromkeys(name for part in parts for name in part.columns)
+    versions: list[int | None] | None = None
+    if any(part.versions is not None for part in parts):
+        versions = [v for part in parts for v in (part.versions or [None] * len(part))]
+    return PointsBatch(
+        [point for part in parts for point in part.ids],
+        {name: list(_column(parts, name)) for name in names},
+        [payload for part in parts for payload in part.payloads],
+        versions,
+    )
+
+
+def _column(parts: list[PointsBatch], name: str) -> Iterator[bytes | memoryview | None]:
+    for part in parts:
+        yield from part.columns.get(name) or [None] * len(part)
+
+
+def _malformed(message: str) -> MessageError:
+    return MessageError(ErrorCode.MALFORMED, message, stage="decode")
+
+
+def _invalid(message: str) -> MessageError:
+    return MessageError(ErrorCode.INVALID, message, stage="validate")

@@ -1,0 +1,167 @@
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import orjson
+from pydantic import ValidationError
+
+from memq_schemas import (
+    Count,
+    CreateCollection,
+    Delete,
+    ErrorCode,
+    Get,
+    Operation,
+    Query,
+    SetPayload,
+    headers,
+    parse_routing_key,
+)
+from memq_schemas.collections import Empty
+from memq_schemas.model import Model
+from memq_worker.errors import MessageError
+from memq_worker.pipeline.command import ChangePayload, DeletePoints, Request, RequestBody, UpsertPoints, Write
+from memq_worker.pipeline.decode.arrow import decode_arrow
+from memq_worker.pipeline.decode.expand import expanded
+from memq_worker.pipeline.decode.keys import check_unique, count_keys
+from memq_worker.pipeline.decode.payload import check_payload
+from memq_worker.pipeline.decode.points import decode_points
+from memq_worker.pipeline.delivery import Delivery
+
+M = TypeVar("M", bound=Model)
+
+_CONTENT_TYPES = (headers.JSON, headers.ARROW_STREAM)
+_ANSWER_LIMIT = 300  # characters
+
+_REQUEST_BODIES: dict[Operation, type[RequestBody]] = {
+    Operation.QUERY: Query,
+    Operation.GET: Get,
+    Operation.COUNT: Count,
+    Operation.CREATE: CreateCollection,
+    Operation.LIST: Empty,
+    Operation.DESCRIBE: Empty,
+    Operation.DROP: Empty,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one message may be."""
+
+    max_body_bytes: int
+    max_points: int
+
+
+def operation_of(delivery: Delivery) -> tuple[Operation, str | None]:
+    """Operation and collection of the routing key. Raises MessageError."""
+    try:
+        return parse_routing_key(delivery.routing_key)
+    except LookupError as error:
+        raise MessageError(ErrorCode.UNKNOWN_OPERATION, _text(error), stage="decode") from None
+    except ValueError as error:
+        raise MessageError(ErrorCode.INVALID_COLLECTION, _text(error), stage="decode") from None
+
+
+def decode(delivery: Delivery, limits: Limits) -> Write | Request:
+    """The command in a delivery. Raises MessageError for anything that is not one."""
+    operation, collection = operation_of(delivery)
+    content_type, body = _content(delivery, limits)
+    if operation is Operation.UPSERT:
+        assert collection is not None
+        points = decode_points if content_type == headers.JSON else decode_arrow
+        return UpsertPoints(delivery, collection, points(body, limits.max_points))
+    if content_type != headers.JSON:
+        raise MessageError(ErrorCode.UNSUPPORTED_CONTENT, f"content_type: expected {headers.JSON}", stage="decode")
+    if operation is Operation.DELETE:
+        assert collection is not None
+        return DeletePoints(delivery, collection, _limited(_body(Delete, body), limits))
+    if operation is Operation.PAYLOAD:
+        assert collection is not None
+        change = _limited(_body(SetPayload, body), limits)
+        for name in ("overwrite", "set"):
+            check_payload(getattr(change, name), name)
+        return ChangePayload(delivery, collection, change)
+    return Request(delivery, operation, collection, _body(_REQUEST_BODIES[operation], body or b"{}"))
+
+
+def _content(delivery: Delivery, limits: Limits) -> tuple[str, bytes]:
+    """Content type and body, as it was before any content encoding."""
+    if delivery.properties.unreadable:
+        raise MessageError(ErrorCode.MALFORMED, "headers: expected an AMQP table of known types", stage="decode")
+    # Before any parsing: a parser's memory is many times the body's.
+    if len(delivery.body) > limits.max_body_bytes:
+        raise MessageError(
+            ErrorCode.TOO_LARGE,
+            f"body: {len(delivery.body)} bytes, this worker takes {limits.max_body_bytes}",
+            stage="decode",
+        )
+    content_type = delivery.properties.content_type or headers.JSON
+    if content_type not in _CONTENT_TYPES:
+        content_type = content_type.partition(";")[0].strip().lower()
+    if content_type not in _CONTENT_TYPES:
+        raise MessageError(
+            ErrorCode.UNSUPPORTED_CONTENT,
+            f"content_type: expected {headers.JSON}, or for an upsert {headers.ARROW_STREAM}",
+            stage="decode",
+        )
+    return content_type, expanded(delivery.body, delivery.properties.content_encoding, limits.max_body_bytes)
+
+
+def _body(model: type[M], body: bytes) -> M:
+    # orjson and not pydantic's parser: it refuses NaN, 1e999, lone surrogates and depth beyond 1,024.
+    try:
+        fields = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise MessageError(ErrorCode.MALFORMED, f"body: not JSON: {error.msg}", stage="decode") from None
+    try:
+        if isinstance(fields, dict):
+            check_unique(body, count_keys(fields))
+        return model.model_validate(fields)
+    except ValidationError as error:
+        raise _refusal(error) from None
+    except RecursionError:
+        raise MessageError(ErrorCode.MALFORMED, "body: nested too deeply", stage="decode") from None
+
+
+def _limited(selection: Any, limits: Limits) -> Any:
+    if selection.ids is not None and len(selection.ids) > limits.max_points:
+        raise MessageError(
+            ErrorCode.TOO_MANY_POINTS,
+            f"ids: {len(selection.ids)} in one message, this worker takes {limits.max_points}",
+            stage="decode",
+        )
+    return selection
+
+
+def _refusal(error: ValidationError) -> MessageError:
+    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    # Steps that pydantic adds for the arms of a union ("constrained-int") mean nothing to the sender.
+    steps = [str(step) for step in first["loc"] if not isinstance(step, str) or step.isidentifier()]
+    text = first["msg"].removeprefix("Value error, ")
+    if steps[:1] == ["vector"]:
+        code = ErrorCode.EMPTY_VECTOR if first["type"] == "too_short" else ErrorCode.INVALID_VECTOR
+        return MessageError(code, f"vector: {text}", stage="validate")
+    # A name that is none of ours is the sender's own word: he sees it again, logs and dead letters do not.
+    known = [step if step.isdigit() or step in _field_names() else "?" for step in steps]
+    return MessageError(
+        ErrorCode.INVALID, _placed(known, text), stage="validate", answer=_placed(steps, text)[:_ANSWER_LIMIT]
+    )
+
+
+def _placed(steps: list[str], text: str) -> str:
+    return f"{'.'.join(steps)}: {text}" if steps else text
+
+
+@lru_cache(maxsize=1)
+def _field_names() -> frozenset[str]:
+    """Every field of every body, those inside filters included."""
+    found: set[str] = set()
+    for model in (Delete, SetPayload, *_REQUEST_BODIES.values()):
+        schema = model.model_json_schema(by_alias=True)
+        for part in (schema, *schema.get("$defs", {}).values()):
+            found.update(part.get("properties", {}))
+    return frozenset(found)
+
+
+def _text(error: Exception) -> str:
+    return str(error.args[0])
