@@ -9,10 +9,12 @@ class AckLedger:
         self._open: dict[int, bool] = {}  # tag -> told the broker; in order of delivery
         self._done: list[int] = []
         self._returned: list[tuple[int, bool]] = []
+        self._told = 0  # entries of _open that the broker knows to be acknowledged
         self.last = 0  # the tag of the latest delivery
 
     def __len__(self) -> int:
-        return len(self._open)
+        """Deliveries that the broker counts as unacknowledged."""
+        return len(self._open) - self._told
 
     def delivered(self, tag: int) -> None:
         self._open[tag] = False
@@ -38,7 +40,7 @@ class AckLedger:
         returned = sorted(each for each in self._returned if requeued or not each[1])
         self._returned = [] if requeued else [each for each in self._returned if each[1]]
         for tag, _ in returned:
-            self._open.pop(tag, None)
+            self._told -= self._open.pop(tag, False)
         done = set(self._done)
         self._done = []
         mark = None
@@ -47,10 +49,11 @@ class AckLedger:
                 mark = tag
             elif not self._open[tag]:
                 break
-            del self._open[tag]
+            self._told -= self._open.pop(tag)
         acks = [] if mark is None else [(mark, True)]
         for tag in sorted(done):
             if tag in self._open:
+                self._told += not self._open[tag]
                 self._open[tag] = True
                 acks.append((tag, False))
         return acks, returned
