@@ -6,10 +6,11 @@ import asyncio
 import json
 import os
 import select
+import shutil
 import signal
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import grpc
 import pytest
@@ -267,3 +268,77 @@ async def test_the_engine_stops_by_itself_when_its_parent_dies(tmp_path: Path) -
         os.close(engine)
     with embedded_engine(tmp_path / "data") as successor:
         assert successor.stop() == 0
+
+
+async def identity(engine: EmbeddedEngine, expected: str | None = None) -> str:
+    """The engine's identity as a worker asks for it. `expected` is the identity that the worker knows."""
+    metadata = () if expected is None else (("memq-store", expected),)
+    async with grpc.aio.insecure_channel(engine.address) as channel:
+        service = cast("Any", q.QdrantStub(channel))
+        call = service.HealthCheck(q.HealthCheckRequest(), metadata=metadata)
+        await call
+        return dict(await call.trailing_metadata())["memq-store"]
+
+
+async def test_the_identity_is_of_the_directory_and_survives_kill_9(engine: EmbeddedEngine, tmp_path: Path) -> None:
+    first = await identity(engine)
+    engine.kill()
+    engine.start()
+    assert await identity(engine) == first
+    engine.stop()
+    engine.data_dir.rename(tmp_path / "moved")
+    with embedded_engine(tmp_path / "moved") as moved:
+        assert await identity(moved) == first
+    engine.start()
+    assert await identity(engine) != first
+
+
+async def test_a_caller_that_expects_another_store_is_refused_everything(engine: EmbeddedEngine) -> None:
+    own = await identity(engine)
+    assert await identity(engine, own) == own
+    for other in ("external", "5a7f1c0e-0000-4000-8000-000000000000"):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await identity(engine, other)
+        assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+        assert own in (caught.value.details() or "")
+
+
+async def writes_and_health_refused(engine: EmbeddedEngine, store: Store) -> None:
+    for refused in (store.upsert("c", point(1, dense(1, 0, 0, 0))), identity(engine)):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await refused
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert "data directory" in (caught.value.details() or "")
+
+
+@pytest.mark.parametrize("gone", [".", "shards", "store-id"])
+async def test_a_directory_removed_while_running_is_an_outage_that_says_so(engine: EmbeddedEngine, gone: str) -> None:
+    async with visit(engine) as store:
+        await store.create("c")
+        await store.upsert("c", point(1, dense(1, 0, 0, 0)))
+        target = engine.data_dir / gone
+        target.unlink() if target.is_file() else shutil.rmtree(target)
+        await writes_and_health_refused(engine, store)
+
+
+@pytest.mark.parametrize("gone", ["shards", "collections.json"])
+async def test_a_directory_whose_collections_vanished_is_not_opened_as_an_empty_one(
+    engine: EmbeddedEngine, gone: str
+) -> None:
+    async with visit(engine) as store:
+        await store.create("c")
+    engine.stop()
+    target = engine.data_dir / gone
+    target.unlink() if target.is_file() else shutil.rmtree(target)
+    with pytest.raises(EngineRefusedError) as caught:
+        engine.start()
+    assert caught.value.code == 2
+    assert str(engine.data_dir) in caught.value.stderr
+
+
+async def test_an_unreadable_identity_stops_the_start(engine: EmbeddedEngine) -> None:
+    engine.stop()
+    (engine.data_dir / "store-id").write_text("no uuid")
+    with pytest.raises(EngineRefusedError) as caught:
+        engine.start()
+    assert caught.value.code == 2

@@ -7,6 +7,7 @@ from typing import Any
 import qdrant_edge as edge
 
 from .convert import config
+from .place import Place, unwritable
 from .refusal import Refused, StatusCode, from_engine, invalid, not_found
 
 
@@ -44,6 +45,8 @@ class Collection:
         self.created_with = created_with
         self.vectors = config.vector_contract(created_with)
         self._dirty = False
+        self._place = Place(path, path)
+        self._flush_error = ""
         self._search_threads = search_threads
         self._shard = shard
 
@@ -62,7 +65,14 @@ class Collection:
             raise UnreadableShardError(f"collection {request.collection_name} in {path}: {error}") from error
         return cls(path, request, search_threads, shard)
 
+    def check_writable(self) -> None:
+        """Raise Refused if the shard's directory is gone or its last flush failed."""
+        self._place.check()
+        if self._flush_error:
+            raise unwritable(self.path, self._flush_error)
+
     def update(self, operation: edge.UpdateOperation) -> None:
+        self.check_writable()
         self._dirty = True
         with _translated():
             self._shard.update(operation)
@@ -111,9 +121,13 @@ class Collection:
             return self._shard.info()
 
     def flush(self) -> None:
-        if self._dirty:
-            self._shard.flush()
-            self._dirty = False
+        if self._dirty or self._flush_error:
+            try:
+                self._shard.flush()
+            except Exception as error:
+                self._flush_error = f"flush failed: {str(error)[:200]}"
+                raise
+            self._dirty, self._flush_error = False, ""
 
     def close(self) -> None:
         self.flush()

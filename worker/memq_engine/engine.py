@@ -1,13 +1,16 @@
 import logging
+import os
 import shutil
 from typing import Any
 
+from . import identity
 from .collection import Collection
 from .convert import config
 from .optimizer import Optimizer
 from .options import EngineOptions
+from .place import Place, unwritable
 from .refusal import Refused, StatusCode, not_found
-from .registry import Registry, sync_directory
+from .registry import IDENTITY_FILE, Registry, sync_directory
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +30,8 @@ class Engine:
         self._options = options
         self._shards = options.data_dir / "shards"
         self._registry = Registry.open(options.data_dir / "collections.json", self._shards)
+        self.identity = identity.establish(options.data_dir)
+        self._place = Place(options.data_dir, options.data_dir / IDENTITY_FILE)
         self._shards.mkdir(exist_ok=True)
         self._collections: dict[str, Collection] = {}
         self._optimizer = Optimizer(options)
@@ -51,9 +56,29 @@ class Engine:
         return shutil.disk_usage(self._options.data_dir).free
 
     def check_disk(self, size: int = 0) -> None:
-        """To be asked before anything that writes `size` bytes of request."""
-        if self._free_bytes() < self._options.min_free_bytes + size:
+        """Raise Refused if a request of `size` bytes cannot be written. Call it before every write."""
+        self._place.check()
+        found = os.statvfs(self._options.data_dir)
+        if found.f_flag & os.ST_RDONLY:
+            raise unwritable(self._options.data_dir, "the file system is read-only")
+        if found.f_bavail * found.f_frsize < self._options.min_free_bytes + size:
             raise Refused(StatusCode.INTERNAL, _DISK_FULL)
+
+    def check_health(self) -> None:
+        """Raise Refused if the data directory is gone or cannot be written."""
+        self._place.check()
+        if os.statvfs(self._options.data_dir).f_flag & os.ST_RDONLY:
+            raise unwritable(self._options.data_dir, "the file system is read-only")
+        for collection in self._collections.values():
+            collection.check_writable()
+
+    def check_identity(self, expected: str) -> None:
+        """Raise Refused if the caller expects another store than this one."""
+        if expected != self.identity:
+            raise Refused(
+                StatusCode.FAILED_PRECONDITION,
+                f"memq store {self.identity} serves {self._options.data_dir}; the caller expects store {expected}",
+            )
 
     def names(self) -> list[str]:
         return sorted(self._collections)
@@ -112,7 +137,8 @@ class Engine:
             try:
                 collection.flush()
             except Exception:
-                # The collection stays dirty and the next tick tries again; its writes are in the WAL meanwhile.
+                # The collection stays dirty and the next tick tries again. Its writes are in the WAL meanwhile, and
+                # no more are accepted: the WAL cannot be made durable either.
                 log.exception("flush failed", extra={"collection": name})
 
     def optimize_when_idle(self) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Generator
 
 from .collection import UnreadableShardError
 from .engine import DiskFullError, Engine
+from .identity import IdentityError
 from .options import EngineOptions
 from .ownership import DirectoryInUseError, Ownership, own
 from .registry import RegistryError
@@ -19,7 +20,15 @@ log = logging.getLogger(__name__)
 
 EXIT_OK = 0
 EXIT_REFUSED = 2
-_REFUSALS = (DirectoryInUseError, RegistryError, UnreadableShardError, DiskFullError, AddressError, OSError)
+_REFUSALS = (
+    DirectoryInUseError,
+    IdentityError,
+    RegistryError,
+    UnreadableShardError,
+    DiskFullError,
+    AddressError,
+    OSError,
+)
 _PARENT_CHECK_SECONDS = 1.0
 _OPTIMIZE_CHECK_SECONDS = 0.5
 

@@ -15,6 +15,7 @@ from google.protobuf.json_format import MessageToDict, ParseDict
 from .proto import messages
 
 FORMAT = 1
+IDENTITY_FILE = "store-id"
 
 
 class RegistryError(Exception):
@@ -28,7 +29,10 @@ class Registry:
 
     @classmethod
     def open(cls, path: Path, shards: Path) -> "Registry":
-        """Creates an empty registry for an empty directory only: shards without their registry are somebody's data."""
+        """Read the registry, or create an empty one for a directory that has never been used.
+
+        Raises RegistryError if the directory has been used and the registry is missing: its collections would be lost.
+        """
         if path.exists():
             try:
                 stored = json.loads(path.read_bytes())
@@ -40,6 +44,11 @@ class Registry:
             return cls(path, entries)
         if shards.exists() and any(shards.iterdir()):
             raise RegistryError(f"{shards} holds data but {path} is missing; restore it before starting")
+        if (path.parent / IDENTITY_FILE).exists():
+            raise RegistryError(
+                f"{path} is missing from a data directory that has been used: restore it, "
+                f"or remove {path.parent} to start a new, empty store"
+            )
         registry = cls(path, {})
         registry._write({})
         return registry

@@ -32,12 +32,17 @@ class _Method:
     writes: bool = False
 
 
-def _health(_engine: Engine, _request: Any) -> Any:
+def _health(engine: Engine, _request: Any) -> Any:
+    engine.check_health()
     return messages.HealthCheckReply(title="qdrant - vector search engine", version=version("qdrant-edge-py"))
 
 
+_HEALTH = "/qdrant.Qdrant/HealthCheck"
+# Metadata key: in the trailers of HealthCheck the engine's identity, in a request the identity that the client expects.
+IDENTITY_KEY = "memq-store"
+
 _METHODS: dict[str, _Method] = {
-    "/qdrant.Qdrant/HealthCheck": _Method(messages.HealthCheckRequest, _health),
+    _HEALTH: _Method(messages.HealthCheckRequest, _health),
     "/qdrant.Collections/Create": _Method(messages.CreateCollection, collections.create, writes=True),
     "/qdrant.Collections/Delete": _Method(messages.DeleteCollection, collections.delete),
     "/qdrant.Collections/Get": _Method(messages.GetCollectionInfoRequest, collections.describe),
@@ -79,7 +84,7 @@ def _answer(engine: Engine, path: str, body: bytes) -> bytes:
     if method.writes:
         engine.check_disk(_WRITE_AMPLIFICATION * len(body))
     reply: Message = method.answer(engine, request)
-    if path != "/qdrant.Qdrant/HealthCheck":
+    if path != _HEALTH:
         reply.time = time.perf_counter() - started  # pyright: ignore[reportAttributeAccessIssue]
     return reply.SerializeToString()
 
@@ -102,6 +107,11 @@ class _Surface(grpc.GenericRpcHandler):
     def _serve(self, path: str) -> Callable[[bytes, Any], Awaitable[bytes]]:
         async def serve(body: bytes, context: Any) -> bytes:
             try:
+                for key, value in context.invocation_metadata():
+                    if key == IDENTITY_KEY:
+                        self._engine.check_identity(value)
+                if path == _HEALTH:
+                    context.set_trailing_metadata(((IDENTITY_KEY, self._engine.identity),))
                 if self.stopping:
                     raise Refused(StatusCode.UNAVAILABLE, "memq's embedded engine is stopping")
                 return _answer(self._engine, path, body)
