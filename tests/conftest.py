@@ -2,36 +2,75 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import ExitStack, nullcontext
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import pytest
 from _pytest.capture import CaptureManager
 
-from stack.broker import Broker, NoBroker, Server, found, private
-from stack.machine import Machine, say
-from stack.prometheus import NoPrometheus, Programs
-from stack.prometheus import found as prometheus_found
+from stack import ports
+from stack.broker import Broker, NoBroker, Server, private
+from stack.machine import Machine
+from stack.prometheus import Programs
 from tests.support.broker import Address, own_address
+from tests.support.leftovers import leftovers, mark
+from tests.support.services import Answer, Services, ask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
+    from xdist.workermanage import WorkerController
+
 # Taken before any test has changed it: what selects the broker is the run's, not a test's.
 ENVIRONMENT = dict(os.environ)
-BROKER = pytest.StashKey[Broker]()
-PROMETHEUS = pytest.StashKey[Programs | NoPrometheus]()
+SERVICES = pytest.StashKey[Services]()
+PLACE = pytest.StashKey[tuple[str, bytes]]()
+ANSWERS = pytest.StashKey[dict[str, Answer]]()
+RUN = pytest.StashKey[str]()
+LEFT = pytest.StashKey[list[str]]()
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     # A shell starts what it runs in the background with SIGINT ignored, and commands that tests interrupt inherit that.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    config.stash[ANSWERS] = {}
+    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+        ports.choose_among(int(worker.removeprefix("gw")))
+        return
+    config.stash[RUN] = mark()
+    config.stash[SERVICES] = services = Services(ENVIRONMENT, lambda: _shown(config))
+    config.add_cleanup(services.close)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run that leaves processes behind."""
+    config = session.config
+    if RUN not in config.stash:
+        return
+    config.stash[SERVICES].close()
+    config.stash[LEFT] = leftovers(config.stash[RUN])
+    if config.stash[LEFT] and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for line in config.stash.get(LEFT, []):
+        terminalreporter.write_line(f"ERROR process left behind: {line}", red=True)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: WorkerController) -> None:
+    """Tell an xdist worker where the controller answers."""
+    if PLACE not in node.config.stash:
+        node.config.stash[PLACE] = node.config.stash[SERVICES].listen()
+    node.workerinput["services"] = node.config.stash[PLACE]
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """One broker for the whole run, if a test asks for one. A run that can have none fails, with the reason.
+    """Start the broker of the run, if a test asks for one.
 
     Not in a fixture: installing RabbitMQ may take longer than the time limit of the test that happens to come first.
     """
@@ -39,19 +78,16 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if config.option.collectonly:
         return
     wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
-    if "prometheus_programs" in wanted:
-        with _shown(config):
-            config.stash[PROMETHEUS] = _prometheus()
-    if "broker" not in wanted:
-        return
-    with _shown(config), ExitStack() as opening:
-        try:
-            broker = opening.enter_context(found(Machine(environ=ENVIRONMENT)))
-        except NoBroker as error:
-            pytest.exit(str(error), returncode=1)
-        say(f"memq: testing with {broker.how}, RabbitMQ {broker.version or 'of unknown version'}")
-        config.stash[BROKER] = broker
-        config.add_cleanup(opening.pop_all().close)
+    for name, fixture in {"prometheus": "prometheus_programs", "broker": "broker"}.items():
+        if fixture in wanted:
+            config.stash[ANSWERS][name] = answer = _service(config, name)
+            if isinstance(answer, NoBroker):
+                session.shouldstop = str(answer)
+
+
+def _service(config: pytest.Config, name: str) -> Answer:
+    given: dict[str, tuple[str, bytes]] = getattr(config, "workerinput", {})
+    return ask(given["services"], name) if given else config.stash[SERVICES].get(name)
 
 
 def _shown(config: pytest.Config) -> AbstractContextManager[None]:
@@ -59,25 +95,21 @@ def _shown(config: pytest.Config) -> AbstractContextManager[None]:
     return capture.global_and_fixture_disabled() if isinstance(capture, CaptureManager) else nullcontext()
 
 
-def _prometheus() -> Programs | NoPrometheus:
-    try:
-        return prometheus_found(Machine(environ=ENVIRONMENT))
-    except NoPrometheus as error:
-        return error
-
-
 @pytest.fixture(scope="session")
 def prometheus_programs(request: pytest.FixtureRequest) -> Programs:
     """Prometheus and promtool. Without them the test is skipped: they are for looking at memq, not a part of it."""
-    found = request.config.stash[PROMETHEUS]
-    if isinstance(found, NoPrometheus):
+    found = request.config.stash[ANSWERS]["prometheus"]
+    if not isinstance(found, Programs):
         pytest.skip(str(found))
     return found
 
 
 @pytest.fixture(scope="session")
 def broker(request: pytest.FixtureRequest) -> Broker:
-    return request.config.stash[BROKER]
+    found = request.config.stash[ANSWERS]["broker"]
+    if not isinstance(found, Broker):
+        pytest.fail(str(found), pytrace=False)
+    return found
 
 
 @pytest.fixture(scope="module")

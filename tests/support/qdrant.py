@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 import grpc
 
 from stack.images import QDRANT as IMAGE
+from stack.ports import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +45,7 @@ def qdrant_server(data_dir: Path) -> Iterator[str]:
 
 @contextmanager
 def _from_binary(binary: str, data_dir: Path) -> Iterator[str]:
-    http, rpc = _free_port(), _free_port()
+    http, rpc = free_ports(2)
     environment = {
         **os.environ,
         "QDRANT__SERVICE__HOST": "127.0.0.1",
@@ -88,9 +88,3 @@ def _ready(address: str) -> str:
         check = channel.unary_unary("/grpc.health.v1.Health/Check")
         check(b"", timeout=READY_SECONDS, wait_for_ready=True)
     return address
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

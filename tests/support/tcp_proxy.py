@@ -184,9 +184,18 @@ class TcpProxy:
             if self._refusing:
                 _Line(writer, writer).close(reset=True)
                 return
-            to_reader, to_writer = await asyncio.open_connection(*self.target)
-            line = _Line(writer, to_writer)
+            # Known before it is connected to the server: a cut in between ends it too.
+            line = _Line(writer, writer)
             self._lines.add(line)
+            try:
+                to_reader, to_writer = await asyncio.open_connection(*self.target)
+            except OSError:
+                self._lines.discard(line)
+                raise
+            if line not in self._lines:
+                to_writer.transport.abort()
+                return
+            line.server = to_writer
             pumps = [
                 asyncio.create_task(self._pump(line, Way.UP, reader, to_writer)),
                 asyncio.create_task(self._pump(line, Way.DOWN, to_reader, writer)),
@@ -225,12 +234,13 @@ class TcpProxy:
         for start in range(0, len(chunk), size):
             piece = chunk[start : start + size]
             await self._open[way].wait()
-            writer.write(piece)
-            await writer.drain()
+            # Before the write: as soon as the far side can read the bytes, a test may look at the count and resume.
             self.carried[way] += len(piece)
             if self.carried[way] >= self._pause_at.get(way, self.carried[way] + 1):
                 del self._pause_at[way]
                 self._open[way].clear()
+            writer.write(piece)
+            await writer.drain()
             if self._rate:
                 await asyncio.sleep(len(piece) / self._rate)
             elif self._slice:
