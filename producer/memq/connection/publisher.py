@@ -83,7 +83,8 @@ class FastPublisher:
 
 def _encoded(message: Message) -> bytes:
     properties = message.properties
-    if message.headers or properties.correlation_id is not None:
+    # Only an envelope without headers can be a key of the cache.
+    if message.headers or properties.headers is not None or properties.correlation_id is not None:
         return encode(message.whole())
     return _envelope(properties).encoded(message.message_id, message.timestamp)
 

@@ -83,6 +83,7 @@ def again(message: AbstractIncomingMessage, message_id: str) -> Message:
     properties = Properties(
         content_type=message.content_type,
         content_encoding=message.content_encoding,
+        headers=None,
         delivery_mode=headers.PERSISTENT,
         priority=headers.PRIORITY,
         correlation_id=message.correlation_id,
