@@ -4,11 +4,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.engine import EmbeddedEngine, embedded_engine
+from tests.support.engine import SharedEngine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+    from tests.support.engine import EmbeddedEngine
 
 
 @pytest.fixture(params=["fast", "stock"])
@@ -18,8 +19,15 @@ def transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     return request.param
 
 
+@pytest.fixture(scope="session")
+def shared_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedEngine]:
+    shared = SharedEngine(tmp_path_factory.mktemp("engine"), flush_seconds=0.2)
+    yield shared
+    shared.close()
+
+
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[EmbeddedEngine]:
-    """A store of the test's own, which it may kill: what it has is on disk after a fifth of a second."""
-    with embedded_engine(tmp_path / "data", flush_seconds=0.2) as engine:
-        yield engine
+def engine(shared_engine: SharedEngine) -> Iterator[EmbeddedEngine]:
+    """An empty store that the test may kill: what it has is on disk after a fifth of a second."""
+    yield shared_engine.take()
+    shared_engine.give_back()

@@ -22,7 +22,6 @@ from yarl import URL
 from memq_schemas import Names, headers
 from stack.amqp import management
 from tests.support.broker import Address, depth, take
-from tests.support.engine import EmbeddedEngine, embedded_engine
 from tests.support.faults import Fault, FaultyStore, faulty_store
 from tests.support.until import until
 from tests.support.worker import WorkerProcess, free_port
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 
     from stack.broker import Broker
+    from tests.support.engine import EmbeddedEngine
 
 pytestmark = pytest.mark.integration
 
@@ -65,12 +65,6 @@ async def upsert(self, collection, points, *rest, **more):
 decode.decode_points = decode_points
 client.QdrantStore.upsert = upsert
 """
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedEngine]:
-    with embedded_engine(tmp_path_factory.mktemp("engine") / "data") as engine:
-        yield engine
 
 
 @pytest.fixture

@@ -19,27 +19,21 @@ from memq_worker.pipeline.batch import merge_points, merge_versions
 from memq_worker.pipeline.command import DeletePoints, UpsertPoints
 from memq_worker.pipeline.store import PointsBatch
 from memq_worker.qdrant.client import QdrantStore, open_store
-from tests.support.engine import EmbeddedEngine, embedded_engine
 from tests.support.until import until
 from tests.support.worker import WorkerProcess, running_worker
 from tests.unit.worker.fakes import FakeLink, delivery
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from tests.support.broker import Address
+    from tests.support.engine import EmbeddedEngine
 
 pytestmark = pytest.mark.integration
 
 IDS = range(6)
 ROW = np.ones(2, dtype="<f4").tobytes()
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedEngine]:
-    with embedded_engine(tmp_path_factory.mktemp("engine") / "data") as engine:
-        yield engine
 
 
 @pytest.fixture

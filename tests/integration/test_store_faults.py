@@ -15,26 +15,20 @@ from memq_schemas import ErrorCode, Names, headers
 from memq_worker.errors import DependencyError, MessageError, Outage
 from memq_worker.qdrant.errors import ROWS, find
 from tests.support.broker import depth, take
-from tests.support.engine import EmbeddedEngine, embedded_engine
 from tests.support.faults import Fault, FaultyStore, faulty_store
 from tests.support.until import until
 from tests.support.worker import running_worker
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
     from tests.support.broker import Address
+    from tests.support.engine import EmbeddedEngine
     from tests.support.worker import WorkerProcess
 
 pytestmark = pytest.mark.integration
 
 S = grpc.StatusCode
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedEngine]:
-    with embedded_engine(tmp_path_factory.mktemp("engine") / "data") as engine:
-        yield engine
 
 
 @pytest.fixture

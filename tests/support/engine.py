@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import select
 import subprocess
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+import grpc
+from qdrant_client import grpc as q
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +36,7 @@ class EmbeddedEngine:
         self.data_dir = data_dir
         self.log_path = data_dir.with_name(f"{data_dir.name}.log")
         self.address = ""
+        self.starts = 0
         self._options = {"listen": "127.0.0.1:0", **options}
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -43,6 +48,10 @@ class EmbeddedEngine:
     def process(self) -> subprocess.Popen[bytes]:
         assert self._process is not None, "the engine is not running"
         return self._process
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
 
     @property
     def pid(self) -> int:
@@ -64,6 +73,7 @@ class EmbeddedEngine:
             process.stdout.close()
             raise EngineRefusedError(code, self.log_path.read_bytes()[begin:].decode())
         self._process = process
+        self.starts += 1
         self.address = line.removeprefix("listening on ").strip()
         self._options["listen"] = self.address
 
@@ -106,3 +116,34 @@ def embedded_engine(data_dir: Path, **options: object) -> Iterator[EmbeddedEngin
         yield engine
     finally:
         engine.close()
+
+
+class SharedEngine:
+    """One engine for many tests, each of which finds it empty. A test that has ended it leaves the next one another."""
+
+    def __init__(self, directory: Path, **options: object) -> None:
+        self._directories = (directory / f"data-{number}" for number in itertools.count())
+        self._options = options
+        self._engine: EmbeddedEngine | None = None
+
+    def take(self) -> EmbeddedEngine:
+        if self._engine is None:
+            self._engine = EmbeddedEngine(next(self._directories), self._options)
+            self._engine.start()
+        return self._engine
+
+    def give_back(self) -> None:
+        """Delete every collection, or close an engine that is not as it was started."""
+        engine = self.take()
+        if engine.starts > 1 or not engine.running:
+            self.close()
+            return
+        with grpc.insecure_channel(engine.address) as channel:
+            collections = q.CollectionsStub(channel)
+            for found in collections.List(q.ListCollectionsRequest(), timeout=START_SECONDS).collections:
+                collections.Delete(q.DeleteCollection(collection_name=found.name), timeout=START_SECONDS)
+
+    def close(self) -> None:
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
