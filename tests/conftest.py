@@ -3,6 +3,8 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import nullcontext
+from fnmatch import fnmatch
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +15,7 @@ from stack.broker import Broker, NoBroker, Server, private
 from stack.machine import Machine
 from stack.prometheus import Programs
 from tests.support.broker import Address, own_address
+from tests.support.changes import changed_files, touched
 from tests.support.leftovers import leftovers, mark
 from tests.support.services import Answer, Services, ask
 
@@ -29,6 +32,24 @@ PLACE = pytest.StashKey[tuple[str, bytes]]()
 ANSWERS = pytest.StashKey[dict[str, Answer]]()
 RUN = pytest.StashKey[str]()
 LEFT = pytest.StashKey[list[str]]()
+TOUCHED = pytest.StashKey[set[Path]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--changed",
+        metavar="BASE",
+        help="only the test files that the changes since BASE touch: by import, by command or by file name",
+    )
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out the test files that --changed does not select."""
+    if config.option.changed is None or not fnmatch(collection_path.name, "test_*.py"):
+        return None
+    if TOUCHED not in config.stash:
+        config.stash[TOUCHED] = touched(changed_files(config.option.changed))
+    return collection_path not in config.stash[TOUCHED] or None
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -54,6 +75,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     config.stash[LEFT] = leftovers(config.stash[RUN])
     if config.stash[LEFT] and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    if config.option.changed is not None and session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
+        session.exitstatus = pytest.ExitCode.OK
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
