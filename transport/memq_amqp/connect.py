@@ -11,9 +11,10 @@ import aio_pika
 import aiormq.connection
 import pamqp.frame
 from aiormq.connection import TransportFactory
-from aiormq.exceptions import AMQPConnectionError
+from aiormq.exceptions import AMQPConnectionError, ConnectionClosed, InvalidFrameError
 from pamqp.body import ContentBody
-from pamqp.commands import Basic
+from pamqp.commands import Basic, Connection
+from pamqp.exceptions import PAMQPException
 from pamqp.header import ContentHeader
 
 from memq_amqp.wire.deliveries import Deliveries
@@ -31,43 +32,97 @@ _stock: Any = aiormq.connection.FrameReceiver
 
 
 class _Connection(aio_pika.Connection):
-    """Is closed when it cannot be made; else the garbage collector does it, maybe on a thread that has no loop."""
+    """A connection that reads as aiormq does.
+
+    It is closed when it cannot be made; else the garbage collector does it, perhaps on a thread without a loop.
+    """
+
+    reads_frames = False
+
+    def __init__(self, url: URL, **options: Any) -> None:
+        super().__init__(url, **options)
+        self.opening = _Opening(fast=self.reads_frames)
+        self.kwargs["transport_factory"] = self.opening
 
     async def connect(self, timeout: float | None = None) -> None:
         try:
             await super().connect(timeout)
+        except InvalidFrameError as error:
+            await self.close()
+            # aiormq expects the broker to accept the virtual host, and drops the close that says why it does not.
+            if (close := self.opening.closed()) is None:
+                raise
+            raise ConnectionClosed(close.reply_code, close.reply_text) from error
         except BaseException:
             await self.close()
             raise
+        self.opening.opened()
 
 
 class _FastConnection(_Connection):
-    """Reads through frames of ours."""
+    """A connection that reads through `Frames`."""
 
-    def __init__(self, url: URL, **options: Any) -> None:
-        super().__init__(url, **options)
-        self.opening = _Opening()
-        self.kwargs["transport_factory"] = self.opening
+    reads_frames = True
 
 
 class _Opening(TransportFactory):
-    frames: Frames | None = None
+    """Opens the socket as asyncio.open_connection does, with a reader of ours."""
+
+    def __init__(self, *, fast: bool) -> None:
+        self._fast = fast
+        self.frames: Frames | None = None
+        self._reader: _Reader | None = None
 
     async def create(self, url: URL, **kwargs: Any) -> tuple[Any, asyncio.StreamWriter]:
-        """What asyncio.open_connection does, but that what is read goes to frames and they are returned as reader."""
         security = kwargs.pop("ssl_context_provider")
         context = await security.get_context() if url.scheme == "amqps" else None
         loop = asyncio.get_running_loop()
-        reader = asyncio.StreamReader(loop=loop)
+        reader = self._reader = _Reader(loop=loop)
         stream = asyncio.StreamReaderProtocol(reader, loop=loop)
-        self.frames = frames = Frames(stream)
+        self.frames = frames = Frames(stream) if self._fast else None
         try:
             made: tuple[asyncio.Transport, Any] = await loop.create_connection(
-                lambda: frames, host=url.host or "", port=url.port or 0, ssl=context, **kwargs
+                lambda: frames or stream, host=url.host or "", port=url.port or 0, ssl=context, **kwargs
             )
         except OSError as error:
             raise AMQPConnectionError(*error.args) from error
-        return frames, asyncio.StreamWriter(made[0], stream, reader, loop)
+        return frames or reader, asyncio.StreamWriter(made[0], stream, reader, loop)
+
+    def opened(self) -> None:
+        """Keep nothing more of what is read."""
+        if self._reader is not None:
+            self._reader.kept = None
+
+    def closed(self) -> Connection.Close | None:
+        """The close that the broker has sent instead of opening the connection."""
+        if self.frames is not None:
+            return self.frames.closed
+        return None if self._reader is None else self._reader.close_frame()
+
+
+class _Reader(asyncio.StreamReader):
+    """A reader that keeps what it has read until the connection is open: the handshake, a few kilobytes."""
+
+    def __init__(self, *, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop=loop)
+        self.kept: bytearray | None = bytearray()
+
+    def feed_data(self, data: Any) -> None:
+        if self.kept is not None:
+            self.kept += data
+        super().feed_data(data)
+
+    def close_frame(self) -> Connection.Close | None:
+        left = bytes(self.kept or b"")
+        try:
+            while left:
+                size, _, frame = pamqp.frame.unmarshal(left)
+                if isinstance(frame, Connection.Close):
+                    return frame
+                left = left[size:]
+        except PAMQPException:
+            pass
+        return None
 
 
 def _receiver(reader: Any) -> Any:

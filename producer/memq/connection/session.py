@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import aiormq.exceptions
 import memq_amqp
 from memq_amqp import Lost
+from memq_amqp.refusals import Fault, refusal_of
 
 from memq.connection.publisher import GONE, publisher
 from memq.connection.reply_queue import ReplyQueue
@@ -96,13 +97,14 @@ async def open_session(address: Address, names: Names, pending: Pending, client:
             return session
     except REFUSED as error:
         raise ConfigurationError(f"RabbitMQ at {address} refused the user or password") from error
-    except aiormq.exceptions.InvalidFrameError as error:
-        # What aiormq makes of the broker closing a connection during its opening.
-        reason = "it does not exist, or the user has no right to it"
-        raise ConfigurationError(f"RabbitMQ at {address} refused the vhost {address.vhost!r}: {reason}") from error
     except TimeoutError as error:
         raise Lost(f"no answer from {address} within {CONNECT_SECONDS:g} s") from error
     except GONE as error:
+        refusal = refusal_of(error)
+        if refusal is not None and refusal.fault is Fault.SETTINGS:
+            raise ConfigurationError(
+                f"RabbitMQ at {address} refused virtual host {address.vhost!r}: {refusal}"
+            ) from error
         raise Lost(f"{address}: {reason_of(error)}") from error
     except asyncio.CancelledError as error:
         if task is not None and task.cancelling() > cancels:
@@ -134,4 +136,6 @@ def reason_of(error: BaseException) -> str:
     if isinstance(cause, OSError) and cause.errno:
         # asyncio's own text repeats the address; name resolution has negative numbers that only its text explains.
         return os.strerror(cause.errno) if cause.errno > 0 else str(cause.strerror)
+    if (refusal := refusal_of(error)) is not None:
+        return str(refusal)
     return str(error) or type(error).__name__

@@ -10,6 +10,7 @@ from typing import Any, Protocol, cast
 
 import pamqp.frame
 from aiormq.exceptions import AMQPConnectionError, InvalidFrameError, ProtocolSyntaxError
+from pamqp.commands import Connection
 from pamqp.exceptions import PAMQPException
 from pamqp.heartbeat import Heartbeat
 
@@ -53,6 +54,7 @@ class Frames(asyncio.BufferedProtocol):
         self._sign_due = 0.0
         self._error: Exception | None = None
         self._waiting: asyncio.Future[None] | None = None
+        self.closed: Connection.Close | None = None  # the broker's reason, once it has closed the connection
 
     def attach(self, channel: int, sink: Sink) -> None:
         """From the next frame on."""
@@ -157,7 +159,12 @@ class Frames(asyncio.BufferedProtocol):
         if self._paused and not self._passed and self._transport is not None:
             self._paused = False
             self._transport.resume_reading()
-        return _frame(data) if data else (AROUND, 0, Heartbeat())
+        if not data:
+            return AROUND, 0, Heartbeat()
+        found = _frame(data)
+        if isinstance(found[2], Connection.Close):
+            self.closed = found[2]
+        return found
 
 
 def _no_frame(data: bytes) -> Exception:

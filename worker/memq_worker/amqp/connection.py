@@ -6,14 +6,8 @@ from contextlib import asynccontextmanager
 
 import memq_amqp
 from aio_pika.abc import AbstractConnection
-from aiormq.exceptions import (
-    AMQPConnectionError,
-    AuthenticationError,
-    ConnectionClosed,
-    ConnectionNotAllowed,
-    InvalidFrameError,
-    ProbableAuthenticationError,
-)
+from aiormq.exceptions import AMQPError
+from memq_amqp.refusals import Fault, Kind, refusal_of
 from yarl import URL
 
 from memq_worker.amqp.failure import lost
@@ -82,18 +76,23 @@ class Brokers:
                         timeout=self._timeout_seconds,
                         client_properties={"connection_name": f"{self._name} {purpose}"},
                     )
-                except (ProbableAuthenticationError, AuthenticationError) as error:
-                    raise ConfigurationError(f"{where} refused the user or password of MEMQ_AMQP_URL") from error
-                except (InvalidFrameError, ConnectionNotAllowed) as error:
-                    raise ConfigurationError(
-                        f"{where} refused the virtual host {vhost(url)!r}: it does not exist or the user may not use it"
-                    ) from error
-                except ConnectionClosed as error:
-                    raise BrokerUnavailable(f"{where} closed the connection") from error
-                except AMQPConnectionError as error:
-                    raise BrokerUnavailable(f"{where} cannot be reached") from error
+                except AMQPError as error:
+                    raise _refused(error, where, url) from error
         except BrokerUnavailable as error:
+            if error.__cause__ is not None and isinstance(error.__cause__, AMQPError):
+                raise
             raise BrokerUnavailable(f"{where} cannot be reached or does not answer") from error
+
+
+def _refused(error: AMQPError, where: str, url: URL) -> ConfigurationError | BrokerUnavailable:
+    refusal = refusal_of(error)
+    if refusal is None or refusal.kind in (Kind.UNREACHABLE, Kind.LOST):
+        return BrokerUnavailable(f"{where} cannot be reached")
+    if refusal.kind is Kind.CREDENTIALS:
+        return ConfigurationError(f"{where} refused the user or password of MEMQ_AMQP_URL")
+    if refusal.fault is Fault.SETTINGS:
+        return ConfigurationError(f"{where} refused virtual host {vhost(url)!r}: {refusal}")
+    return BrokerUnavailable(f"{where} refused the connection: {refusal}")
 
 
 def _with_heartbeat(url: str) -> URL:
