@@ -50,9 +50,10 @@ class Names:
     query: str = field(init=False)
     suspect: str = field(init=False)
     dead: str = field(init=False)
+    store: str = field(init=False)
 
     def __post_init__(self) -> None:
-        for name in ("commands", "write", "query", "suspect", "dead"):
+        for name in ("commands", "write", "query", "suspect", "dead", "store"):
             object.__setattr__(self, name, f"{self.prefix}.{name}")
 
     def retry(self, seconds: int) -> str:
@@ -123,6 +124,8 @@ def topology(
         ),
         Queue(names.suspect, _quorum(names.dead, x_delivery_limit=SUSPECT_DELIVERY_LIMIT)),
         Queue(names.dead, _quorum(x_delivery_limit=DEAD_DELIVERY_LIMIT)),
+        # One message: the store that the workers write to. The first worker to announce its store wins.
+        Queue(names.store, {"x-queue-type": "classic", "x-max-length": 1, "x-overflow": "reject-publish"}),
     )
     words = {op.value.split(".")[0]: names.write for op in sorted(WRITES)}
     words |= {op.value.split(".")[0]: names.query for op in sorted(REQUESTS)}

@@ -125,7 +125,7 @@ class Scene:
 
         async def nothing_ready() -> bool:
             ready, _ = await depths(self.address)
-            return not any(n for name, n in ready.items() if not name.endswith((".dead", ".query")))
+            return not any(n for name, n in ready.items() if not name.endswith((".dead", ".query", ".store")))
 
         try:
             await until(nothing_ready, within=within, every=0.1)

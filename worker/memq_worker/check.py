@@ -3,11 +3,13 @@ import shutil
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from memq_worker.amqp.announcement import Missing
 from memq_worker.amqp.connection import Brokers
 from memq_worker.amqp.declare import declare
 from memq_worker.errors import BrokerUnavailable, ConfigurationError, WorkerError
 from memq_worker.qdrant.client import open_store
 from memq_worker.settings import Settings
+from memq_worker.store_commands import Identity, comparison
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +26,28 @@ async def declare_topology(settings: Settings) -> None:
         await declare(connection, settings.topology, "always", settings.amqp_timeout_seconds)
 
 
-async def findings(settings: Settings) -> list[Finding]:
-    """What a worker with these settings would meet, each dependency asked once."""
+async def findings(settings: Settings, directory: Identity) -> list[Finding]:
+    """What a worker with these settings would meet, each dependency asked once.
+
+    `directory` returns the identity of the embedded engine's data directory.
+    """
     broker = _finding("RabbitMQ", lambda: _broker(settings))
     store = (
         _finding("Qdrant", lambda: _qdrant(settings)) if settings.qdrant_url else _finding("engine", _disk(settings))
     )
-    return [Finding("settings", True, "valid"), *await asyncio.gather(broker, store)]
+    found = [Finding("settings", True, "valid"), *await asyncio.gather(broker, store)]
+    if all(finding.ok for finding in found):
+        found.append(await _finding("store", lambda: _announced(settings, directory)))
+    return found
+
+
+async def _announced(settings: Settings, directory: Identity) -> str:
+    try:
+        return await comparison(settings, directory)
+    except Missing:
+        if settings.declare == "always":
+            return "none announced yet; the first worker announces its store"
+        raise
 
 
 async def _finding(what: str, look: Callable[[], Awaitable[str]]) -> Finding:

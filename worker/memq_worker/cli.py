@@ -3,6 +3,7 @@ import inspect
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -10,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from memq_worker import garbage
-from memq_worker.errors import BrokerUnavailable, ConfigurationError
+from memq_worker.errors import BrokerUnavailable, ConfigurationError, WorkerError
 from memq_worker.observe import lastwords, logs
 from memq_worker.observe.healthcheck import ask
 from memq_worker.settings import INTERNAL, Settings, flag, load, variable
@@ -28,20 +29,34 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Command = Callable[[Settings, dict[str, str]], int]
+store = typer.Typer(
+    help="Show or change which store the workers of a prefix write to.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(store, name="store")
+
+Command = Callable[..., int]
 
 
-def with_settings(command: Command) -> Callable[..., None]:
-    """The command with every setting as a flag, so that flags, variables and the documentation cannot differ."""
+def with_settings(command: Command, **switches: str) -> Callable[..., None]:
+    """The command with every setting as a flag, so that flags, variables and the documentation cannot differ.
 
-    def run(**given: str | None) -> None:
-        flags = {name: value for name, value in given.items() if value is not None}
+    `switches` are flags of the command alone, by name with their help; it is given their values as keywords.
+    """
+
+    def run(**given: Any) -> None:
+        own = {name: bool(given.pop(name)) for name in switches}
+        flags: dict[str, str] = {name: value for name, value in given.items() if value is not None}
         try:
-            code = command(load(flags), flags)
+            code = command(load(flags), flags, **own)
         except ConfigurationError as error:
             fail(str(error), EXIT_CONFIGURATION)
         except BrokerUnavailable as error:
             fail(str(error), EXIT_FAILED)
+        except WorkerError as error:
+            fail(error.message, EXIT_FAILED)
         raise typer.Exit(code)
 
     parameters = [
@@ -49,11 +64,19 @@ def with_settings(command: Command) -> Callable[..., None]:
         for name, field in Settings.model_fields.items()
         if field.description != INTERNAL
     ]
+    parameters += [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=_switch(name, text))
+        for name, text in switches.items()
+    ]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     run.__name__ = command.__name__
     run.__doc__ = command.__doc__
     return run
+
+
+def _switch(name: str, text: str) -> Any:
+    return Annotated[bool, typer.Option(f"--{name}", help=text)]
 
 
 def _option(name: str) -> Any:
@@ -107,7 +130,7 @@ def check(settings: Settings, flags: dict[str, str]) -> int:
     from memq_worker.check import findings
 
     console = Console(highlight=False)
-    found = asyncio.run(findings(settings))
+    found = asyncio.run(findings(settings, _directory_identity))
     for finding in found:
         mark = "[green]ok  [/green]" if finding.ok else "[red]FAIL[/red]"
         console.print(f"{mark} {finding.what}: {escape(finding.detail)}", soft_wrap=True)
@@ -139,8 +162,44 @@ def embedded(settings: Settings, flags: dict[str, str]) -> int:
     return asyncio.run(run_engine(options))
 
 
+def _directory_identity(data_dir: Path) -> str | None:
+    """Return the identity of the embedded engine's data directory; None if it has not been used."""
+    try:
+        from memq_engine.identity import IdentityError, read
+    except ImportError:
+        return None
+    try:
+        return read(data_dir)
+    except (IdentityError, OSError) as error:
+        raise ConfigurationError(f"{data_dir}: {error}") from error
+
+
+def show(settings: Settings, flags: dict[str, str]) -> int:
+    """Show the announced store and the one that a worker with these settings would use; 1 if they differ."""
+    from memq_worker import store_commands
+
+    return asyncio.run(store_commands.show(settings, _directory_identity))
+
+
+def adopt(settings: Settings, flags: dict[str, str], yes: bool) -> int:
+    """Announce the store of these settings in place of the former one, and say what will no longer be seen."""
+    from memq_worker import store_commands
+
+    return asyncio.run(store_commands.adopt(settings, _directory_identity, yes))
+
+
+def forget(settings: Settings, flags: dict[str, str]) -> int:
+    """Remove the announcement. The next worker that connects announces its own store."""
+    from memq_worker import store_commands
+
+    return asyncio.run(store_commands.forget(settings))
+
+
 for _command in (run, check, declare, embedded):
     app.command(_command.__name__)(with_settings(_command))
+for _command in (show, forget):
+    store.command(_command.__name__)(with_settings(_command))
+store.command("adopt")(with_settings(adopt, yes="Do not ask."))
 
 
 @app.command()

@@ -3,6 +3,7 @@ import logging
 import os
 import time
 from contextlib import AsyncExitStack, ExitStack, suppress
+from dataclasses import replace
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
 
@@ -27,6 +28,7 @@ from memq_worker.probes import Probes
 from memq_worker.qdrant.client import open_store
 from memq_worker.settings import Settings
 from memq_worker.stop import Stop, on_signals
+from memq_worker.store_identity import StoreGuard, StoreMismatch
 from memq_worker.suspects import Suspects
 
 logger = logging.getLogger(__name__)
@@ -63,9 +65,17 @@ class Service:
     """One worker process: connects, consumes, reconnects, drains. The one place that sees every part."""
 
     def __init__(
-        self, settings: Settings, pipeline: Pipeline, metrics: Metrics, health: Health, probes: Probes, stop: Stop
+        self,
+        settings: Settings,
+        pipeline: Pipeline,
+        metrics: Metrics,
+        health: Health,
+        probes: Probes,
+        stop: Stop,
+        guard: StoreGuard,
     ) -> None:
         self._settings = settings
+        self._guard = guard
         self._pipeline = pipeline
         self._metrics = metrics
         self._health = health
@@ -119,12 +129,11 @@ class Service:
             before_sleep=self._unavailable,
             reraise=True,
         )
+        options = replace(session_options(self._settings), admit=self._guard.check)
         try:
             async for attempt in retrying:
                 with attempt:
-                    return await stack.enter_async_context(
-                        open_session(self._brokers, session_options(self._settings), self._pipeline.accept)
-                    )
+                    return await stack.enter_async_context(open_session(self._brokers, options, self._pipeline.accept))
         except BrokerUnavailable:
             return None
         return None
@@ -135,6 +144,8 @@ class Service:
         self._health.failed("rabbitmq", str(error))
 
     def _may_pass(self, error: BaseException) -> bool:
+        if isinstance(error, StoreMismatch) and not self._guard.admitted:
+            return False
         # After a first success somebody may be changing the configuration right now; before it, nobody will.
         return isinstance(error, BrokerUnavailable) or (isinstance(error, ConfigurationError) and self._sessions > 0)
 
@@ -153,6 +164,7 @@ class Service:
         watches = {
             asyncio.create_task(self._outages.watch(session)),
             asyncio.create_task(self._suspects.watch(session)),
+            asyncio.create_task(self._guard.watch(session)),
         }
         try:
             await asyncio.wait({session.ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -213,14 +225,14 @@ async def serve(settings: Settings) -> None:
     member.started(os.getpid())
     with ExitStack() as stack:
         stack.enter_context(served([member], Exposition([member]), settings.metrics_host, settings.metrics_port))
-        async with open_store(settings.qdrant_url, key, settings.store_timeout_seconds) as store:
+        async with open_store(settings.qdrant_url, key, settings.store_timeout_seconds, guarded=True) as store:
             options = pipeline_options(settings)
             seen, tracing = traced(MeteredStore(store, metrics), settings.qdrant_url, options.names)
             pipeline = Pipeline(seen, metrics, options, tracing)
             stop = stack.enter_context(on_signals(Stop()))
             health = Health(metrics)
             probes = Probes(health, metrics, settings.topology.names, queues=settings.slot == 0)
-            worker = Service(settings, pipeline, metrics, health, probes, stop)
+            worker = Service(settings, pipeline, metrics, health, probes, stop, StoreGuard(store, settings))
             service = asyncio.create_task(worker.run())
             watches = [
                 asyncio.create_task(stop.hard.wait()),

@@ -1,6 +1,6 @@
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -33,6 +33,8 @@ class SessionOptions:
     timeout_seconds: float
     prefetch_bytes: int | None = None
     """Of the bodies of `prefetch` writes; None when they may have any size."""
+    admit: Callable[[AbstractConnection], Awaitable[None]] | None = None
+    """Called before anything is consumed. Raises what `open_session` raises."""
 
     @property
     def prefetch_by_role(self) -> dict[str, Prefetch]:
@@ -185,6 +187,8 @@ async def open_session(brokers: Brokers, options: SessionOptions, accept: Accept
             publishing(brokers, options.topology, options.declare, options.timeout_seconds)
         )
         consuming = await stack.enter_async_context(brokers.connect("consume"))
+        if options.admit is not None:
+            await options.admit(consuming)
         session = Session(consuming, published, options, accept)
         stack.callback(session.end, "closed")
         published.ended.add_done_callback(lambda ended: session.end(ended.result()))

@@ -28,11 +28,16 @@ _CHANNEL_OPTIONS = [
     ("grpc.keepalive_timeout_ms", 5_000),
 ]
 
+_IDENTITY_KEY = "memq-store"
+EXTERNAL = "external"
+
 
 class QdrantStore:
     """pipeline.store.Store over Qdrant's gRPC API, the embedded engine included."""
 
-    def __init__(self, channel: grpc.aio.Channel, api_key: str | None, timeout_seconds: float) -> None:
+    def __init__(
+        self, channel: grpc.aio.Channel, api_key: str | None, timeout_seconds: float, *, guarded: bool = False
+    ) -> None:
         # The generated stubs are untyped.
         points: Any = q.PointsStub(channel)
         about: Any = q.CollectionsStub(channel)
@@ -42,16 +47,41 @@ class QdrantStore:
         self._upsert: Any = channel.unary_unary(
             "/qdrant.Points/Upsert", response_deserializer=q.PointsOperationResponse.FromString
         )
-        self._metadata = (("api-key", api_key),) if api_key else ()
+        self._key = (("api-key", api_key),) if api_key else ()
+        self._admitted: tuple[tuple[str, str], ...] | None = None if guarded else self._key
         self._timeout_seconds = timeout_seconds
         self._groups = QueryGroups(self._query_one, self._query_many)
 
-    async def version(self) -> str:
-        with translated("preflight"):
-            reply = await self._service.HealthCheck(
-                q.HealthCheckRequest(), timeout=self._timeout_seconds, metadata=self._metadata
+    @property
+    def _metadata(self) -> tuple[tuple[str, str], ...]:
+        if self._admitted is None:
+            raise Outage(
+                ErrorCode.STORE_UNAVAILABLE, "the store's identity has not been confirmed yet", stage="write", away=True
             )
-        return str(reply.version)
+        return self._admitted
+
+    def admit(self, identity: str) -> None:
+        """Send every request on to the store of this identity; memq's engine refuses it if it has another one."""
+        self._admitted = (*self._key, (_IDENTITY_KEY, identity))
+
+    async def version(self) -> str:
+        return str((await self._health()).version)
+
+    async def identity(self) -> str:
+        """Return the UUID of the embedded engine's data directory, or "external" for a Qdrant server."""
+        call = self._service.HealthCheck(q.HealthCheckRequest(), timeout=self._timeout_seconds, metadata=self._key)
+        with translated("preflight"):
+            await call
+            trailers = await call.trailing_metadata()
+        found = {str(key): str(value) for key, value in trailers or ()}
+        return found.get(_IDENTITY_KEY, EXTERNAL)
+
+    async def _health(self) -> Any:
+        metadata = self._key if self._admitted is None else self._admitted
+        with translated("preflight"):
+            return await self._service.HealthCheck(
+                q.HealthCheckRequest(), timeout=self._timeout_seconds, metadata=metadata
+            )
 
     async def contract(self, collection: str, timeout: float | None = None) -> Contract:
         return collections.contract_of(await self._info(collection, timeout or self._timeout_seconds, "validate"))
@@ -160,8 +190,14 @@ class QdrantStore:
 
 
 @asynccontextmanager
-async def open_store(url: str, api_key: str | None, timeout_seconds: float) -> AsyncGenerator[QdrantStore]:
-    """Connects when it is first used. `url` is http(s)://host:port of the gRPC port, 6334 unless it says another."""
+async def open_store(
+    url: str, api_key: str | None, timeout_seconds: float, *, guarded: bool = False
+) -> AsyncGenerator[QdrantStore]:
+    """A store that connects when it is first used.
+
+    `url` is http(s)://host:port of the gRPC port, 6334 by default. guarded: refuse every call but `version` and
+    `identity` until `admit` is called.
+    """
     parsed = URL(url)
     target = f"{parsed.host}:{parsed.explicit_port or 6334}"
     if parsed.scheme == "https":
@@ -169,7 +205,7 @@ async def open_store(url: str, api_key: str | None, timeout_seconds: float) -> A
     else:
         channel = grpc.aio.insecure_channel(target, options=_CHANNEL_OPTIONS)
     async with channel:
-        store = QdrantStore(channel, api_key, timeout_seconds)
+        store = QdrantStore(channel, api_key, timeout_seconds, guarded=guarded)
         try:
             yield store
         finally:

@@ -12,9 +12,16 @@ from memq_worker.errors import DependencyError, MessageError, Outage
 _S = grpc.StatusCode
 
 
+_QUOTED = "{details}"
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One kind of failure. `text`, where given, has to occur in the details: Qdrant says some things only there."""
+    """One kind of failure.
+
+    `text`, where given, has to occur in the details: Qdrant says some things only there. `said` replaces the words of
+    the code; details are quoted in it only where they contain nothing of a user's.
+    """
 
     status: Any
     raises: type[MessageError | DependencyError | Outage]
@@ -22,6 +29,7 @@ class Row:
     text: str = ""
     metadata: str = ""
     away: bool = False
+    said: str = ""
 
 
 # First match wins. Sources: Qdrant's src/tonic and error conversions as of 1.19, and answers of a running 1.18.3.
@@ -38,9 +46,11 @@ ROWS: tuple[Row, ...] = (
     Row(_S.RESOURCE_EXHAUSTED, Outage, ErrorCode.STORE_UNAVAILABLE, metadata="qdrant-insufficient-storage"),
     Row(_S.RESOURCE_EXHAUSTED, Outage, ErrorCode.OVERLOADED, metadata="retry-after"),
     Row(_S.RESOURCE_EXHAUSTED, MessageError, ErrorCode.TOO_LARGE),
+    Row(_S.UNAVAILABLE, Outage, ErrorCode.STORE_UNAVAILABLE, text="data directory ", said=_QUOTED),
     Row(_S.UNAVAILABLE, Outage, ErrorCode.STORE_UNAVAILABLE, away=True),
     Row(_S.UNAUTHENTICATED, Outage, ErrorCode.STORE_UNAVAILABLE, away=True),
     Row(_S.PERMISSION_DENIED, Outage, ErrorCode.FORBIDDEN),
+    Row(_S.FAILED_PRECONDITION, Outage, ErrorCode.STORE_UNAVAILABLE, text="memq store ", said=_QUOTED),
     Row(_S.FAILED_PRECONDITION, Outage, ErrorCode.STORE_UNAVAILABLE),
     # It may have been applied, and it may be the queue that is full: the same write again is harmless.
     Row(_S.DEADLINE_EXCEEDED, Outage, ErrorCode.OVERLOADED),
@@ -95,7 +105,7 @@ def _translate(error: grpc.aio.AioRpcError, stage: str) -> MessageError | Depend
     metadata = {str(key): str(value) for key, value in error.trailing_metadata() or ()}
     details = error.details() or ""
     row = find(error.code(), details, metadata)
-    said = _SAID.get(row.code)
+    said = row.said.format(details=details[:300]) or _SAID.get(row.code)
     if issubclass(row.raises, Outage):
         seconds = _seconds(metadata.get("retry-after"))
         text = said or f"Qdrant failed: {error.code().name}"
