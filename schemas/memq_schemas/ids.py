@@ -1,9 +1,14 @@
 import uuid
 from binascii import unhexlify
-from typing import Annotated, Any
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any, cast
 
+import numpy as np
 from pydantic import AfterValidator, Field, Tag
 
+from memq_schemas.json_values.decimals import decimal_text
+from memq_schemas.json_values.times import datetime64_text, datetime_text, utc
 from memq_schemas.model import by_type
 
 MAX_ID = 2**64 - 1
@@ -50,9 +55,33 @@ PointId = Annotated[
 def point_id(*key: Any) -> str:
     """A UUIDv5 (RFC 4122) of the key's parts, so that publishing the same document twice writes one point.
 
-    Parts are joined by their text with a unit separator, which keeps ("a", "bc") and ("ab", "c") apart.
+    Parts are joined by their text with a unit separator, which keeps ("a", "bc") and ("ab", "c") apart. The same value
+    has the same text from every source: a whole number has no point (42.0 is 42), an instant is RFC 3339 in UTC.
     Raises ValueError without parts.
     """
     if not key:
         raise ValueError("point_id: at least one part is needed")
-    return str(uuid.uuid5(NAMESPACE, "\x1f".join(str(part) for part in key)))
+    return str(uuid.uuid5(NAMESPACE, "\x1f".join(map(_key_text, key))))
+
+
+def _key_text(part: Any) -> str:
+    if isinstance(part, str):
+        return str(part)
+    if isinstance(part, np.datetime64):
+        return str(datetime64_text(part))
+    if isinstance(part, np.generic):
+        part = cast("Any", part).item()
+    if isinstance(part, float) and part.is_integer():
+        return str(int(part))
+    if isinstance(part, Decimal) and part.is_finite():
+        return _decimal_text(part)
+    if isinstance(part, datetime):
+        return datetime_text(utc(part))
+    return str(part)
+
+
+def _decimal_text(part: Decimal) -> str:
+    if part == part.to_integral_value():
+        return str(int(part))
+    number = float(part)
+    return repr(number) if Decimal(repr(number)) == part else decimal_text(part)

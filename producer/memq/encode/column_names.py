@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast
 
 from memq_schemas import point_id
 
@@ -15,6 +15,7 @@ class ColumnNames:
     """id: taken as it is.   key: the id is derived from these columns.   start: ids count up from here.
 
     payload: only these columns become payload keys; None takes all that have no other meaning.
+    version: holds versions; None if no column does.   decimals: how decimals are written in payloads.
     """
 
     id: str = "id"
@@ -22,11 +23,13 @@ class ColumnNames:
     payload: tuple[str, ...] | None = None
     key: tuple[str, ...] = ()
     start: int | None = None
+    version: str | None = "version"
+    decimals: Literal["number", "text"] = "number"
 
     def row(self, index: int, fields: dict[str, Any], vector: Any) -> Row:
         """One point from the fields of a row, which is used up. Raises ValueError naming the field."""
         id_ = self.point_id(index, fields)
-        version = fields.pop("version", None)
+        version = None if self.version is None else fields.pop(self.version, None)
         return id_, vector, self.payload_of(fields), version
 
     def payload_of(self, fields: dict[str, Any]) -> dict[str, Any] | None:
@@ -38,12 +41,17 @@ class ColumnNames:
             return fields or None
         if not isinstance(whole, dict):
             raise ValueError(f"payload: expected an object, this is {type(cast('object', whole)).__name__}")  # noqa: TRY004
-        return {**cast("dict[str, Any]", whole), **fields} or None
+        payload = cast("dict[str, Any]", whole)
+        for name in payload.keys() & fields.keys():
+            if payload[name] != fields[name]:
+                raise ValueError(f"payload: the key {name!r} is a column too, with another value")
+        return {**payload, **fields} or None
 
     def point_id(self, index: int, fields: dict[str, Any]) -> Any:
         """Taken out of the fields, where it is one of them. Raises ValueError naming the field."""
         if self.key:
-            missing = [name for name in self.key if fields.get(name) is None]
+            # NaN, which is how pandas says that a number is missing, is not equal to itself.
+            missing = [name for name in self.key if (part := fields.get(name)) is None or part != part]
             if missing:
                 raise ValueError(f"{missing[0]}: missing, and --id-key needs it")
             return point_id(*(fields[name] for name in self.key))

@@ -14,13 +14,14 @@ from memq.encode.vectors import VectorJson
 from memq.errors import InvalidPoint
 from memq_schemas import Point
 from memq_schemas.ids import MAX_ID, canonical_uuid
+from memq_schemas.json_values import is_plain, json_object
 from memq_schemas.points import MAX_VERSION, VERSION_KEY
 
 INTEGERS: tuple[type[int], type[Any]] = (int, np.integer)
 FIELDS = frozenset({"id", "vector", "payload", "version"})
 
 # Naive times are read as UTC, as Qdrant reads them; RFC 3339 wants the offset written.
-PAYLOAD_OPTIONS = orjson.OPT_NAIVE_UTC | orjson.OPT_SERIALIZE_NUMPY
+PAYLOAD_OPTIONS = orjson.OPT_NAIVE_UTC
 
 _DERIVE = "memq.point_id makes a UUID of any key"
 _CANONICAL = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
@@ -95,15 +96,22 @@ def id_json(value: Any) -> bytes:
 
 
 def payload_json(value: Any) -> bytes:
-    """Dates become RFC 3339 text, UUIDs text, NaN null. Raises ValueError for what JSON cannot say."""
+    """A payload as JSON; docs/reference/types.md says what becomes of each type.
+
+    Raises ValueError with the path of a value that JSON cannot say exactly or that a worker refuses.
+    """
     if not isinstance(value, dict):
         raise ValueError(f"expected a dict, this is {type(cast('object', value)).__name__}")  # noqa: TRY004
-    if VERSION_KEY in value:
+    payload = cast("dict[Any, Any]", value)
+    if VERSION_KEY in payload:
         raise ValueError(f"the key {VERSION_KEY!r} is memq's own: give the point a version instead")
-    try:
-        return orjson.dumps(value, option=PAYLOAD_OPTIONS)
-    except TypeError as error:
-        raise ValueError(f"not JSON: {error}") from None
+    if is_plain(payload.values()):
+        try:
+            return orjson.dumps(payload, option=PAYLOAD_OPTIONS)
+        except TypeError:
+            # The walk below says where.
+            pass
+    return orjson.dumps(json_object(payload))
 
 
 def _version_json(value: Any) -> bytes:

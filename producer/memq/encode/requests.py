@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+import math
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+import numpy as np
 import orjson
 from pydantic import ValidationError
 
-from memq.encode.points import PAYLOAD_OPTIONS, id_json
+from memq.encode.points import PAYLOAD_OPTIONS, id_json, payload_json
 from memq.encode.vectors import flat_array, require_finite
 from memq.errors import InvalidRequest
 from memq_schemas import Filter
+from memq_schemas.json_values import json_value
 from memq_schemas.vectors import to_base64
 
 if TYPE_CHECKING:
@@ -20,14 +23,16 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound="Model")
 
+_PAYLOADS = ("set", "overwrite")
+
 
 def body(model: type[M], fields: Mapping[str, Any]) -> bytes:
     """The fields that are not None, as JSON. Raises InvalidRequest naming the field."""
-    given = {name: _plain(value) for name, value in fields.items() if value is not None}
+    given = {name: _plain(name, value) for name, value in fields.items() if value is not None}
     try:
-        text = orjson.dumps(given, option=PAYLOAD_OPTIONS)
+        text = orjson.dumps(given, default=json_value, option=PAYLOAD_OPTIONS)
     except TypeError as error:
-        raise InvalidRequest(f"not JSON: {error}") from None
+        raise InvalidRequest(f"not JSON: {error.__cause__ or error}") from None
     try:
         model.model_validate_json(text)
     except ValidationError as error:
@@ -67,7 +72,25 @@ def first_problem(error: ValidationError) -> str:
     return f"{place}: {text}" if place and not text.startswith(place) else text
 
 
-def _plain(value: Any) -> Any:
+def _plain(name: str, value: Any) -> Any:
+    if name in _PAYLOADS and isinstance(value, dict):
+        try:
+            return orjson.Fragment(payload_json(value))
+        except ValueError as error:
+            raise InvalidRequest(f"{name}: {error}") from None
     if isinstance(value, Filter):
         return value.model_dump(mode="json", by_alias=True, exclude_none=True)
+    _require_finite(value, name)
     return value
+
+
+def _require_finite(value: Any, path: str) -> None:
+    """Raises InvalidRequest for NaN and infinity, which would be sent as null and mean another request."""
+    if isinstance(value, (float, np.floating)) and not math.isfinite(cast("float", value)):
+        raise InvalidRequest(f"{path}: {value}, which JSON has no number for")
+    if isinstance(value, dict):
+        for key, item in cast("dict[str, Any]", value).items():
+            _require_finite(item, f"{path}.{key}")
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(cast("list[Any]", value)):
+            _require_finite(item, f"{path}[{index}]")

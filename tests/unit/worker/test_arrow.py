@@ -99,7 +99,7 @@ def test_a_payload_may_be_a_struct() -> None:
     when = datetime(2026, 1, 2, tzinfo=UTC)
     payload = pa.array([{"n": 1, "at": when, "x": float("nan")}, None])
     points = decode_arrow(stream(table(payload=payload)), 100)
-    assert points.payloads == [{"n": 1, "at": "2026-01-02T00:00:00Z", "x": None}, None]
+    assert points.payloads == [{"n": 1, "at": "2026-01-02T00:00:00+00:00", "x": None}, None]
 
 
 def test_a_slice_of_a_table_carries_only_its_rows() -> None:

@@ -21,8 +21,9 @@ def expect_ids(name: str, kind: Any) -> None:
     """Raises InvalidRequest unless a column of this type can be ids."""
     types = pyarrow(".types")
     plain = kind.value_type if types.is_dictionary(kind) else getattr(kind, "storage_type", kind)
-    sixteen = types.is_fixed_size_binary(plain) and plain.byte_width == 16
-    if not (sixteen or types.is_integer(plain) or types.is_null(plain) or is_text(plain)):
+    sixteen = types.is_binary(plain) or (types.is_fixed_size_binary(plain) and plain.byte_width == 16)
+    whole = types.is_integer(plain) or (types.is_decimal(plain) and plain.scale <= 0)
+    if not (sixteen or whole or types.is_null(plain) or is_text(plain)):
         raise InvalidRequest(
             f"column {name!r} is {kind}; ids are integers, or UUIDs as text or as 16 bytes; "
             "memq.point_id makes a UUID of any key"
@@ -33,10 +34,16 @@ def wire_ids(column: Any, name: str, first: int) -> Any:
     """As workers take them: uint64, text of UUIDs, or their 16 bytes. `first` is the first row. Raises InvalidPoint."""
     types = pyarrow(".types")
     if types.is_dictionary(column.type):
-        column = column.dictionary_decode()
+        values = column.dictionary
+        # Not all kinds of text can be taken from by index.
+        column = (values.cast(pyarrow().string()) if is_text(values.type) else values).take(column.indices)
     column = getattr(column, "storage", column)
     if column.null_count:
-        _refuse(column.to_pylist(), name, first)
+        _refuse([None if value is None else 0 for value in column.to_pylist()], name, first)
+    if types.is_decimal(column.type):
+        return ids_of(list(map(int, column.to_pylist())), first, name)
+    if types.is_binary(column.type):
+        return _bytes(column, name, first)
     if types.is_integer(column.type):
         return _unsigned(column, name, first)
     return _texts(column, name, first) if is_text(column.type) else column
@@ -52,16 +59,16 @@ def alike(values: Any) -> bool:
     )
 
 
-def ids_of(values: Sequence[Any], first: int) -> Any:
+def ids_of(values: Sequence[Any], first: int, name: str = "id") -> Any:
     """The same as `wire_ids` of what is `alike`."""
     pa = pyarrow()
     if isinstance(values, np.ndarray) or not isinstance(values[0], (str, UUID)):
         try:
             given = pa.array(values) if isinstance(values, np.ndarray) else pa.array(values, pa.uint64())
-            return _unsigned(given, "id", first)
+            return _unsigned(given, name, first)
         except (pa.ArrowInvalid, OverflowError):
-            _refuse(values, "id", first)
-    return _texts(pa.array(list(map(str, values)), pa.string()), "id", first)
+            _refuse(values, name, first)
+    return _texts(pa.array(list(map(str, values)), pa.string()), name, first)
 
 
 def _unsigned(column: Any, name: str, first: int) -> Any:
@@ -70,6 +77,14 @@ def _unsigned(column: Any, name: str, first: int) -> Any:
         return column.cast(pa.uint64())
     except pa.ArrowInvalid:
         return _refuse(column.to_pylist(), name, first)
+
+
+def _bytes(column: Any, name: str, first: int) -> Any:
+    values = column.to_pylist()
+    for row, value in enumerate(values):
+        if len(value) != 16:
+            raise InvalidPoint(first + row, name, f"{len(value)} bytes; a UUID has 16")
+    return pyarrow().array(values, pyarrow().binary(16))
 
 
 def _texts(column: Any, name: str, first: int) -> Any:

@@ -18,6 +18,7 @@ from memq.encode.column_names import ColumnNames
 from memq.encode.vectors import VectorJson
 from memq.errors import InvalidPoint, InvalidRequest
 from memq_schemas.ids import MAX_ID
+from memq_schemas.json_values.arrow import Rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -39,8 +40,8 @@ def is_arrow(value: object) -> bool:
 
 
 class PointTable:
-    """Points in the columns `id`, `vector` (or `vector.<name>` for named ones), `payload` and `version`, as `names` has
-    it; all others become payload keys.
+    """Points in the columns `id`, `vector` (or `vector.<name>` for named ones, or a struct of them), `payload` and
+    `version`, as `names` has it; all others become payload keys.
 
     batches: record batches with these columns.   first: the number of the first row, for ids that are counted.
     Raises InvalidRequest for columns that are missing or of a wrong type.
@@ -51,9 +52,10 @@ class PointTable:
         self._names = names
         self._first = first
         self._dimensions = VectorJson()
-        self._vectors = _vector_columns(schema.names, names)
+        self._vectors = _vector_columns(schema, names)
         self._fields = _payload_columns(schema.names, names, self._vectors)
-        self._versions = "version" in schema.names
+        self._versions = names.version if names.version in schema.names else None
+        self._rules = Rules(decimals_as_text=names.decimals == "text")
         self._check(schema)
 
     @classmethod
@@ -78,10 +80,10 @@ class PointTable:
 
     def _wire(self, batch: Any, first: int) -> Any:
         columns = {"id": self._ids(batch, first)}
-        for name, column in self._vectors.items():
+        for name, (column, part) in self._vectors.items():
             columns[name] = wire_vectors(
-                batch.column(column),
-                column,
+                _part(batch.column(column), part),
+                column if part is None else f"{column}.{part}",
                 first,
                 optional=name != "vector",
                 expect=partial(self._dimensions.expect, name=name),
@@ -89,13 +91,14 @@ class PointTable:
         if self._fields:
             columns["payload"] = self._payloads(batch, first)
         if self._versions:
-            columns["version"] = wire_versions(batch.column("version"), first)
+            columns["version"] = wire_versions(batch.column(self._versions), first)
         return pyarrow().record_batch(columns)
 
     def _ids(self, batch: Any, first: int) -> Any:
         names = self._names
         if names.key:
-            columns = {name: payloads.values(batch.column(name), whole=False) for name in names.key}
+            rules = Rules(key=True)
+            columns = {name: payloads.values(batch.column(name), name, first, rules=rules) for name in names.key}
             found: list[Any] = []
             for row in range(batch.num_rows):
                 try:
@@ -117,7 +120,10 @@ class PointTable:
             whole = columns["payload"] = getattr(whole, "storage", whole)
             if len(columns) == 1 and payloads.is_text(whole.type):
                 return payloads.texts(whole, first)
-        cells_of = [payloads.values(column, whole=column is whole) for column in columns.values()]
+        cells_of = [
+            payloads.values(column, name, first, whole=column is whole, rules=self._rules)
+            for name, column in columns.items()
+        ]
         found: list[Any] = []
         for row, cells in enumerate(zip(*cells_of, strict=True)):
             fields = {name: cell for name, cell in zip(self._fields, cells, strict=True) if cell is not None}
@@ -125,39 +131,58 @@ class PointTable:
                 found.append(self._names.payload_of(fields))
             except ValueError as error:
                 raise InvalidPoint(first + row, None, str(error)) from None
-        return payloads.objects(found, first)
+        return payloads.objects(found, first, exact=True)
 
     def _check(self, schema: Any) -> None:
         names = self._names
-        wanted = [*self._vectors.values(), *names.key, *(names.payload or ())]
+        vectors = {column for column, _ in self._vectors.values()}
+        wanted = [*vectors, *names.key, *(names.payload or ())]
         if not names.key and names.start is None:
             wanted.append(names.id)
-        for name in wanted:
-            if schema.names.count(name) != 1:
-                problem = "several columns" if name in schema.names else "no column"
-                raise InvalidRequest(f"{problem} {name!r}; there are {', '.join(schema.names)}")
+        for name in (*wanted, *self._fields, *filter(None, [self._versions])):
+            count = schema.names.count(name)
+            if not count:
+                raise InvalidRequest(f"no column {name!r}; there are {', '.join(schema.names)}")
+            if count > 1:
+                raise InvalidRequest(f"{count} columns are called {name!r}; rename all but one")
         if names.id in wanted:
             expect_ids(names.id, schema.field(names.id).type)
-        for name in self._vectors.values():
-            expect_vectors(name, schema.field(name).type)
+        for column, part in self._vectors.values():
+            kind = schema.field(column).type
+            expect_vectors(column, kind if part is None else kind.field(part).type)
         if "payload" in self._fields and names.payload is None:
             payloads.expect_objects("payload", schema.field("payload").type)
-        for name in {*self._fields, *names.key}:
+        for name in {*self._fields, *names.key} - ({"payload"} if names.payload is None else set()):
             payloads.expect_json(name, schema.field(name).type)
         if self._versions:
-            expect_versions("version", schema.field("version").type)
+            expect_versions(self._versions, schema.field(self._versions).type)
 
 
-def _vector_columns(there: list[str], names: ColumnNames) -> dict[str, str]:
-    """Columns by their names on the wire."""
-    named = {name: name for name in there if name.startswith(NAMED)}
-    return named if named and names.vector == "vector" and "vector" not in there else {"vector": names.vector}
+def _vector_columns(schema: Any, names: ColumnNames) -> dict[str, tuple[str, str | None]]:
+    """Columns by their names on the wire, with the field of a struct that has a vector in each."""
+    there: list[str] = schema.names
+    named = [name for name in there if name.startswith(NAMED)]
+    if named and names.vector == "vector" and "vector" not in there:
+        return {name: (name, None) for name in named}
+    if there.count(names.vector) == 1:
+        kind = schema.field(names.vector).type
+        if pyarrow(".types").is_struct(kind):
+            parts = [kind.field(index).name for index in range(kind.num_fields)]
+            return {f"{NAMED}{part}": (names.vector, part) for part in parts}
+    return {"vector": (names.vector, None)}
 
 
-def _payload_columns(there: list[str], names: ColumnNames, vectors: dict[str, str]) -> list[str]:
+def _part(column: Any, name: str | None) -> Any:
+    if name is None:
+        return column
+    # Unlike `field`, this is null where the struct is.
+    return dict(zip((field.name for field in column.type), column.flatten(), strict=True))[name]
+
+
+def _payload_columns(there: list[str], names: ColumnNames, vectors: dict[str, tuple[str, str | None]]) -> list[str]:
     if names.payload is not None:
-        return [name for name in names.payload if name != "version"]
-    taken = {*vectors.values(), "version"}
+        return [name for name in names.payload if name != names.version]
+    taken: set[str | None] = {*(column for column, _ in vectors.values()), names.version}
     if not names.key and names.start is None:
         taken.add(names.id)
     return [name for name in there if name not in taken and not _INDEX(name)]

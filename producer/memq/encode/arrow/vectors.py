@@ -25,7 +25,8 @@ def expect_vectors(name: str, kind: Any) -> None:
     if types.is_null(plain):
         return
     lists = types.is_fixed_size_list(plain) or types.is_list(plain) or types.is_large_list(plain)
-    if not lists or not any(is_it(plain.value_type) for is_it in (types.is_floating, types.is_integer, types.is_null)):
+    numbers = (types.is_floating, types.is_integer, types.is_decimal, types.is_null)
+    if not lists or not any(is_it(plain.value_type) for is_it in numbers):
         raise InvalidRequest(
             f"column {name!r} is {kind}; vectors are lists of numbers, best fixed_size_list of float or halffloat"
         )
@@ -68,6 +69,8 @@ def _lists(column: Any, name: str, rows: Sequence[int], expect: Callable[[int], 
     if values.null_count:
         at = int(values.is_valid().to_numpy(zero_copy_only=False).argmin())
         raise InvalidPoint(rows[at // size], name, f"number {at % size} is missing")
+    if pa.types.is_decimal(values.type):
+        values = values.cast(pa.float64())
     given = values.to_numpy(zero_copy_only=False)
     numbers = _wire_numbers(given)
     _check_finite(numbers.reshape(-1, size), name, rows)

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 def expect_versions(name: str, kind: Any) -> None:
     """Raises InvalidRequest unless a column of this type can be versions."""
     types = pyarrow(".types")
-    if not types.is_integer(kind) and not types.is_null(kind):
+    whole = types.is_decimal(kind) and kind.scale <= 0
+    if not (whole or types.is_integer(kind) or types.is_null(kind)):
         raise InvalidRequest(f"column {name!r} is {kind}; versions are integers")
 
 
@@ -23,6 +24,8 @@ def wire_versions(column: Any, first: int) -> Any:
     pa, compute = pyarrow(), pyarrow(".compute")
     if column.null_count == len(column):
         return pa.nulls(len(column), pa.uint64())
+    if pa.types.is_decimal(column.type):
+        return versions_of([None if value is None else int(value) for value in column.to_pylist()], first)
     bounds = compute.min_max(column).as_py()
     if not 0 <= bounds["min"] <= bounds["max"] <= MAX_VERSION:
         return versions_of(column.to_pylist(), first)

@@ -2,13 +2,16 @@
 
 import importlib
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from memq_schemas import ErrorCode
+from memq_schemas.json_values import InexactValue
+from memq_schemas.json_values.arrow import json_values
+from memq_schemas.json_values.arrow_types import unsayable
 from memq_schemas.points import MAX_VERSION
 from memq_schemas.vectors import MAX_DIMENSIONS
 from memq_worker.errors import MessageError
@@ -178,33 +181,43 @@ def _check_finite(vectors: Any, name: str) -> None:
 
 def _payloads(pa: Any, column: Any, first: int) -> list[dict[str, Any] | None]:
     kind = column.type
-    read: Callable[[Any], dict[str, Any]]
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        read = _payload.decode
-    elif pa.types.is_struct(kind):
-        read = _plain
-    elif pa.types.is_null(kind):
+    if pa.types.is_null(kind):
         return [None] * len(column)
+    if pa.types.is_struct(kind):
+        payloads = _structs(column, first)
+    elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        payloads = [None if text is None else _object(text, first + row) for row, text in enumerate(column.to_pylist())]
     else:
         raise _invalid(f"payload: expected string (JSON) or struct, got {str(kind)[:80]}")
-    payloads: list[dict[str, Any] | None] = []
-    for row, value in enumerate(column.to_pylist()):
-        try:
-            payload = None if value is None else read(value)
-        except (msgspec.MsgspecError, RecursionError, TypeError) as error:
-            raise MessageError(
-                ErrorCode.INVALID_PAYLOAD,
-                f"points[{first + row}].payload: not a JSON object ({type(error).__name__})",
-                stage="validate",
-            ) from None
+    for row, payload in enumerate(payloads):
         check_payload(payload, PAYLOAD_PLACE, first + row)
-        payloads.append(payload)
     return payloads
 
 
-def _plain(value: Any) -> dict[str, Any]:
-    """A struct as JSON says it: dates and decimals are text, bytes base64, and NaN is null."""
-    return _payload.decode(msgspec.json.encode(value))
+def _object(text: str, row: int) -> dict[str, Any]:
+    try:
+        return _payload.decode(text)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise _invalid_payload(f"points[{row}].payload: not a JSON object ({type(error).__name__})") from None
+
+
+def _structs(column: Any, first: int) -> list[dict[str, Any] | None]:
+    """Structs as JSON says them: the same values as a producer makes of columns, bytes as base64, NaN as null."""
+    reason = unsayable(column.type, binary=True, depth=0)
+    if reason is not None:
+        raise _invalid_payload(f"payload: {reason[:200]}")
+    try:
+        found = json_values(column)
+    except InexactValue as problem:
+        place = f"points[{first + (problem.row or 0)}].payload"
+        # The path is made of the sender's words, which logs do not have.
+        raise _invalid_payload(f"{place}: {problem.reason}", f"{place}.{problem}") from None
+    # NaN becomes null on the way.
+    return [None if value is None else _payload.decode(msgspec.json.encode(value)) for value in found]
+
+
+def _invalid_payload(message: str, answer: str | None = None) -> MessageError:
+    return MessageError(ErrorCode.INVALID_PAYLOAD, message, stage="validate", answer=answer)
 
 
 def _versions(pa: Any, column: Any, first: int) -> list[int | None] | None:

@@ -1,3 +1,4 @@
+import json
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -18,6 +19,7 @@ from memq_schemas import (
     parse_routing_key,
 )
 from memq_schemas.collections import Empty
+from memq_schemas.json_values.text import may_be_rounded
 from memq_schemas.model import Model
 from memq_worker.errors import MessageError
 from memq_worker.pipeline.command import ChangePayload, DeletePoints, Request, RequestBody, UpsertPoints, Write
@@ -116,6 +118,9 @@ def _body(model: type[M], body: bytes) -> M:
     try:
         if isinstance(fields, dict):
             check_unique(body, count_keys(fields))
+            if model is SetPayload and may_be_rounded(fields):
+                # orjson makes a float of an integer that 64 bits cannot hold.
+                fields = json.loads(body)
         return model.model_validate(fields)
     except ValidationError as error:
         raise _refusal(error) from None

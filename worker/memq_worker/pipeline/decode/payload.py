@@ -1,11 +1,9 @@
 from typing import Any, cast
 
 from memq_schemas import ErrorCode
+from memq_schemas.json_values.python import MAX_DEPTH
 from memq_schemas.points import VERSION_KEY
 from memq_worker.errors import MessageError
-
-# Each JSON level costs three nested protobuf messages, and protobuf parsers stop at 100.
-MAX_DEPTH = 16
 
 _PLAIN = frozenset((str, bool, float, type(None)))
 _I64 = range(-(2**63), 2**63)
