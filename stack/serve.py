@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from memq_amqp import stopped
+
 from stack import directions
 from stack.broker import NoBroker
 from stack.interrupt import run
@@ -95,8 +97,7 @@ async def kept(
     try:
         await asyncio.wait({signal, death}, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        signal.cancel()
-        death.cancel()
+        await stopped(signal, death)
     if death.done() and not death.cancelled():
         death.result()
 

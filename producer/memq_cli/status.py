@@ -5,6 +5,8 @@ import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from memq_amqp import stopped
+
 from memq_cli.output import notice, notices
 
 if TYPE_CHECKING:
@@ -23,8 +25,7 @@ async def status(record: Record, doing: Callable[[], str]) -> AsyncGenerator[Non
     try:
         yield
     finally:
-        telling.cancel()
-        await asyncio.wait([telling])
+        await stopped(telling)
 
 
 async def _tell(record: Record, doing: Callable[[], str]) -> None:

@@ -6,7 +6,9 @@ into one write a turn of the event loop. Handshake, heartbeats, declarations and
 """
 
 from memq_amqp.connect import connect, connect_stock, frames_of, unusable
-from memq_amqp.publish import ConfirmingPublisher, Lost, Refused, Returned
+from memq_amqp.loss import Lost, cancellable
+from memq_amqp.publish import ConfirmingPublisher, Refused, Returned
+from memq_amqp.tasks import stop, stopped
 from memq_amqp.wire.deliveries import Deliveries, acknowledge
 from memq_amqp.wire.frames import Frames
 from memq_amqp.wire.properties import Envelope, Properties, decode, encode
@@ -21,10 +23,13 @@ __all__ = [
     "Refused",
     "Returned",
     "acknowledge",
+    "cancellable",
     "connect",
     "connect_stock",
     "decode",
     "encode",
     "frames_of",
+    "stop",
+    "stopped",
     "unusable",
 ]

@@ -17,6 +17,7 @@ from pamqp.commands import Basic, Connection
 from pamqp.exceptions import PAMQPException
 from pamqp.header import ContentHeader
 
+from memq_amqp.loss import cancellable
 from memq_amqp.wire.deliveries import Deliveries
 from memq_amqp.wire.frames import Frames
 from memq_amqp.wire.properties import decode
@@ -46,7 +47,8 @@ class _Connection(aio_pika.Connection):
 
     async def connect(self, timeout: float | None = None) -> None:
         try:
-            await super().connect(timeout)
+            with cancellable():
+                await super().connect(timeout)
         except InvalidFrameError as error:
             await self.close()
             # aiormq expects the broker to accept the virtual host, and drops the close that says why it does not.

@@ -11,6 +11,8 @@ from uuid import uuid4
 import pamqp.frame
 from pamqp.commands import Basic
 
+from memq_amqp.loss import Lost
+from memq_amqp.tasks import stop
 from memq_amqp.wire.channel import on_closing, send_through
 from memq_amqp.wire.frames import AROUND, BODY, HEADER
 from memq_amqp.wire.properties import Properties, decode, encode
@@ -35,10 +37,6 @@ _END = b"\xce"
 _UNLIMITED = 1 << 17
 
 _KEYS = 1024
-
-
-class Lost(Exception):
-    """The channel or connection went away; whether the broker has the message is unknown."""
 
 
 class Refused(Exception):
@@ -110,7 +108,7 @@ class ConfirmingPublisher:
 
     def close(self, reason: str = "the channel was closed") -> None:
         """Fails what is unconfirmed with Lost, and what comes later too."""
-        self._writer.cancel()
+        stop(self._writer)
         self._fail(reason)
 
     def _frames(self, exchange: str, routing_key: str, body: bytes, properties: bytes) -> tuple[bytes, ...]:
@@ -188,7 +186,7 @@ class ConfirmingPublisher:
                 _settle(confirm, None if kept else Refused())
 
     def _closed(self, reason: str) -> None:
-        self._writer.cancel()
+        stop(self._writer)
         self._fail(reason or "the channel was lost")
 
     def _fail(self, reason: str) -> None:

@@ -1,6 +1,8 @@
 import asyncio
 import logging
 
+from memq_amqp import stopped
+
 from memq_schemas import Names
 from memq_worker.amqp.session import Session
 from memq_worker.errors import BrokerUnavailable
@@ -54,7 +56,6 @@ class Outages:
                 await session.flush()
             await back
         finally:
-            back.cancel()
-            await asyncio.wait({back})
+            await stopped(back)
         await self._pipeline.hand_back("none")
         await session.resume_consuming()

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from memq_amqp import stopped
+
 from memq_worker.observe.endpoint import served
 from memq_worker.observe.exposition import Exposition
 from memq_worker.observe.member import Member
@@ -87,7 +89,7 @@ class Pool:
         if self.engine:
             ready = asyncio.create_task(self.engine.ready.wait())
             await asyncio.wait({ready, self._stopped}, return_when=asyncio.FIRST_COMPLETED)
-            ready.cancel()
+            await stopped(ready)
         workers = [asyncio.create_task(self._watch(child)) for child in self.workers]
         await self._stopped
         await self._end(self.workers, workers, self._drain_seconds + 5)
@@ -126,7 +128,7 @@ class Pool:
                 _each(children, signal.SIGKILL)
             await everyone
         finally:
-            hard.cancel()
+            await stopped(hard)
 
 
 def _each(children: list[Child], number: int) -> None:
@@ -166,7 +168,7 @@ async def supervise(settings: Settings, flags: Mapping[str, str]) -> int:
             try:
                 return await pool.run()
             finally:
-                watch.cancel()
+                await stopped(watch)
 
 
 async def _watch(exposition: Exposition) -> None:

@@ -2,9 +2,10 @@ import asyncio
 import logging
 import os
 import time
-from contextlib import AsyncExitStack, ExitStack, suppress
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import replace
 
+from memq_amqp import stopped
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
 
 from memq_worker.amqp.connection import Brokers
@@ -160,8 +161,8 @@ class Service:
             extra={"brokers": self._brokers.places, "prefix": self._settings.prefix, "sessions": self._sessions},
         )
         stopping = asyncio.create_task(self._stop.soft.wait())
-        probing = asyncio.create_task(self._probes.broker(session.watch))
         watches = {
+            asyncio.create_task(self._probes.broker(session.watch)),
             asyncio.create_task(self._outages.watch(session)),
             asyncio.create_task(self._suspects.watch(session)),
             asyncio.create_task(self._guard.watch(session)),
@@ -169,12 +170,8 @@ class Service:
         try:
             await asyncio.wait({session.ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            stopping.cancel()
-            probing.cancel()
             self.sample()
-            for watch in watches:
-                watch.cancel()
-            await asyncio.wait(watches)
+            await stopped(stopping, *watches)
         if self._stop.soft.is_set():
             await self._drain(session)
         else:
@@ -188,9 +185,9 @@ class Service:
         _, late = await asyncio.wait(
             {hard, drained}, timeout=self._settings.drain_seconds, return_when=asyncio.FIRST_COMPLETED
         )
-        hard.cancel()
+        await stopped(hard)
         if drained in late:
-            drained.cancel()
+            await stopped(drained)
             await self._pipeline.cancel()
             logger.warning("worker stopped before it was drained", extra={"unsettled": session.unsettled})
         else:
@@ -244,12 +241,11 @@ async def serve(settings: Settings) -> None:
                 await asyncio.wait({service, watches[0]}, return_when=asyncio.FIRST_COMPLETED)
                 if not service.done():
                     await asyncio.wait({service}, timeout=_HARD_STOP_SECONDS)
-                    service.cancel()
-                with suppress(asyncio.CancelledError):
-                    await service
+                    await stopped(service)
+                if not service.cancelled():
+                    service.result()
             finally:
-                for watch in watches:
-                    watch.cancel()
+                await stopped(service, *watches)
                 await pipeline.cancel()
                 metrics.fold()
 

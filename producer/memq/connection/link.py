@@ -9,7 +9,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from memq_amqp import Lost
+from memq_amqp import Lost, stopped
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_never, wait_exponential_jitter
 
 from memq.connection.session import Session, open_session
@@ -139,11 +139,7 @@ class Link:
         leaving.add_done_callback(self._leaving.discard)
 
     async def close(self) -> None:
-        tasks = [task for task in (self._replacing, self._task) if task is not None]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await stopped(self._replacing, self._task)
         if self._replacement is not None:
             await self._replacement.close()
         if self._leaving:

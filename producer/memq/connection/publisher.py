@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import aio_pika
 import aiormq.exceptions
 import pamqp.exceptions
-from memq_amqp import ConfirmingPublisher, Envelope, Lost, Refused, Returned, encode
+from memq_amqp import ConfirmingPublisher, Envelope, Lost, Refused, Returned, cancellable, encode
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
@@ -27,17 +26,11 @@ GONE = (aiormq.exceptions.AMQPError, pamqp.exceptions.PAMQPException, OSError, R
 @contextmanager
 def losing() -> Generator[None]:
     """Turns every way in which aiormq says that a connection or channel is gone into Lost."""
-    task = asyncio.current_task()
-    cancels = task.cancelling() if task else 0
     try:
-        yield
+        with cancellable():
+            yield
     except GONE as error:
         raise Lost(str(error) or type(error).__name__) from error
-    except asyncio.CancelledError as error:
-        # aiormq cancels what waits on a connection that died; nobody asked our task to stop.
-        if task is not None and task.cancelling() > cancels:
-            raise
-        raise Lost("the connection was lost") from error
 
 
 class Publisher(Protocol):

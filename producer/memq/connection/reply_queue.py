@@ -105,7 +105,7 @@ class ReplyQueue:
     def end(self) -> None:
         """Whoever waits for it is told Lost."""
         if self._making is not None:
-            self._making.cancel()
+            memq_amqp.stop(self._making)
 
 
 def _failed(making: asyncio.Task[str]) -> bool:

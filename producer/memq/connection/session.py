@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiormq.exceptions
 import memq_amqp
-from memq_amqp import Lost
+from memq_amqp import Lost, cancellable
 from memq_amqp.refusals import Fault, refusal_of
 
 from memq.connection.publisher import GONE, publisher
@@ -72,27 +72,22 @@ class Session:
 
 
 async def close_quietly(connection: AbstractConnection) -> None:
-    task = asyncio.current_task()
-    cancels = task.cancelling() if task else 0
     try:
         async with asyncio.timeout(CLOSE_SECONDS):
-            await connection.close()
-    except (*GONE, TimeoutError):
+            with cancellable():
+                await connection.close()
+    except (*GONE, Lost, TimeoutError):
         return
-    except asyncio.CancelledError:
-        if task is not None and task.cancelling() > cancels:
-            raise
 
 
 async def open_session(address: Address, names: Names, pending: Pending, client: str, way: Transport) -> Session:
     """Raises Lost when another try may work, ConfigurationError when none will."""
-    task = asyncio.current_task()
-    cancels = task.cancelling() if task else 0
     try:
         async with contextlib.AsyncExitStack() as stack, asyncio.timeout(CONNECT_SECONDS):
-            connection = await connect(address.url, way, client_properties={"connection_name": client})
-            stack.push_async_callback(close_quietly, connection)
-            session = await _opened(address, connection, names, pending)
+            with cancellable():
+                connection = await connect(address.url, way, client_properties={"connection_name": client})
+                stack.push_async_callback(close_quietly, connection)
+                session = await _opened(address, connection, names, pending)
             stack.pop_all()
             return session
     except REFUSED as error:
@@ -106,9 +101,7 @@ async def open_session(address: Address, names: Names, pending: Pending, client:
                 f"RabbitMQ at {address} refused virtual host {address.vhost!r}: {refusal}"
             ) from error
         raise Lost(f"{address}: {reason_of(error)}") from error
-    except asyncio.CancelledError as error:
-        if task is not None and task.cancelling() > cancels:
-            raise
+    except Lost as error:
         raise Lost(f"{address}: the connection was lost while opening") from error
 
 

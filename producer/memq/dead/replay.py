@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from memq_amqp import Properties
+from memq_amqp import Properties, stopped
 
 from memq.connection.message import Message
 from memq.errors import Unroutable
@@ -65,9 +65,7 @@ class Replay:
             if tasks:
                 await asyncio.wait(tasks)
         except asyncio.CancelledError:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
+            await stopped(*tasks)
             raise
         if failures:
             raise failures[0]

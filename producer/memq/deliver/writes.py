@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, NamedTuple
 
+from memq_amqp import stop
+
 from memq.deliver.contiguous import Contiguous
 from memq.errors import MemqError
 
@@ -70,7 +72,7 @@ class Writes:
                         break
         except asyncio.CancelledError:
             for task in self._tasks:
-                task.cancel()
+                stop(task)
             raise
         finally:
             if self._tasks:

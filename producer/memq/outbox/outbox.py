@@ -16,6 +16,8 @@ import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar, TypeVarTuple, Unpack
 
+from memq_amqp import stopped
+
 from memq.errors import MemqError, OutboxError, OutboxFull, Unconfirmed
 from memq.outbox.store import OVERHEAD_BYTES, Store
 
@@ -108,10 +110,7 @@ class Outbox:
 
     async def close(self) -> None:
         """What is stored stays stored; whoever opens the file next sends it."""
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await stopped(*self._tasks)
         self._failed(self._arriving, OutboxError("the producer is closed"))
         with contextlib.suppress(sqlite3.Error):
             # What has been sent but not yet removed would only be sent twice.

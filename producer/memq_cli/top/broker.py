@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import aiormq.exceptions
-from memq_amqp import connect_stock
+from memq_amqp import Lost, cancellable, connect_stock
 
 from memq.connection.publisher import GONE
 from memq.connection.session import REFUSED, close_quietly, reason_of
@@ -46,13 +46,13 @@ class Broker:
 
     async def depths(self) -> dict[str, Depth]:
         """By role; a queue that does not exist is left out. Raises Unreachable."""
-        task = asyncio.current_task()
-        cancels = task.cancelling() if task else 0
         address = self._brokers[0]
         try:
             async with asyncio.timeout(READ_SECONDS):
-                connection = await self._connected(address)
-                return {role: depth for role, name in self._queues.items() if (depth := await _depth(connection, name))}
+                with cancellable():
+                    connection = await self._connected(address)
+                    queues = self._queues.items()
+                    return {role: depth for role, name in queues if (depth := await _depth(connection, name))}
         except REFUSED:
             await self.close()
             raise Unreachable(f"RabbitMQ at {address} refused the user or password") from None
@@ -62,9 +62,7 @@ class Broker:
         except GONE as error:
             await self.close()
             raise Unreachable(f"RabbitMQ at {address}: {reason_of(error)}") from None
-        except asyncio.CancelledError:
-            if task is not None and task.cancelling() > cancels:
-                raise
+        except Lost:
             await self.close()
             raise Unreachable(f"RabbitMQ at {address}: the connection was lost") from None
 

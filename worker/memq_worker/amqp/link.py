@@ -200,9 +200,9 @@ class ConsumerLink:
 
     def end(self) -> None:
         self._alive = False
-        self._flusher.cancel()
+        memq_amqp.stop(self._flusher)
         if self._change is not None:
-            self._change.cancel()
+            memq_amqp.stop(self._change)
 
 
 def _read(properties: bytes) -> Properties:

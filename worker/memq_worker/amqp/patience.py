@@ -3,6 +3,7 @@ from contextlib import suppress
 from weakref import WeakSet
 
 from aio_pika.abc import AbstractConnection
+from memq_amqp import stop
 
 from memq_worker.amqp.failure import lost
 from memq_worker.errors import BrokerUnavailable
@@ -37,7 +38,7 @@ class Patience:
         if self._timer is not None:
             self._timer.cancel()
         if self._looking is not None:
-            self._looking.cancel()
+            stop(self._looking)
 
     def _look(self) -> None:
         self._looking = asyncio.create_task(self._prolong())

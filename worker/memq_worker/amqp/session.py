@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from aio_pika.abc import AbstractConnection
 from aiormq.abc import AbstractChannel
-from memq_amqp import frames_of
+from memq_amqp import frames_of, stop
 
 from memq_schemas import Topology
 from memq_worker.amqp.connection import Brokers
@@ -145,7 +145,7 @@ class Session:
 
     def _wait_no_longer(self) -> None:
         if self._return is not None and self._return is not asyncio.current_task():
-            self._return.cancel()
+            stop(self._return)
 
     async def stop_consuming(self, *queues: str) -> None:
         """Of these queues, or of all, and then for good. Raises BrokerUnavailable."""

@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+from memq_amqp.tasks import stopped
+
 from memq_schemas import ErrorCode, Names
 from memq_worker.errors import DependencyError, MessageError, WorkerError
 from memq_worker.pipeline.answer import Answerer
@@ -179,9 +181,7 @@ class Pipeline:
         try:
             await asyncio.wait({done, began}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for waiting in (done, began):
-                waiting.cancel()
-            await asyncio.wait({done, began})
+            await stopped(done, began)
 
     async def writes_done(self, seconds: float) -> None:
         """Returns once no write is under way, every one settled, or after `seconds`."""
@@ -247,7 +247,4 @@ class Pipeline:
         """Stops at once; what is unsettled stays so, and the broker delivers it again."""
         for writer in self._writers.values():
             writer.cancel()
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await stopped(*self._tasks)

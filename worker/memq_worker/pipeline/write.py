@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
+from memq_amqp.tasks import stop
+
 from memq_schemas import ErrorCode
 from memq_worker.errors import DependencyError, MessageError, WorkerError
 from memq_worker.pipeline import lines
@@ -99,7 +101,7 @@ class CollectionWriter:
 
     def cancel(self) -> None:
         for task in self._tasks:
-            task.cancel()
+            stop(task)
 
     async def _run(self, batch: Batch, reason: Reason) -> None:
         began = time.perf_counter()

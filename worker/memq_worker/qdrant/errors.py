@@ -84,6 +84,8 @@ def find(status: Any, details: str, metadata: dict[str, str]) -> Row:
 @contextmanager
 def translated(stage: str = "write", *, deadline_is_the_callers: bool = False) -> Generator[None]:
     """Turns gRPC errors into the worker's. Out of a caller's own time is no sign of an overload."""
+    task = asyncio.current_task()
+    before = task.cancelling() if task else 0
     try:
         yield
     except grpc.aio.AioRpcError as error:
@@ -95,8 +97,7 @@ def translated(stage: str = "write", *, deadline_is_the_callers: bool = False) -
         raise _translate(error, stage) from error
     except asyncio.CancelledError:
         # grpc.aio cancels calls when their channel is closed under them.
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
+        if task is not None and task.cancelling() > before:
             raise
         raise Outage(ErrorCode.STORE_UNAVAILABLE, "the connection to Qdrant was closed", stage=stage) from None
 

@@ -4,6 +4,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from memq_amqp.tasks import stopped
+
 from memq_schemas import ErrorCode
 from memq_worker.errors import DependencyError, MessageError
 
@@ -105,10 +107,7 @@ class QueryGroups:
 
     async def close(self) -> None:
         """Answers nothing more."""
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await stopped(*self._tasks)
 
 
 def _fail(each: _Waiting, error: Exception) -> None:
