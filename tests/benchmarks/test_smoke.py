@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from tests.support.broker import Address
 
 ROOT = Path(__file__).parents[2]
+ENVIRONMENT = dict(os.environ)  # before a fixture takes out what selects the broker
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.integration]
 
@@ -73,6 +76,7 @@ def peers() -> None:
     subprocess.run([str(ROOT / "scripts" / "setup"), "peers"], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("peers")
 @pytest.mark.parametrize("system", PEERS)
 async def test_a_peer_empties_a_queue_of_its_own_filling(amqp: Address, tmp_path: Path, system: str) -> None:
@@ -81,6 +85,7 @@ async def test_a_peer_empties_a_queue_of_its_own_filling(amqp: Address, tmp_path
     assert figures.points_per_second > 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("peers")
 @pytest.mark.parametrize("way", DIRECT)
 async def test_the_direct_way_gives_figures(amqp: Address, tmp_path: Path, way: str) -> None:
@@ -123,6 +128,21 @@ def test_lines_and_spans_have_a_cost() -> None:
     figures = measured(times=100)
     assert len({(what, how) for what, how, _ in figures}) == len(figures) == 22
     assert all(cost > 0 for _, _, cost in figures)
+
+
+@pytest.mark.slow
+def test_files_are_counted_on_both_sides() -> None:
+    counted = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks.files"],
+        env=ENVIRONMENT,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=True,
+    )
+    sides = re.findall(r"^(producer|worker) .* +([1-9]\d*) +([1-9]\d*)$", counted.stdout, re.MULTILINE)
+    assert [side for side, _, _ in sides] == ["producer"] * 4 + ["worker"] * 4
 
 
 async def test_a_short_measurement_of_metrics_gives_figures() -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from stack.broker import Server
 
-pytestmark = [pytest.mark.integration, pytest.mark.chaos]
+pytestmark = [pytest.mark.integration, pytest.mark.chaos, pytest.mark.slow]
 
 # Where counts of deliveries decide what happens, every version of the broker is asked; three brokers take their time.
 MARKS = {"poison": pytest.mark.broker_semantics, "quorum": pytest.mark.timeout(600)}

@@ -12,7 +12,7 @@ import pytest
 
 from stack import chroot
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 ENVIRONMENT = dict(os.environ)  # before a fixture takes out what selects the broker
 ROOT = Path(__file__).parents[2]

@@ -20,15 +20,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SEEDS = 1_500
-PART = 500
+PART = 250
 
 
-@pytest.mark.parametrize("first", range(0, SEEDS, PART))
+@pytest.mark.parametrize("first", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in range(PART, SEEDS, PART))])
 def test_whatever_happens_every_message_ends_in_one_way_for_a_reason(first: int) -> None:
     wrong = {seed: failures for seed in range(first, first + PART) if (failures := simulate(seed).failures)}
     assert wrong == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: m.__name__)
 def test_a_broken_worker_is_found(mutant: Callable[[], Any]) -> None:
     with mutant():
