@@ -3,8 +3,9 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
-from memq_schemas.model import Model, given
-from memq_schemas.vectors import MAX_DIMENSIONS
+from memq_schemas.limits import MAX_NAMED_VECTORS
+from memq_schemas.model import Input, Model, given
+from memq_schemas.vectors import MAX_DIMENSIONS, VectorName
 
 
 class Distance(StrEnum):
@@ -28,19 +29,19 @@ Size = Annotated[int, Field(ge=1, le=MAX_DIMENSIONS, description="dimensions")]
 DistanceName = Annotated[Distance, BeforeValidator(_distance), Field(description="read in any case: Cosine is cosine")]
 
 
-class VectorParams(Model):
+class VectorParams(Input):
     size: Size
     distance: DistanceName = Distance.COSINE
 
 
-class CreateCollection(Model):
+class CreateCollection(Input):
     """Body of `collections.create.<collection>`: `size` for one unnamed vector a point, `vectors` for named ones."""
 
     model_config = ConfigDict(json_schema_extra=given("oneOf", "size", "vectors"))
 
     size: Size | None = None
     distance: DistanceName = Distance.COSINE
-    vectors: Annotated[dict[str, VectorParams], Field(min_length=1)] | None = None
+    vectors: Annotated[dict[VectorName, VectorParams], Field(min_length=1, max_length=MAX_NAMED_VECTORS)] | None = None
     exist_ok: Annotated[
         bool, Field(description="an existing collection with the same vectors is success; with others it stays a 409")
     ] = False
@@ -63,7 +64,7 @@ class Created(Model):
     created: Annotated[bool, Field(description="false when it was there already and exist_ok was given")]
 
 
-class Empty(Model):
+class Empty(Input):
     """Body of the operations that need none: `{}` or nothing at all."""
 
 

@@ -1,16 +1,20 @@
 """The tests that a filter can make of one payload key."""
 
 import re
-from datetime import datetime
-from typing import Annotated, Any
+from datetime import UTC, datetime
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 from pydantic.config import JsonDict
 
 from memq_schemas.ids import MAX_ID
-from memq_schemas.model import Model, by_type, given
+from memq_schemas.limits import MAX_FILTER_VALUES, MAX_KEY
+from memq_schemas.model import Input, by_type, first_given, given
 
-Key = Annotated[str, Field(min_length=1, description="payload key; a.b reaches into objects, a[] into arrays")]
+Key = Annotated[
+    str,
+    Field(min_length=1, max_length=MAX_KEY, description="payload key; a.b reaches into objects, a[] into arrays"),
+]
 Integer = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
 Count = Annotated[int, Field(ge=0, le=MAX_ID)]
 
@@ -22,12 +26,21 @@ def _check_datetime(value: str) -> str:
     # Python reads more than Qdrant does: week dates, dates without dashes.
     if _DATETIME.match(value):
         try:
-            datetime.fromisoformat(value.upper())
+            time = datetime.fromisoformat(value.upper())
         except ValueError:
             pass
         else:
-            return value
+            return _in_range(value, time)
     raise ValueError("expected a number or an RFC 3339 date-time")
+
+
+def _in_range(value: str, time: datetime) -> str:
+    try:
+        # Without an offset it is UTC already.
+        time.replace(tzinfo=time.tzinfo or UTC).astimezone(UTC)
+    except OverflowError:
+        raise ValueError("expected a date-time that is in the years 1 to 9999 in UTC") from None
+    return value
 
 
 DateTime = Annotated[str, AfterValidator(_check_datetime), Field(json_schema_extra={"pattern": DATETIME_PATTERN})]
@@ -44,28 +57,55 @@ Bound = Annotated[
 ]
 
 
-class MatchValue(Model):
+_MATCHES = {"text": "(text)", "any": "(any)", "except": "(except)", "value": "(value)"}
+
+
+class _Match(Input):
+    """One test of a field's value."""
+
+    siblings: ClassVar[frozenset[str]] = frozenset(_MATCHES)
+
+
+class MatchValue(_Match):
     value: Value
 
 
-class MatchText(Model):
+class MatchText(_Match):
     text: str
 
 
-class MatchAny(Model):
-    any: list[str] | list[Integer]
+_Texts = Annotated[list[str], Field(fail_fast=True, max_length=MAX_FILTER_VALUES)]
+_Integers = Annotated[list[Integer], Field(fail_fast=True, max_length=MAX_FILTER_VALUES)]
 
 
-class MatchExcept(Model):
-    except_: Annotated[list[str] | list[Integer], Field(alias="except")]
+def _item_kind(value: object) -> str:
+    # A list without items is one of texts: any([]) matches nothing, whatever the type.
+    return "(integers)" if isinstance(value, list) and value and isinstance(value[0], int) else "(texts)"
+
+
+def _any_of(schema: JsonDict) -> None:
+    # A list without items is both.
+    schema["anyOf"] = schema.pop("oneOf")
+
+
+_Values = Annotated[
+    Annotated[_Texts, Tag("(texts)")] | Annotated[_Integers, Tag("(integers)")],
+    Discriminator(_item_kind),
+    Field(json_schema_extra=_any_of),
+]
+
+
+class MatchAny(_Match):
+    any: _Values
+
+
+class MatchExcept(_Match):
+    except_: Annotated[_Values, Field(alias="except")]
 
 
 def _match_kind(value: object) -> str:
     if isinstance(value, dict):
-        for kind in ("text", "any", "except"):
-            if kind in value:
-                return f"({kind})"
-        return "(value)"
+        return first_given(value, _MATCHES, "(value)")
     kinds: dict[type, str] = {MatchText: "(text)", MatchAny: "(any)", MatchExcept: "(except)"}
     return kinds.get(type(value), "(value)")
 
@@ -89,7 +129,7 @@ def _range_schema(schema: JsonDict) -> None:
     schema["oneOf"] = kinds
 
 
-class Range(Model):
+class Range(Input):
     """Bounds are numbers, or RFC 3339 date-times given as strings; not both in one range."""
 
     model_config = ConfigDict(json_schema_extra=_range_schema)
@@ -109,7 +149,7 @@ class Range(Model):
         return self
 
 
-class ValuesCount(Model):
+class ValuesCount(Input):
     model_config = ConfigDict(json_schema_extra=given("anyOf", *_BOUNDS))
 
     lt: Count | None = None
@@ -124,22 +164,32 @@ class ValuesCount(Model):
         return self
 
 
-class GeoPoint(Model):
+class GeoPoint(Input):
     lon: Annotated[float, Field(ge=-180, le=180)]
     lat: Annotated[float, Field(ge=-90, le=90)]
 
 
-class GeoBoundingBox(Model):
+class GeoBoundingBox(Input):
     top_left: GeoPoint
     bottom_right: GeoPoint
 
 
-class GeoRadius(Model):
+class GeoRadius(Input):
     center: GeoPoint
     radius: Annotated[float, Field(gt=0, description="metres")]
 
 
-class FieldCondition(Model):
+class Condition_(Input):
+    """One condition of a filter: a test of a field, of the point, or a filter of its own."""
+
+    siblings: ClassVar[frozenset[str]] = frozenset(
+        {"key", "match", "range", "values_count", "geo_bounding_box", "geo_radius"}
+        | {"is_empty", "is_null", "has_id", "has_vector", "nested"}
+        | {"must", "should", "must_not", "min_should"}
+    )
+
+
+class FieldCondition(Condition_):
     """One key and exactly one test of it."""
 
     model_config = ConfigDict(

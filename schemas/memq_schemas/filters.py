@@ -3,53 +3,53 @@
 Source: https://qdrant.tech/documentation/concepts/filtering/
 """
 
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
-from pydantic import Discriminator, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
-from memq_schemas.conditions import Count, FieldCondition, Key
+from memq_schemas.conditions import Condition_, Count, FieldCondition, Key
 from memq_schemas.ids import PointId
-from memq_schemas.model import Model
+from memq_schemas.limits import MAX_CONDITIONS, MAX_FILTER_VALUES
+from memq_schemas.model import Input, first_given
+from memq_schemas.size import check_size
+from memq_schemas.vectors import VectorName
 
-# A filter inside a filter costs two nested protobuf messages, and protobuf parsers stop at 100.
-MAX_FILTER_DEPTH = 16
 
-
-class KeyOnly(Model):
+class KeyOnly(Input):
     key: Key
 
 
-class IsEmpty(Model):
+class IsEmpty(Condition_):
     is_empty: KeyOnly
 
 
-class IsNull(Model):
+class IsNull(Condition_):
     is_null: KeyOnly
 
 
-class HasId(Model):
-    has_id: list[PointId]
+class HasId(Condition_):
+    has_id: Annotated[list[PointId], Field(fail_fast=True, max_length=MAX_FILTER_VALUES)]
 
 
-class HasVector(Model):
-    has_vector: str
+class HasVector(Condition_):
+    has_vector: VectorName
 
 
-class NestedFilter(Model):
+class NestedFilter(Input):
     key: Key
     filter: "Filter"
 
 
-class Nested(Model):
+class Nested(Condition_):
     nested: NestedFilter
 
 
-class MinShould(Model):
-    conditions: list["Condition"]
+class MinShould(Input):
+    conditions: "ConditionList"
     min_count: Count
 
 
-class Filter(Model):
+class Filter(Condition_):
     """Conditions combined; a filter without any selects every point."""
 
     must: "Conditions | None" = None
@@ -57,50 +57,8 @@ class Filter(Model):
     must_not: "Conditions | None" = None
     min_should: MinShould | None = None
 
-    @model_validator(mode="after")
-    def _not_too_deep(self) -> "Filter":
-        if _depth(self) > MAX_FILTER_DEPTH:
-            raise ValueError(f"filters nested more than {MAX_FILTER_DEPTH} levels deep")
-        return self
 
-    @property
-    def is_empty(self) -> bool:
-        """True when the filter would match every point of the collection, whatever the points are."""
-        must, should, must_not = (_listed(clause) for clause in (self.must, self.should, self.must_not))
-        if not all(map(_matches_all, must)) or must_not:
-            return False
-        if should and not any(map(_matches_all, should)):
-            return False
-        some = self.min_should
-        return some is None or sum(map(_matches_all, some.conditions)) >= some.min_count
-
-
-def _condition_kind(value: object) -> str:
-    if isinstance(value, dict):
-        names = cast("dict[str, Any]", value)
-        return next((tag for name, tag in _KIND_BY_NAME.items() if name in names), "(filter)")
-    return _KIND_BY_TYPE.get(type(value), "(filter)")
-
-
-def _how_many(value: object) -> str:
-    return "(list)" if isinstance(value, list) else "(one)"
-
-
-# A plain union would report every arm's errors for a condition, and multiply them by the arms at each level of nesting.
-Condition = Annotated[
-    Annotated[FieldCondition, Tag("(field)")]
-    | Annotated[IsEmpty, Tag("(is-empty)")]
-    | Annotated[IsNull, Tag("(is-null)")]
-    | Annotated[HasId, Tag("(has-id)")]
-    | Annotated[HasVector, Tag("(has-vector)")]
-    | Annotated[Nested, Tag("(nested)")]
-    | Annotated[Filter, Tag("(filter)")],
-    Discriminator(_condition_kind),
-]
-Conditions = Annotated[
-    Annotated[list[Condition], Tag("(list)")] | Annotated[Condition, Tag("(one)")], Discriminator(_how_many)
-]
-
+# The condition that an object is, by the field that only this condition has.
 _KIND_BY_NAME = {
     "key": "(field)",
     "is_empty": "(is-empty)",
@@ -119,29 +77,40 @@ _KIND_BY_TYPE: dict[type, str] = {
 }
 
 
-def _listed(clause: Any) -> list[Any]:
-    if clause is None:
-        return []
-    return cast("list[Any]", clause) if isinstance(clause, list) else [clause]
+def _condition_kind(value: object) -> str:
+    if isinstance(value, dict):
+        return first_given(value, _KIND_BY_NAME, "(filter)")
+    return _KIND_BY_TYPE.get(type(value), "(filter)")
 
 
-def _matches_all(condition: Any) -> bool:
-    return isinstance(condition, Filter) and condition.is_empty
+def _how_many(value: object) -> str:
+    return "(list)" if isinstance(value, list) else "(one)"
 
 
-def _depth(condition: Any) -> int:
-    if isinstance(condition, Nested):
-        condition = condition.nested.filter
-    if not isinstance(condition, Filter):
-        return 0
-    inside = [
-        *_listed(condition.must),
-        *_listed(condition.should),
-        *_listed(condition.must_not),
-        *(condition.min_should.conditions if condition.min_should else ()),
-    ]
-    return 1 + max(map(_depth, inside), default=0)
-
+# A plain union would report every arm's errors for a condition, and multiply them by the arms at each level of nesting.
+Condition = Annotated[
+    Annotated[FieldCondition, Tag("(field)")]
+    | Annotated[IsEmpty, Tag("(is-empty)")]
+    | Annotated[IsNull, Tag("(is-null)")]
+    | Annotated[HasId, Tag("(has-id)")]
+    | Annotated[HasVector, Tag("(has-vector)")]
+    | Annotated[Nested, Tag("(nested)")]
+    | Annotated[Filter, Tag("(filter)")],
+    Discriminator(_condition_kind),
+]
+ConditionList = Annotated[list[Condition], Field(fail_fast=True, max_length=MAX_CONDITIONS)]
+Conditions = Annotated[
+    Annotated[ConditionList, Tag("(list)")] | Annotated[Condition, Tag("(one)")], Discriminator(_how_many)
+]
 
 for _model in (NestedFilter, Nested, MinShould, Filter):
     _model.model_rebuild()
+
+
+def _checked(value: Any) -> Any:
+    check_size(value)
+    return value
+
+
+# A filter as bodies have it. The limits are those of the whole, so only its outermost level checks them.
+WholeFilter = Annotated[Filter, BeforeValidator(_checked)]

@@ -1,12 +1,14 @@
 from collections.abc import Callable
-from typing import Any, Literal
+from functools import cache
+from typing import Any, ClassVar, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Discriminator
+from pydantic import BaseModel, ConfigDict, Discriminator, GetJsonSchemaHandler, model_validator
 from pydantic.config import JsonDict
+from pydantic_core import core_schema
 
 
 class Model(BaseModel):
-    """Shared by every body and reply: unknown fields are refused, types not coerced, errors never quote input."""
+    """Configuration of every body and reply: no unknown fields, no coercion of types, no input in errors."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -18,8 +20,71 @@ class Model(BaseModel):
     )
 
 
+class Input(Model):
+    """An object that a client sends. `null` for an optional field is the same as leaving the field out.
+
+    `siblings` are the fields of the other arms of a union, which may be there as null: typed languages have one class
+    for the whole union, and write all its fields.
+    """
+
+    siblings: ClassVar[frozenset[str]] = frozenset()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        fields = cast("dict[str, Any]", value)
+        optional, required = _names(cls)
+        kept: dict[str, Any] = {}
+        unknown = False
+        for name, inner in fields.items():
+            if inner is None and (name in optional or name in cls.siblings):
+                continue
+            if name not in optional and name not in required:
+                # One unknown field is refused like a hundred thousand, each of which would be an error of its own.
+                if unknown:
+                    continue
+                unknown = True
+            kept[name] = inner
+        return kept
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler) -> JsonDict:
+        found = handler(schema)
+        own = handler.resolve_ref_schema(found)
+        optional, _ = _names(cls)
+        properties = own.get("properties", {})
+        for name in optional & properties.keys():
+            properties[name] = _nullable(properties[name])
+        for name in sorted(cls.siblings - properties.keys()):
+            own.setdefault("properties", {})[name] = {"type": "null"}
+        return found
+
+
+@cache
+def _names(model: type[BaseModel]) -> tuple[frozenset[str], frozenset[str]]:
+    """Names on the wire of the optional and of the required fields."""
+    fields = [(field.alias or name, field.is_required()) for name, field in model.model_fields.items()]
+    optional = frozenset(name for name, is_required in fields if not is_required)
+    return optional, frozenset(name for name, is_required in fields if is_required)
+
+
+_ABOUT = ("title", "description", "default", "examples")
+
+
+def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
+    if {"type": "null"} in schema.get("anyOf", ()) or schema.get("type") == "null":
+        return schema
+    about = {key: value for key, value in schema.items() if key in _ABOUT}
+    said = {key: value for key, value in schema.items() if key not in _ABOUT}
+    if list(said) == ["anyOf"]:
+        return {"anyOf": [*said["anyOf"], {"type": "null"}], **about}
+    return {"anyOf": [said, {"type": "null"}], **about}
+
+
 def given(which: Literal["oneOf", "anyOf"], *names: str) -> Callable[[JsonDict], None]:
-    """For `json_schema_extra`: exactly one, or at least one, of the fields is there and not null."""
+    """For `json_schema_extra`: require exactly one, or at least one, of the fields, and not as null."""
 
     def extend(schema: JsonDict) -> None:
         arms: list[Any] = [{"required": [name], "properties": {name: {"not": {"type": "null"}}}} for name in names]
@@ -29,9 +94,15 @@ def given(which: Literal["oneOf", "anyOf"], *names: str) -> Callable[[JsonDict],
 
 
 def by_type(expected: str, tags: dict[type, str]) -> Discriminator:
-    """Picks the arm of a union by the value's type, so that a mistake is one error and not one for each arm."""
+    """Pick the arm of a union by the value's type, so that a mistake is one error and not one for each arm."""
 
     def tag(value: object) -> str | None:
         return next((name for kind, name in tags.items() if isinstance(value, kind)), None)
 
     return Discriminator(tag, custom_error_type="type", custom_error_message=f"expected {expected}")
+
+
+def first_given(value: Any, names: dict[str, str], otherwise: str) -> str:
+    """For a union of objects: the tag of the first of the `names` that the object has, and not as null."""
+    fields = cast("dict[str, Any]", value)
+    return next((tag for name, tag in names.items() if fields.get(name) is not None), otherwise)

@@ -1,13 +1,16 @@
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, ConfigDict, Field, JsonValue, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 from pydantic.config import JsonDict
 
 from memq_schemas.conditions import Key
-from memq_schemas.filters import Filter
+from memq_schemas.filters import Filter, WholeFilter
 from memq_schemas.ids import PointId
-from memq_schemas.model import Model, given
+from memq_schemas.limits import MAX_KEYS
+from memq_schemas.meaning import selects_all
+from memq_schemas.model import Input, Model, given
+from memq_schemas.size import null_condition
 from memq_schemas.vectors import Vector
 
 VERSION_KEY = "_version"
@@ -50,17 +53,17 @@ NewPayload = Annotated[
 ]
 
 
-class Point(Model):
+class Point(Input):
     id: PointId
     vector: Vector
     payload: NewPayload | None = None
     version: Version | None = None
 
 
-class Upsert(Model):
+class Upsert(Input):
     """Body of `upsert.<collection>`: insert the points, replacing those with the same ids."""
 
-    points: Annotated[list[Point], Field(min_length=1)]
+    points: Annotated[list[Point], Field(fail_fast=True, min_length=1)]
 
 
 class Upserted(Model):
@@ -69,20 +72,32 @@ class Upserted(Model):
     ]
 
 
-class Selection(Model):
-    """Which points: ids or a filter, never both; a filter without conditions would be the whole collection."""
+def _without_null_conditions(value: object) -> object:
+    if null_condition(value):
+        raise ValueError("a condition whose fields are all null would select every point")
+    return value
+
+
+def _not_all(condition: Filter) -> Filter:
+    if selects_all(condition):
+        raise ValueError(
+            "selects every point of the collection whatever is stored there; give a condition that limits it"
+        )
+    return condition
+
+
+class Selection(Input):
+    """Which points: ids or a filter, never both. A filter that would select every point is refused."""
 
     model_config = ConfigDict(json_schema_extra=given("oneOf", "ids", "filter"))
 
-    ids: Annotated[list[PointId], Field(min_length=1)] | None = None
-    filter: Filter | None = None
+    ids: Annotated[list[PointId], Field(fail_fast=True, min_length=1)] | None = None
+    filter: Annotated[WholeFilter, BeforeValidator(_without_null_conditions), AfterValidator(_not_all)] | None = None
 
     @model_validator(mode="after")
     def _one_selector(self) -> "Selection":
         if (self.ids is None) == (self.filter is None):
             raise ValueError("exactly one of ids and filter is needed")
-        if self.filter is not None and self.filter.is_empty:
-            raise ValueError("filter: an empty filter would select every point of the collection")
         return self
 
 
@@ -137,7 +152,13 @@ class SetPayload(Selection):
 
     overwrite: NewPayload | None = None
     set: NewPayload | None = None
-    unset: Annotated[list[Annotated[Key, AfterValidator(_not_reserved)]], Field(min_length=1)] | None = None
+    unset: (
+        Annotated[
+            list[Annotated[Key, AfterValidator(_not_reserved)]],
+            Field(fail_fast=True, min_length=1, max_length=MAX_KEYS),
+        ]
+        | None
+    ) = None
 
     @model_validator(mode="after")
     def _some_change(self) -> "SetPayload":

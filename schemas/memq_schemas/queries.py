@@ -1,43 +1,53 @@
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, Tag
 
-from memq_schemas.filters import Filter
+from memq_schemas.conditions import Key
+from memq_schemas.filters import WholeFilter
 from memq_schemas.ids import PointId
-from memq_schemas.model import Model
+from memq_schemas.limits import MAX_IDS, MAX_KEYS
+from memq_schemas.model import Input, Model, by_type
 from memq_schemas.points import Payload
-from memq_schemas.vectors import DenseVector
+from memq_schemas.vectors import DenseVector, VectorName
 
 MAX_OFFSET = 2**31 - 1  # the store keeps as many candidates: memory ends long before
 
-WithPayload = Annotated[bool | list[str], Field(description="all of the payload, none of it, or just these keys")]
+_Keys = Annotated[list[Key], Field(fail_fast=True, max_length=MAX_KEYS)]
+
+WithPayload = Annotated[
+    Annotated[bool, Tag("(all)")] | Annotated[_Keys, Tag("(keys)")],
+    by_type("true, false or a list of keys", {bool: "(all)", list: "(keys)"}),
+    Field(description="all of the payload, none of it, or just these keys"),
+]
 
 
-class Query(Model):
+class Query(Input):
     """Body of `query.<collection>`: the points nearest to a vector, best first."""
 
     vector: DenseVector
     limit: Annotated[int, Field(ge=1, le=10_000)] = 10
     offset: Annotated[int, Field(ge=0, le=MAX_OFFSET)] = 0
     score_threshold: float | None = None
-    filter: Filter | None = None
+    filter: WholeFilter | None = None
     with_payload: WithPayload = True
     with_vector: bool = False
-    using: Annotated[str | None, Field(description="name of the vector, where the collection has named vectors")] = None
+    using: Annotated[
+        VectorName | None, Field(description="name of the vector, where the collection has named vectors")
+    ] = None
 
 
-class Get(Model):
+class Get(Input):
     """Body of `get.<collection>`. Missing ids are left out of the result."""
 
-    ids: Annotated[list[PointId], Field(min_length=1, max_length=10_000)]
+    ids: Annotated[list[PointId], Field(fail_fast=True, min_length=1, max_length=MAX_IDS)]
     with_payload: WithPayload = True
     with_vector: bool = False
 
 
-class Count(Model):
+class Count(Input):
     """Body of `count.<collection>`: an exact count."""
 
-    filter: Filter | None = None
+    filter: WholeFilter | None = None
 
 
 class Record(Model):

@@ -1,33 +1,77 @@
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import numpy as np
 import pybase64
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import AfterValidator, BeforeValidator, Field, Tag
+from pydantic.config import JsonDict
+
+from memq_schemas.limits import MAX_NAMED_VECTORS, MAX_VECTOR_NAME
+from memq_schemas.model import by_type
 
 MAX_DIMENSIONS = 65_536  # Qdrant's own limit
 
 # Whole float32 numbers only: three take 16 characters, one that is left over 6 and two 11.
 BASE64_PATTERN = "^([A-Za-z0-9+/]{16})*([A-Za-z0-9+/]{6}==|[A-Za-z0-9+/]{11}=)?$"
 
-DenseVector = (
-    Annotated[
-        list[float],
-        Field(min_length=1, max_length=MAX_DIMENSIONS, description="the vector as numbers, all finite"),
-    ]
-    | Annotated[
-        str,
-        Field(
-            min_length=4,
-            description="the vector as base64 (RFC 4648, padded) of little-endian float32: a third of the size",
-            json_schema_extra={"contentEncoding": "base64", "minLength": 8, "pattern": BASE64_PATTERN},
-        ),
-    ]
-)
+_Numbers = Annotated[
+    list[float],
+    Field(fail_fast=True, min_length=1, max_length=MAX_DIMENSIONS, description="the vector as numbers, all finite"),
+]
+_Base64 = Annotated[
+    str,
+    Field(
+        min_length=4,
+        description="the vector as base64 (RFC 4648, padded) of little-endian float32: a third of the size",
+        json_schema_extra={"contentEncoding": "base64", "minLength": 8, "pattern": BASE64_PATTERN},
+    ),
+]
+DenseVector = Annotated[
+    Annotated[_Numbers, Tag("(numbers)")] | Annotated[_Base64, Tag("(base64)")],
+    by_type("a list of numbers, or base64 text", {list: "(numbers)", str: "(base64)"}),
+]
 
+
+def check_name(name: str) -> str:
+    """Return the name of a vector. Raises ValueError for one that is too long."""
+    if len(name.encode("utf-8", "surrogatepass")) > MAX_VECTOR_NAME:
+        raise ValueError(f"a vector's name has at most {MAX_VECTOR_NAME} bytes of UTF-8")
+    return name
+
+
+VectorName = Annotated[str, AfterValidator(check_name), Field(json_schema_extra={"maxLength": MAX_VECTOR_NAME})]
+
+
+def _given(vectors: object) -> object:
+    if not isinstance(vectors, dict):
+        return vectors
+    named = cast("dict[str, Any]", vectors)
+    if len(named) > MAX_NAMED_VECTORS:
+        raise ValueError(f"{len(named)} named vectors, at most {MAX_NAMED_VECTORS} are possible")
+    given = {name: vector for name, vector in named.items() if vector is not None}
+    if not given:
+        raise ValueError("no vectors")
+    return given
+
+
+def _named_schema(schema: JsonDict) -> None:
+    schema["additionalProperties"] = {"anyOf": [schema["additionalProperties"], {"type": "null"}]}
+    schema["maxProperties"] = MAX_NAMED_VECTORS
+    # At least one that is not null.
+    schema["not"] = {"additionalProperties": {"type": "null"}}
+
+
+_Named = Annotated[
+    dict[VectorName, DenseVector],
+    BeforeValidator(_given),
+    Field(description="named vectors; null is the same as leaving a name out", json_schema_extra=_named_schema),
+]
 Vector = Annotated[
-    DenseVector | Annotated[dict[str, DenseVector], Field(min_length=1, description="named vectors")],
-    Field(union_mode="left_to_right"),
+    Annotated[_Numbers, Tag("(numbers)")] | Annotated[_Base64, Tag("(base64)")] | Annotated[_Named, Tag("(named)")],
+    by_type(
+        "a list of numbers, base64 text, or an object of named vectors",
+        {list: "(numbers)", str: "(base64)", dict: "(named)"},
+    ),
 ]
 
 FloatArray = NDArray[np.float32]

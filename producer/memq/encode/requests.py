@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from memq.encode.points import PAYLOAD_OPTIONS, id_json, payload_json
 from memq.encode.vectors import flat_array, require_finite
 from memq.errors import InvalidRequest
-from memq_schemas import Filter
+from memq_schemas import Filter, problems
 from memq_schemas.json_values import json_value
 from memq_schemas.vectors import to_base64
 
@@ -64,12 +64,9 @@ def vector_text(vector: object) -> str:
 
 
 def first_problem(error: ValidationError) -> str:
-    """One line, the field first. Of a union's complaints the deepest one is about the form that was meant."""
-    problem = max(error.errors(include_url=False, include_input=False), key=lambda e: len(e["loc"]))
-    # In brackets stands which arm of a union was tried: pydantic's word, not the caller's.
-    place = ".".join(str(part) for part in problem["loc"] if not str(part).startswith("("))
-    text = problem["msg"].removeprefix("Value error, ")
-    return f"{place}: {text}" if place and not text.startswith(place) else text
+    """Return the first problem as one line, the field first."""
+    steps, text, _ = problems.first_problem(error)
+    return f"{problems.place(steps)}: {text}" if steps else text
 
 
 def _plain(name: str, value: Any) -> Any:

@@ -85,6 +85,12 @@ class Schema:
     def _maxItems(self, wanted: int, value: Any) -> bool:
         return not isinstance(value, list) or len(value) <= wanted
 
+    def _maxProperties(self, wanted: int, value: Any) -> bool:
+        return not isinstance(value, dict) or len(value) <= wanted
+
+    def _maxLength(self, wanted: int, value: Any) -> bool:
+        return not isinstance(value, str) or len(value) <= wanted
+
     def _minLength(self, wanted: int, value: Any) -> bool:
         return not isinstance(value, str) or len(value) >= wanted
 

@@ -1,16 +1,15 @@
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
-from hypothesis import strategies as st
+from hypothesis import given
 from pydantic import ValidationError
 from qdrant_client.conversions.conversion import RestToGrpc
 from qdrant_client.http import models as rest
-from qdrant_client.local.payload_filters import check_filter
 
-from memq_schemas import Filter
+from memq_schemas import Count, Filter
 from memq_schemas.conditions import MatchExcept
-from memq_schemas.filters import MAX_FILTER_DEPTH, HasId
+from memq_schemas.filters import HasId
+from memq_schemas.limits import MAX_FILTER_DEPTH
 from tests.unit.schemas.strategies import FILTERS, JSON_VALUES, combine
 
 
@@ -120,57 +119,13 @@ def test_the_deepest_filter_converts_and_a_deeper_one_is_refused():
     for _ in range(MAX_FILTER_DEPTH - 1):
         body = {"must": [{"nested": {"key": "a", "filter": body}}]}
     assert RestToGrpc.convert_filter(rest.Filter.model_validate(body)).SerializeToString()
-    Filter.model_validate(body)
+    Count.model_validate({"filter": body})
     for deeper in ({"must": body}, {"min_should": {"conditions": [body], "min_count": 1}}):
         with pytest.raises(ValidationError, match="nested more than 16 levels"):
-            Filter.model_validate(deeper)
+            Count.model_validate({"filter": deeper})
 
 
 def test_models_are_conditions_as_well_as_dicts():
     built = Filter(must=[HasId(has_id=[1])], must_not=Filter(should=[HasId(has_id=[2])]))
     assert built == Filter.model_validate({"must": [{"has_id": [1]}], "must_not": {"should": [{"has_id": [2]}]}})
     assert MatchExcept.model_validate({"except": ["a"]}).model_dump(by_alias=True) == {"except": ["a"]}
-
-
-EMPTY = [
-    {},
-    {"must": None},
-    {"must": []},
-    {"must": {}},
-    {"must": [{"must": [{"should": []}]}]},
-    {"should": [{}, {"has_id": [1]}]},
-    {"min_should": {"conditions": [], "min_count": 0}},
-    {"min_should": {"conditions": [{"has_id": [1]}], "min_count": 0}},
-    {"min_should": {"conditions": [{}, {"has_id": [1]}], "min_count": 1}},
-]
-NOT_EMPTY = [
-    {"must": {"has_id": []}},
-    {"must": [{}, {"has_id": [1]}]},
-    {"should": [{"has_id": [1]}]},
-    {"must_not": [{"has_id": [1]}]},
-    {"must_not": [{}]},
-    {"min_should": {"conditions": [{"has_id": [1]}], "min_count": 1}},
-    {"should": [{}], "must": [{"has_id": [1]}]},
-]
-
-
-@pytest.mark.parametrize("body", EMPTY)
-def test_a_filter_that_would_select_everything_is_empty(body: dict[str, Any]):
-    assert Filter.model_validate(body).is_empty
-
-
-@pytest.mark.parametrize("body", NOT_EMPTY)
-def test_a_filter_with_a_condition_is_not(body: dict[str, Any]):
-    assert not Filter.model_validate(body).is_empty
-
-
-# Small enough to meet both answers often.
-_SELECTING = st.recursive(st.just({"has_id": [1]}), combine, max_leaves=4).flatmap(lambda each: combine(st.just(each)))
-
-
-@given(_SELECTING)
-def test_an_empty_filter_selects_a_point_that_no_condition_names(body: dict[str, Any]):
-    accepted = Filter.model_validate(body)
-    assume(accepted.is_empty)
-    theirs = rest.Filter.model_validate(accepted.model_dump(mode="json", by_alias=True, exclude_none=True))
-    assert check_filter(theirs, {}, 2, {})

@@ -180,8 +180,8 @@ def test_the_other_operations() -> None:
     ("key", "body", "code", "says"),
     [
         ("delete.docs", {}, ErrorCode.INVALID, "ids and filter"),
-        ("delete.docs", {"filter": {}}, ErrorCode.INVALID, "empty filter"),
-        ("delete.docs", {"filter": {"must": []}}, ErrorCode.INVALID, "empty filter"),
+        ("delete.docs", {"filter": {}}, ErrorCode.INVALID, "filter: selects every point"),
+        ("delete.docs", {"filter": {"must": []}}, ErrorCode.INVALID, "filter: selects every point"),
         ("delete.docs", {"ids": []}, ErrorCode.INVALID, "ids"),
         ("delete.docs", {"ids": list(range(101))}, ErrorCode.TOO_MANY_POINTS, "takes 100"),
         ("payload.docs", {"ids": [1]}, ErrorCode.INVALID, "set"),

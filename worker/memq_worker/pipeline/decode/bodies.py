@@ -1,7 +1,8 @@
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import orjson
 from pydantic import ValidationError
@@ -21,11 +22,14 @@ from memq_schemas import (
 from memq_schemas.collections import Empty
 from memq_schemas.json_values.text import may_be_rounded
 from memq_schemas.model import Model
+from memq_schemas.problems import first_problem, place
 from memq_worker.errors import MessageError
 from memq_worker.pipeline.command import ChangePayload, DeletePoints, Request, RequestBody, UpsertPoints, Write
 from memq_worker.pipeline.decode.arrow import decode_arrow
 from memq_worker.pipeline.decode.expand import expanded
 from memq_worker.pipeline.decode.keys import check_unique, count_keys
+from memq_worker.pipeline.decode.limits import check_values
+from memq_worker.pipeline.decode.malformed import malformed
 from memq_worker.pipeline.decode.payload import check_payload
 from memq_worker.pipeline.decode.points import decode_points
 from memq_worker.pipeline.delivery import Delivery
@@ -33,6 +37,7 @@ from memq_worker.pipeline.delivery import Delivery
 M = TypeVar("M", bound=Model)
 
 _CONTENT_TYPES = (headers.JSON, headers.ARROW_STREAM)
+_DIGITS, _BEYOND = 25, 2**64
 _ANSWER_LIMIT = 300  # characters
 
 _REQUEST_BODIES: dict[Operation, type[RequestBody]] = {
@@ -76,14 +81,14 @@ def decode(delivery: Delivery, limits: Limits) -> Write | Request:
         raise MessageError(ErrorCode.UNSUPPORTED_CONTENT, f"content_type: expected {headers.JSON}", stage="decode")
     if operation is Operation.DELETE:
         assert collection is not None
-        return DeletePoints(delivery, collection, _limited(_body(Delete, body), limits))
+        return DeletePoints(delivery, collection, _body(Delete, body, limits))
     if operation is Operation.PAYLOAD:
         assert collection is not None
-        change = _limited(_body(SetPayload, body), limits)
+        change = _body(SetPayload, body, limits)
         for name in ("overwrite", "set"):
             check_payload(getattr(change, name), name)
         return ChangePayload(delivery, collection, change)
-    return Request(delivery, operation, collection, _body(_REQUEST_BODIES[operation], body or b"{}"))
+    return Request(delivery, operation, collection, _body(_REQUEST_BODIES[operation], body or b"{}", None))
 
 
 def _content(delivery: Delivery, limits: Limits) -> tuple[str, bytes]:
@@ -109,18 +114,22 @@ def _content(delivery: Delivery, limits: Limits) -> tuple[str, bytes]:
     return content_type, expanded(delivery.body, delivery.properties.content_encoding, limits.max_body_bytes)
 
 
-def _body(model: type[M], body: bytes) -> M:
+def _body(model: type[M], body: bytes, write: Limits | None) -> M:
+    """The body as its model. `write` are the limits on a write's ids; a request's are in the contract."""
+    check_values(body)
     # orjson and not pydantic's parser: it refuses NaN, 1e999, lone surrogates and depth beyond 1,024.
     try:
         fields = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise MessageError(ErrorCode.MALFORMED, f"body: not JSON: {error.msg}", stage="decode") from None
+    except orjson.JSONDecodeError:
+        raise malformed(body) from None
+    if write is not None:
+        _check_ids(fields, write)
     try:
         if isinstance(fields, dict):
             check_unique(body, count_keys(fields))
             if model is SetPayload and may_be_rounded(fields):
                 # orjson makes a float of an integer that 64 bits cannot hold.
-                fields = json.loads(body)
+                fields = json.loads(body, parse_int=_whole)
         return model.model_validate(fields)
     except ValidationError as error:
         raise _refusal(error) from None
@@ -128,33 +137,35 @@ def _body(model: type[M], body: bytes) -> M:
         raise MessageError(ErrorCode.MALFORMED, "body: nested too deeply", stage="decode") from None
 
 
-def _limited(selection: Any, limits: Limits) -> Any:
-    if selection.ids is not None and len(selection.ids) > limits.max_points:
+def _whole(digits: str) -> int:
+    # Python reads an integer in quadratic time, and none of more than 4,300 digits. All of these are refused alike.
+    return int(digits) if len(digits) < _DIGITS else _BEYOND
+
+
+def _check_ids(fields: Any, limits: Limits) -> None:
+    ids: Any = cast("dict[str, Any]", fields).get("ids") if isinstance(fields, dict) else None
+    if isinstance(ids, list) and len(cast("list[Any]", ids)) > limits.max_points:
         raise MessageError(
             ErrorCode.TOO_MANY_POINTS,
-            f"ids: {len(selection.ids)} in one message, this worker takes {limits.max_points}",
+            f"ids: {len(cast('list[Any]', ids))} in one message, this worker takes {limits.max_points}",
             stage="decode",
         )
-    return selection
 
 
 def _refusal(error: ValidationError) -> MessageError:
-    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-    # Steps that pydantic adds for the arms of a union ("constrained-int") mean nothing to the sender.
-    steps = [str(step) for step in first["loc"] if not isinstance(step, str) or step.isidentifier()]
-    text = first["msg"].removeprefix("Value error, ")
+    steps, text, kind = first_problem(error)
     if steps[:1] == ["vector"]:
-        code = ErrorCode.EMPTY_VECTOR if first["type"] == "too_short" else ErrorCode.INVALID_VECTOR
-        return MessageError(code, f"vector: {text}", stage="validate")
+        code = ErrorCode.EMPTY_VECTOR if kind == "too_short" else ErrorCode.INVALID_VECTOR
+        return MessageError(code, f"{place(steps)}: {text}", stage="validate")
     # A name that is none of ours is the sender's own word: he sees it again, logs and dead letters do not.
-    known = [step if step.isdigit() or step in _field_names() else "?" for step in steps]
+    known = [step if isinstance(step, int) or step in _field_names() else "?" for step in steps]
     return MessageError(
         ErrorCode.INVALID, _placed(known, text), stage="validate", answer=_placed(steps, text)[:_ANSWER_LIMIT]
     )
 
 
-def _placed(steps: list[str], text: str) -> str:
-    return f"{'.'.join(steps)}: {text}" if steps else text
+def _placed(steps: Sequence[str | int], text: str) -> str:
+    return f"{place(steps) or 'body'}: {text}"
 
 
 @lru_cache(maxsize=1)

@@ -9,13 +9,16 @@ import numpy as np
 import orjson
 from msgspec import UNSET, UnsetType
 
+from memq_schemas.limits import MAX_NAMED_VECTORS, MAX_VALUES
 from memq_schemas.vectors import MAX_DIMENSIONS, FloatArray
+from memq_worker.pipeline.decode.limits import SMALL, at_most, check_count, too_many_values, values
 
 try:
     _simdjson: Any = importlib.import_module("simdjson")
 except ImportError:  # it has no wheels for the newest Pythons at first
     _simdjson = None
 else:
+    _Array: Any = _simdjson.Array
     _Object: Any = _simdjson.Object
     _parser: Any = _simdjson.Parser()
 
@@ -44,7 +47,7 @@ class _UnusualError(Exception):
     pass
 
 
-def read_lists(body: bytes) -> list[ListedPoint] | None:
+def read_lists(body: bytes, max_points: int) -> list[ListedPoint] | None:
     """The points of an upsert in its usual form; None for all others, right or wrong.
 
     Vectors have 1 to MAX_DIMENSIONS finite numbers, and no key is there twice, but maybe in what a payload nests. What
@@ -55,22 +58,44 @@ def read_lists(body: bytes) -> list[ListedPoint] | None:
         return None
     parser = _parser if len(body) <= _KEPT_BYTES else _simdjson.Parser()
     try:
-        return _points(parser.parse(body), body)
+        return _points(parser.parse(body), body, max_points)
     # KeyError is a field that is missing; the parser raises the others, RuntimeError and MemoryError for its limits.
     except (_UnusualError, AttributeError, KeyError, MemoryError, RuntimeError, TypeError, ValueError):
         return None
 
 
-def _points(document: Any, body: bytes) -> list[ListedPoint]:
+def _points(document: Any, body: bytes, max_points: int) -> list[ListedPoint]:
     if len(document) != 1:
         raise _UnusualError
+    array = document["points"]
+    if type(array) is not _Array:
+        raise _UnusualError
+    check_count(len(array), max_points)
+    if len(body) > SMALL:
+        _check_values(array, body)
     vectors: list[Any] = []
-    points = [_point(point, vectors) for point in document["points"]]
+    points = [_point(point, vectors) for point in array]
     rows = iter(_rows(vectors, body, points))
     return [
         ListedPoint(identifier, next(rows) if names is None else dict(zip(names, rows, strict=False)), payload, version)
         for identifier, names, payload, version in points
     ]
+
+
+def _check_values(points: Any, body: bytes) -> None:
+    """Raise MessageError for more values than a message may have; numbers of vectors do not count."""
+    most = at_most(body)
+    if most <= MAX_VALUES:
+        return
+    numbers = 0
+    for point in points:
+        vector = point["vector"]
+        if type(vector) is not _Object:
+            numbers += len(vector)
+        elif len(vector) <= MAX_NAMED_VECTORS:
+            numbers += sum(len(vector[name]) for name in vector)
+    if most - numbers > MAX_VALUES and values(body) - numbers > MAX_VALUES:
+        raise too_many_values("payloads")
 
 
 def _point(point: Any, vectors: list[Any]) -> tuple[Any, list[str] | None, Any, Any]:
@@ -97,6 +122,8 @@ def _point(point: Any, vectors: list[Any]) -> tuple[Any, list[str] | None, Any, 
     if type(vector) is not _Object:
         vectors.append(vector)
         return identifier, None, payload, version
+    if len(vector) > MAX_NAMED_VECTORS:
+        raise _UnusualError
     names = list(vector)
     if len(set(names)) != len(names):
         raise _UnusualError

@@ -9,11 +9,14 @@ import numpy as np
 
 from memq_schemas import ErrorCode
 from memq_schemas.ids import MAX_ID, canonical_uuid
+from memq_schemas.limits import MAX_NAMED_VECTORS
 from memq_schemas.points import MAX_VERSION
-from memq_schemas.vectors import MAX_DIMENSIONS, float32_bytes
+from memq_schemas.vectors import MAX_DIMENSIONS, check_name, float32_bytes
 from memq_worker.errors import MessageError
 from memq_worker.pipeline.decode.keys import check_unique
+from memq_worker.pipeline.decode.limits import SMALL, at_most, check_count, check_names, check_values, outside_texts
 from memq_worker.pipeline.decode.lists import ListedPoint, read_lists
+from memq_worker.pipeline.decode.malformed import malformed
 from memq_worker.pipeline.decode.payload import check_payload
 from memq_worker.pipeline.store import Column, Id, PointsBatch
 
@@ -22,7 +25,7 @@ WireVector = list[float] | str
 
 class WirePoint(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     id: int | str
-    vector: list[float] | str | dict[str, WireVector]
+    vector: list[float] | str | dict[str, WireVector | None]
     payload: dict[str, Any] | msgspec.UnsetType | None = msgspec.UNSET
     version: int | msgspec.UnsetType | None = msgspec.UNSET
 
@@ -39,23 +42,46 @@ class WireUpsert(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 _decoder = msgspec.json.Decoder(WireUpsert)
 
 
+class _OutlinePoint(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    id: msgspec.Raw
+    vector: msgspec.Raw
+    payload: msgspec.Raw = msgspec.Raw(b"null")
+    version: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _Outline(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    points: list[_OutlinePoint]
+
+
+# Where the parts of a message lie; building nothing of them, it costs a fraction.
+_outline = msgspec.json.Decoder(_Outline)
+_OPENING = ord("{")
+_DENSE = 16_384  # values, up to which an outline would cost more than it saves
+
 PAYLOAD_PLACE = "points[{}].payload"
 _UNKNOWN_FIELD = "Object contains unknown field"
+_MISSING_FIELD = "Object missing required field"
+_VECTOR_PATH = re.compile(r"points\[\d+\]\.vector")
+_TYPES = re.compile(r"`([^`]+)`")
+_WORDS = {
+    "int": "an integer",
+    "float": "a number",
+    "str": "text",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "an object",
+    "null": "null",
+}
 _NAME_LIMIT = 100  # characters
 
 
 def decode_points(body: bytes, max_points: int) -> PointsBatch:
     """The points of an upsert body. Raises MessageError naming the first bad point by index."""
-    listed = read_lists(body)
-    points = _parse(body) if listed is None else listed
+    listed = read_lists(body, max_points)
+    points = _parse(body, max_points) if listed is None else listed
     if not points:
         raise MessageError(ErrorCode.EMPTY_BATCH, "points: an upsert needs at least one", stage="validate")
-    if len(points) > max_points:
-        raise MessageError(
-            ErrorCode.TOO_MANY_POINTS,
-            f"points: {len(points)} in one message, this worker takes {max_points}",
-            stage="validate",
-        )
+    check_count(len(points), max_points)
     ids: list[Id] = []
     payloads: list[dict[str, Any] | None] = []
     keys, nested = 1, 0
@@ -80,15 +106,29 @@ def decode_points(body: bytes, max_points: int) -> PointsBatch:
     return PointsBatch(ids, columns, payloads, _versions(points))
 
 
-def _parse(body: bytes) -> list[WirePoint]:
+def _parse(body: bytes, max_points: int) -> list[WirePoint]:
     try:
+        if len(body) > _DENSE and at_most(body) > _DENSE:
+            _check_outline(_outline.decode(body).points, max_points)
         return _decoder.decode(body).points
     except msgspec.ValidationError as error:
         raise _invalid(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise MessageError(ErrorCode.MALFORMED, f"body: not JSON: {_first_line(error)}", stage="decode") from None
+        raise malformed(body, str(error)) from None
     except RecursionError:
         raise MessageError(ErrorCode.MALFORMED, "body: nested too deeply", stage="decode") from None
+
+
+def _check_outline(points: list[_OutlinePoint], max_points: int) -> None:
+    """Raise MessageError for a message that exceeds a limit, before its values are built."""
+    check_count(len(points), max_points)
+    payloads = [memoryview(point.payload) for point in points]
+    if sum(map(len, payloads)) > SMALL:
+        check_values(b",".join(payloads), "payloads")
+    for index, point in enumerate(points):
+        vector = memoryview(point.vector)
+        if vector[0] == _OPENING and len(vector) > 2 * MAX_NAMED_VECTORS:
+            check_names(outside_texts(bytes(vector), b":"), index)
 
 
 def _invalid(text: str) -> MessageError:
@@ -96,18 +136,22 @@ def _invalid(text: str) -> MessageError:
     # that it does not know, and that is the sender's to see.
     reason, _, path = text.partition(" - at `$")
     path = path.removesuffix("`").lstrip(".")
-    code = ErrorCode.INVALID_VECTOR if re.match(r"points\[\d+\]\.vector", path) else ErrorCode.INVALID
-    place = f"{path}: " if path else ""
+    code = ErrorCode.INVALID_VECTOR if _VECTOR_PATH.match(path) else ErrorCode.INVALID
     if reason.startswith(_UNKNOWN_FIELD):
         name = reason.removeprefix(_UNKNOWN_FIELD).strip(" `")[:_NAME_LIMIT]
         return MessageError(
-            code, f"{place}unknown field", stage="validate", answer=f"{place}object contains unknown field {name}"
+            code, _placed(path, "?", "unknown field"), stage="validate", answer=_placed(path, name, "unknown field")
         )
-    return MessageError(code, place + reason[:1].lower() + reason[1:].replace("`", ""), stage="validate")
+    if reason.startswith(_MISSING_FIELD):
+        name = reason.removeprefix(_MISSING_FIELD).strip(" `")
+        return MessageError(code, _placed(path, name, "missing"), stage="validate")
+    reason = _TYPES.sub(lambda found: " or ".join(_WORDS.get(each, each) for each in found[1].split(" | ")), reason)
+    return MessageError(code, _placed(path, "", reason[:1].lower() + reason[1:]), stage="validate")
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0][:200]
+def _placed(path: str, name: str, text: str) -> str:
+    place = ".".join(step for step in (path, name) if step)
+    return f"{place}: {text}" if place else f"body: {text}"
 
 
 def check_id(value: int | str, index: int) -> Id:
@@ -142,6 +186,7 @@ def _columns(points: Points) -> dict[str, Column]:
     def put(name: str, value: bytes | WireVector, index: int) -> None:
         column = columns.get(name)
         if column is None:
+            _check_name(name, index)
             column = columns[name] = [None] * len(points)
         column[index] = value if isinstance(value, bytes) else _vector_bytes(value, index)
 
@@ -150,11 +195,20 @@ def _columns(points: Points) -> dict[str, Column]:
         if not isinstance(vector, dict):
             put("", vector, index)
             continue
-        if not vector:
+        check_names(len(vector), index)
+        given = {name: value for name, value in vector.items() if value is not None}
+        if not given:
             raise MessageError(ErrorCode.EMPTY_VECTOR, f"points[{index}].vector: no vectors", stage="validate")
-        for name, value in vector.items():
+        for name, value in given.items():
             put(name, value, index)
     return columns
+
+
+def _check_name(name: str, index: int) -> None:
+    try:
+        check_name(name)
+    except ValueError as error:
+        raise MessageError(ErrorCode.INVALID_VECTOR, f"points[{index}].vector: {error}", stage="validate") from None
 
 
 def _vector_bytes(value: WireVector, index: int) -> bytes:
