@@ -52,6 +52,9 @@ def main(
     seconds: Annotated[
         float | None, typer.Option(min=1, help="How long faults go on, where time is the measure.")
     ] = None,
+    python: Annotated[
+        str | None, typer.Option(help="Interpreter of the workers, with memq's dependencies; this one if not given.")
+    ] = None,
     short: Annotated[bool, typer.Option("--short", help="As small as in the tests.")] = False,
     mutant: Annotated[
         str | None, typer.Option(help="With this defect in the worker: the checks have to go red.")
@@ -78,7 +81,7 @@ def main(
     # Connections are lost by the hundred here, and the clients' libraries have a traceback for each.
     logging.disable(logging.CRITICAL)
     chosen = _chosen(names, mutant)
-    given = {"seed": seed, "messages": messages, "kills": kills, "seconds": seconds, "mutant": mutant}
+    given = {"seed": seed, "messages": messages, "kills": kills, "seconds": seconds, "mutant": mutant, "python": python}
     changes = {name: value for name, value in given.items() if value is not None}
     rows: list[table.Row] = []
     failed = False

@@ -93,6 +93,13 @@ EXPERIMENTS: dict[str, Experiment] = {
             Plan(messages=2_000, kills=15),
         ),
         Experiment(
+            "stops",
+            "workers stopped at random moments under load, from the start of their process on",
+            drain.run_stops,
+            Plan(kills=9),
+            Plan(kills=200, seconds=600),
+        ),
+        Experiment(
             "replies",
             "callers that left, read slowly or give hostile addresses, among those who get their answer",
             replies.run,

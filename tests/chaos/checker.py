@@ -209,7 +209,7 @@ def _wrong_result(question: dict[str, Any], result: Any, record: Record) -> str 
 
 
 def _liveness(evidence: Evidence) -> Iterator[Violation]:
-    waiting = {name: n for name, n in evidence.ready.items() if n and not name.endswith(".dead")}
+    waiting = {name: n for name, n in evidence.ready.items() if n and not name.endswith((".dead", ".store"))}
     if not evidence.drained or waiting:
         yield Violation("L5", BACKLOG, ", ".join(f"{name}: {n}" for name, n in waiting.items()) or "unsettled")
     for name, n in evidence.consumers.items():

@@ -18,14 +18,22 @@ from tests.support.worker import WorkerProcess
 if TYPE_CHECKING:
     from tests.chaos.entry import Orders
 
-PROGRAM = (sys.executable, "-m", "tests.chaos.entry")
+PROGRAM = ("-m", "tests.chaos.entry")
 
 
 class Crew:
-    def __init__(self, orders: Orders, settings: dict[str, Any], wrapper: tuple[str, ...] = (), **variables: str):
+    def __init__(
+        self,
+        orders: Orders,
+        settings: dict[str, Any],
+        wrapper: tuple[str, ...] = (),
+        python: str = sys.executable,
+        **variables: str,
+    ) -> None:
         """`wrapper` goes before the command line: faketime, or a shell that sets limits."""
         self.orders = orders
-        self._process = WorkerProcess(settings, program=(*wrapper, *PROGRAM), **{VARIABLE: orders.text()}, **variables)
+        program = (*wrapper, python, *PROGRAM)
+        self._process = WorkerProcess(settings, program=program, **{VARIABLE: orders.text()}, **variables)
         self._read = 0
         self._events: dict[str, list[dict[str, Any]]] = {}
 

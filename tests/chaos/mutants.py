@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from qdrant_client import grpc
 
 from memq_schemas import ErrorCode
+from memq_worker import service, suspects
 from memq_worker.amqp import acks, link
 from memq_worker.errors import DependencyError, MessageError, Outage, Unroutable
 from memq_worker.pipeline import intake, settle, write
@@ -301,3 +303,21 @@ def a_stop_signal_is_ignored_while_there_is_work() -> None:
         await asyncio.Event().wait()
 
     _any(intake.Pipeline).drain = drain
+
+
+@mutant("stops", "exit code", "leaked consumer", "backlog")
+def a_task_that_drops_its_cancel_is_waited_for() -> None:
+    """The cancel is sent once, to a task that takes it for a lost connection: asyncio.wait_for of Python 3.11."""
+
+    async def watch(self: Any, session: Any) -> None:
+        while True:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(60)
+
+    async def stopped(*running: asyncio.Task[Any]) -> None:
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running)
+
+    _any(suspects.Suspects).watch = watch
+    _any(service).stopped = stopped

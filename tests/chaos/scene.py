@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import secrets
+import sys
 import time
 from collections import Counter
 from contextlib import ExitStack, asynccontextmanager
@@ -55,6 +56,7 @@ class Plan:
     seconds: float = 10.0
     drain_seconds: float = 60.0
     mutant: str | None = None
+    python: str = sys.executable  # of the workers
 
 
 @dataclass
@@ -98,7 +100,7 @@ class Scene:
             "log_format": "json",
             **self.settings,
         }
-        crew = Crew(given, settings, wrapper)
+        crew = Crew(given, settings, wrapper, self.plan.python)
         self.crews.append(crew)
         return crew
 
