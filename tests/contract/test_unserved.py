@@ -19,10 +19,14 @@ if TYPE_CHECKING:
     from tests.contract.store import Store
 
 SERVED = {
-    "Collections": {"Create", "List", "Get", "Delete", "CollectionExists"},
+    "Collections": {
+        "Create", "List", "Get", "Delete", "Update", "CollectionExists",
+        "UpdateAliases", "ListAliases", "ListCollectionAliases",
+    },
     "Points": {
         "Upsert", "Delete", "Get", "SetPayload", "OverwritePayload", "DeletePayload", "ClearPayload",
-        "CreateFieldIndex", "DeleteFieldIndex", "Scroll", "Count", "Query", "QueryBatch", "UpdateBatch",
+        "CreateFieldIndex", "DeleteFieldIndex", "Scroll", "Count", "Query", "QueryBatch", "QueryGroups", "Facet",
+        "UpdateBatch", "UpdateVectors", "DeleteVectors",
     },
     "Qdrant": {"HealthCheck"},
 }  # fmt: skip
@@ -73,10 +77,6 @@ async def test_a_service_nobody_knows_is_refused_too(embedded: Store) -> None:
 @pytest.mark.parametrize(
     "request_fields",
     [
-        pytest.param({"prefetch": [q.PrefetchQuery(query=near(1, 0, 0, 0), limit=3)]}, id="prefetch"),
-        pytest.param({"query": q.Query(sample=q.Sample.Random)}, id="sample"),
-        pytest.param({"query": q.Query(order_by=q.OrderBy(key="n"))}, id="order_by"),
-        pytest.param({"lookup_from": q.LookupLocation(collection_name="x")}, id="lookup_from"),
         pytest.param({"shard_key_selector": q.ShardKeySelector()}, id="shard_key_selector"),
         pytest.param({"params": q.SearchParams(idf=q.IdfParams())}, id="idf"),
     ],
@@ -93,8 +93,6 @@ async def test_a_kind_of_query_that_is_not_served_is_named(
 @pytest.mark.parametrize(
     "config",
     [
-        pytest.param({"quantization_config": q.QuantizationConfig(binary=q.BinaryQuantization())}, id="quantization"),
-        pytest.param({"sparse_vectors_config": q.SparseVectorConfig(map={"s": q.SparseVectorParams()})}, id="sparse"),
         pytest.param({"strict_mode_config": q.StrictModeConfig(enabled=True)}, id="strict"),
         pytest.param({"sharding_method": q.ShardingMethod.Custom}, id="sharding"),
     ],
@@ -110,16 +108,60 @@ async def test_a_collection_that_could_not_keep_its_promise_is_not_created(
     assert not exists.result.exists
 
 
-async def test_sparse_vectors_are_refused_before_anything_is_written(embedded: Store, collection: str) -> None:
-    sparse = q.Vectors(vector=q.Vector(sparse=q.SparseVector(values=[1], indices=[3])))
-    points = [
-        q.PointStruct(id=q.PointId(num=1), vectors=dense(1, 0, 0, 0)),
-        q.PointStruct(id=q.PointId(num=2), vectors=sparse),
-    ]
-    upsert = q.UpsertPoints(collection_name=collection, wait=True, points=points)
-    code, _ = await refusal(embedded.points.Upsert(upsert))
-    assert code is grpc.StatusCode.UNIMPLEMENTED
-    assert await embedded.count(collection) == 0
+@pytest.mark.parametrize(
+    "vector",
+    [
+        pytest.param(q.Vector(sparse=q.SparseVector(values=[1], indices=[3, 4])), id="unequal lengths"),
+        pytest.param(q.Vector(sparse=q.SparseVector(values=[1, 2], indices=[3, 3])), id="repeated index"),
+        pytest.param(
+            q.Vector(multi_dense=q.MultiDenseVector(vectors=[q.DenseVector(data=[1, 0]), q.DenseVector(data=[1])])),
+            id="ragged rows",
+        ),
+        pytest.param(q.Vector(multi_dense=q.MultiDenseVector(vectors=[q.DenseVector()])), id="empty row"),
+        pytest.param(q.Vector(multi_dense=q.MultiDenseVector()), id="no rows"),
+        pytest.param(q.Vector(data=[1, 2, 3], vectors_count=2), id="rows that do not divide"),
+    ],
+)
+@pytest.mark.parametrize("method", ["Upsert", "UpdateVectors"])
+async def test_vectors_the_engine_would_panic_on_never_reach_its_log(embedded: Store, vector: Any, method: str) -> None:
+    """The engine writes an operation to its WAL before it panics, and then panics at every start."""
+    name = "memq-test-panics"
+    multi = q.VectorParams(size=2, distance=q.Distance.Dot, multivector_config=q.MultiVectorConfig())
+    await embedded.create(
+        name,
+        vectors_config=q.VectorsConfig(params_map=q.VectorParamsMap(map={"m": multi})),
+        sparse_vectors_config=q.SparseVectorConfig(map={"s": q.SparseVectorParams()}),
+    )
+    try:
+        good = q.Vectors(
+            vectors=q.NamedVectors(vectors={"s": q.Vector(sparse=q.SparseVector(values=[1], indices=[3]))})
+        )
+        await embedded.upsert(name, q.PointStruct(id=q.PointId(num=1), vectors=good))
+        slot = "s" if vector.WhichOneof("vector") == "sparse" else "m"
+        bad = q.Vectors(vectors=q.NamedVectors(vectors={slot: vector}))
+        if method == "Upsert":
+            call = embedded.points.Upsert(
+                q.UpsertPoints(
+                    collection_name=name,
+                    wait=True,
+                    points=[
+                        q.PointStruct(id=q.PointId(num=2), vectors=good),
+                        q.PointStruct(id=q.PointId(num=3), vectors=bad),
+                    ],
+                )
+            )
+        else:
+            call = embedded.points.UpdateVectors(
+                q.UpdatePointVectors(
+                    collection_name=name, wait=True, points=[q.PointVectors(id=q.PointId(num=1), vectors=bad)]
+                )
+            )
+        code, _ = await refusal(call)
+        assert code is grpc.StatusCode.INVALID_ARGUMENT
+        assert await embedded.count(name) == 1
+        await embedded.upsert(name, q.PointStruct(id=q.PointId(num=4), vectors=good))
+    finally:
+        await embedded.delete(name)
 
 
 async def test_bytes_that_are_no_message_are_refused(embedded: Store) -> None:

@@ -1,4 +1,5 @@
 import shutil
+from array import array
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,7 +9,7 @@ import qdrant_edge as edge
 
 from .convert import config
 from .place import Place, unwritable
-from .refusal import Refused, StatusCode, from_engine, invalid, not_found
+from .refusal import Refused, StatusCode, from_engine, not_found, unserved
 
 
 @contextmanager
@@ -91,26 +92,28 @@ class Collection:
 
     def vector_of(self, identifier: int | str, name: str) -> Any:
         """The stored vector a query by point id starts from."""
-        records = self.retrieve([identifier], False, [name] if name else True)
+        records = self.retrieve([identifier], False, [name])
         if not records:
             raise not_found(f"No point with id {identifier} found")
         vector: Any = records[0].vector
         if isinstance(vector, dict):
             vector = vector.get(name)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
         if vector is None:
-            raise not_found(f"No vector with name {name} for point {identifier}")
-        return vector  # pyright: ignore[reportUnknownVariableType]
-
-    def check_vector(self, name: str, length: int) -> None:
-        expected = self.vectors.sizes.get(name)
-        if expected is None:
-            raise invalid(f"Wrong input: Not existing vector name error: {name}")
-        if expected != length:
-            raise invalid(f"Wrong input: Vector dimension error: expected dim: {expected}, got {length}")
+            raise not_found(f'Vector with name "{name}" for point not found')
+        # Dense ones are arrays everywhere else, and a list is what a multivector is.
+        return array("f", vector) if isinstance(vector, list) and not isinstance(vector[0], list) else vector  # pyright: ignore
 
     def count(self, found: edge.Filter | None, exact: bool) -> int:
         with _translated():
             return self._shard.count(edge.CountRequest(exact=exact, filter=found))
+
+    def facet(self, key: str, limit: int, exact: bool, found: edge.Filter | None) -> list["edge.FacetHit"]:
+        try:
+            request = edge.FacetRequest(key, limit=limit, exact=exact, filter=found)
+        except (ValueError, TypeError) as error:
+            raise from_engine(error) from error
+        with _translated():
+            return self._shard.facet(request).hits
 
     def scroll(self, request: edge.ScrollRequest) -> tuple[list[edge.Record], Any]:
         with _translated():
@@ -135,6 +138,22 @@ class Collection:
 
     def reopen(self) -> None:
         self._shard = _load(self.path, self.created_with, self._search_threads)
+
+    def reconfigure(self, created_with: Any) -> None:
+        """Open the shard anew with another configuration. Raises Refused and keeps the old one if it cannot."""
+        before = self.created_with
+        self.close()
+        self.created_with = created_with
+        try:
+            with _translated():
+                self.reopen()
+        except Refused as refused:
+            self.created_with = before
+            self.reopen()
+            if "incompatible" in refused.details:
+                raise unserved("This change of a collection that holds points") from refused
+            raise
+        self.vectors = config.vector_contract(created_with)
 
     def unindexed(self) -> int:
         """Vectors that a query compares one by one."""

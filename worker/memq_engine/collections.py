@@ -3,6 +3,7 @@
 from typing import Any
 
 from .convert import config
+from .convert.creation import check_name
 from .convert.indexes import write_schema
 from .engine import Engine
 from .proto import messages
@@ -17,8 +18,13 @@ def delete(engine: Engine, request: Any) -> Any:
     return messages.CollectionOperationResponse(result=engine.delete(request.collection_name))
 
 
+def update(engine: Engine, request: Any) -> Any:
+    engine.update(request)
+    return messages.CollectionOperationResponse(result=True)
+
+
 def exists(engine: Engine, request: Any) -> Any:
-    config.check_name(request.collection_name)
+    check_name(request.collection_name)
     found = messages.CollectionExists(exists=engine.has(request.collection_name))
     return messages.CollectionExistsResponse(result=found)
 

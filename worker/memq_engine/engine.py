@@ -5,11 +5,12 @@ from typing import Any
 
 from . import identity
 from .collection import Collection
-from .convert import config
+from .convert import creation
+from .convert.changes import changed
 from .optimizer import Optimizer
 from .options import EngineOptions
 from .place import Place, unwritable
-from .refusal import Refused, StatusCode, not_found
+from .refusal import Refused, StatusCode, invalid, not_found
 from .registry import IDENTITY_FILE, Registry, sync_directory
 
 log = logging.getLogger(__name__)
@@ -84,21 +85,49 @@ class Engine:
         return sorted(self._collections)
 
     def has(self, name: str) -> bool:
-        return name in self._collections
+        return name in self._collections or self._registry.aliases.get(name) in self._collections
+
+    def aliases(self) -> dict[str, str]:
+        """Collection names by alias."""
+        return self._registry.aliases
+
+    def create_alias(self, alias: str, name: str) -> None:
+        """Point `alias` to the collection, wherever it pointed before."""
+        if name not in self._collections:
+            raise not_found(f"Collection `{name}` doesn't exist!")
+        if alias in self._collections:
+            raise Refused(StatusCode.ALREADY_EXISTS, f"Wrong input: Collection `{alias}` already exists!")
+        self._registry.set_aliases({**self._registry.aliases, alias: name})
+
+    def rename_alias(self, old: str, new: str) -> None:
+        aliases = self._registry.aliases
+        if old not in aliases:
+            raise not_found(f"Alias {old} does not exists!")
+        aliases[new] = aliases.pop(old)
+        self._registry.set_aliases(aliases)
+
+    def delete_alias(self, alias: str) -> None:
+        aliases = self._registry.aliases
+        if aliases.pop(alias, None) is not None:
+            self._registry.set_aliases(aliases)
 
     def collection(self, name: str) -> Collection:
-        found = self._collections.get(name)
+        """The open collection of this name or alias; an alias hides a collection of the same name."""
+        found = self._collections.get(self._registry.aliases.get(name, name))
         if found is None:
-            config.check_name(name)
+            creation.check_name(name)
             raise not_found(f"Collection `{name}` doesn't exist!")
         self._optimizer.make_way(found)
         return found
 
     def create(self, request: Any) -> None:
-        config.check_creation(request)
+        creation.check_creation(request)
         name: str = request.collection_name
-        if self.has(name):
+        if name in self._collections:
             raise Refused(StatusCode.ALREADY_EXISTS, f"Wrong input: Collection `{name}` already exists!")
+        if name in self._registry.aliases:
+            problem = f"Can't create collection with name {name}. Alias with the same name already exists"
+            raise invalid(f"Wrong input: {problem}")
         self.check_disk()
         shard = self._registry.new_shard_name()
         path = self._shards / shard
@@ -119,8 +148,19 @@ class Engine:
         self._collections[name] = collection
         log.info("collection created", extra={"collection": name, "shard": shard})
 
+    def update(self, request: Any) -> None:
+        """Change the collection's configuration. The shard is closed and opened with it."""
+        creation.check_update(request)
+        collection = self.collection(request.collection_name)
+        created_with = changed(collection.created_with, request)
+        if created_with == collection.created_with:
+            return
+        self.check_disk()
+        collection.reconfigure(created_with)
+        self._registry.update(collection.name, created_with)
+
     def delete(self, name: str) -> bool:
-        config.check_name(name)
+        creation.check_name(name)
         collection = self._collections.get(name)
         if collection is None:
             return False

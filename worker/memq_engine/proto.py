@@ -71,6 +71,7 @@ def _upsert_view() -> Any:
     _field(view, 2, "wait", _FIELD.TYPE_BOOL)
     _field(view, 3, "points", _FIELD.TYPE_MESSAGE, ".memq.embedded.PointView")
     view.field[-1].label = _FIELD.LABEL_REPEATED
+    _field(view, 4, "ordering", _FIELD.TYPE_MESSAGE, ".qdrant.WriteOrdering")
     _field(view, 5, "shard_key_selector", _FIELD.TYPE_MESSAGE, ".qdrant.ShardKeySelector")
     _field(view, 6, "update_filter", _FIELD.TYPE_MESSAGE, ".qdrant.Filter")
     _field(view, 8, "update_mode", _FIELD.TYPE_INT32)

@@ -42,6 +42,13 @@ _BAD_INPUT = (
     "Not existing vector name error:",
     "Validation failed:",
     "No appropriate index",
+    "No range index",
+)
+
+
+_NO_NUMBER = (
+    "the formula has no finite number for some point: a value that is missing from its payload needs an entry in "
+    "`defaults`, and a division needs `by_zero_default`"
 )
 
 
@@ -49,6 +56,9 @@ def from_engine(error: Exception) -> Refused:
     text = str(error)
     if text.startswith("No point with id"):
         return not_found(f"{text} found")
+    if text.startswith("Operation cancelled"):
+        # All that the engine says of a formula that has no number for a point.
+        return invalid(f"Wrong input: {_NO_NUMBER}")
     if text.startswith("invalid JSON path "):
         return invalid(f"Invalid json path: '{text.removeprefix('invalid JSON path ')}'")
     if text.startswith(_BAD_INPUT) or isinstance(error, ValueError | TypeError | OverflowError):

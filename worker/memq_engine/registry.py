@@ -23,9 +23,10 @@ class RegistryError(Exception):
 
 
 class Registry:
-    def __init__(self, path: Path, entries: dict[str, dict[str, Any]]) -> None:
+    def __init__(self, path: Path, entries: dict[str, dict[str, Any]], aliases: dict[str, str]) -> None:
         self._path = path
         self._entries = entries
+        self._aliases = aliases
 
     @classmethod
     def open(cls, path: Path, shards: Path) -> "Registry":
@@ -36,12 +37,12 @@ class Registry:
         if path.exists():
             try:
                 stored = json.loads(path.read_bytes())
-                version, entries = stored["format"], stored["collections"]
+                version, entries, aliases = stored["format"], stored["collections"], stored.get("aliases", {})
             except (ValueError, KeyError, TypeError) as error:
                 raise RegistryError(f"{path} is not a readable collection registry: {error}") from error
             if version != FORMAT:
                 raise RegistryError(f"{path} has format {version}; this version of memq reads format {FORMAT}")
-            return cls(path, entries)
+            return cls(path, entries, aliases)
         if shards.exists() and any(shards.iterdir()):
             raise RegistryError(f"{shards} holds data but {path} is missing; restore it before starting")
         if (path.parent / IDENTITY_FILE).exists():
@@ -49,8 +50,8 @@ class Registry:
                 f"{path} is missing from a data directory that has been used: restore it, "
                 f"or remove {path.parent} to start a new, empty store"
             )
-        registry = cls(path, {})
-        registry._write({})
+        registry = cls(path, {}, {})
+        registry._write({}, {})
         return registry
 
     def items(self) -> list[tuple[str, str, Any]]:
@@ -64,16 +65,33 @@ class Registry:
     def new_shard_name() -> str:
         return uuid.uuid4().hex
 
+    @property
+    def aliases(self) -> dict[str, str]:
+        """Collection names by alias."""
+        return dict(self._aliases)
+
     def add(self, name: str, shard: str, request: Any) -> None:
         """The collection exists, for good, once this returns."""
-        entry = {"shard": shard, "created_with": MessageToDict(request, preserving_proto_field_name=True)}
-        self._write({**self._entries, name: entry})
+        self._write({**self._entries, name: _entry(shard, request)}, self._aliases)
+
+    def update(self, name: str, request: Any) -> None:
+        """Record that the collection is now as if it had been created with `request`."""
+        shard = self._entries[name]["shard"]
+        self._write({**self._entries, name: _entry(shard, request)}, self._aliases)
 
     def remove(self, name: str) -> None:
-        self._write({known: entry for known, entry in self._entries.items() if known != name})
+        """Forget the collection and its aliases."""
+        entries = {known: entry for known, entry in self._entries.items() if known != name}
+        self._write(entries, {alias: owner for alias, owner in self._aliases.items() if owner != name})
 
-    def _write(self, entries: dict[str, dict[str, Any]]) -> None:
-        body = json.dumps({"format": FORMAT, "collections": entries}, indent=1, ensure_ascii=False).encode()
+    def set_aliases(self, aliases: dict[str, str]) -> None:
+        self._write(self._entries, aliases)
+
+    def _write(self, entries: dict[str, dict[str, Any]], aliases: dict[str, str]) -> None:
+        stored: dict[str, Any] = {"format": FORMAT, "collections": entries}
+        if aliases:
+            stored["aliases"] = aliases
+        body = json.dumps(stored, indent=1, ensure_ascii=False).encode()
         fresh = self._path.with_suffix(".new")
         with fresh.open("wb") as file:
             file.write(body)
@@ -82,6 +100,11 @@ class Registry:
         fresh.replace(self._path)
         sync_directory(self._path.parent)
         self._entries = entries
+        self._aliases = aliases
+
+
+def _entry(shard: str, request: Any) -> dict[str, Any]:
+    return {"shard": shard, "created_with": MessageToDict(request, preserving_proto_field_name=True)}
 
 
 def sync_directory(path: Path) -> None:

@@ -14,10 +14,11 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError, Message
 
-from . import collections, reads, writes
+from . import aliases, collections, reads, writes
 from .engine import Engine
+from .groups import query_groups
 from .proto import UpsertView, messages
-from .refusal import Refused, StatusCode
+from .refusal import Refused, StatusCode, invalid, invalid_field
 
 log = logging.getLogger(__name__)
 
@@ -48,9 +49,15 @@ _METHODS: dict[str, _Method] = {
     "/qdrant.Collections/Get": _Method(messages.GetCollectionInfoRequest, collections.describe),
     "/qdrant.Collections/List": _Method(messages.ListCollectionsRequest, collections.names),
     "/qdrant.Collections/CollectionExists": _Method(messages.CollectionExistsRequest, collections.exists),
+    "/qdrant.Collections/Update": _Method(messages.UpdateCollection, collections.update, writes=True),
+    "/qdrant.Collections/UpdateAliases": _Method(messages.ChangeAliases, aliases.update_aliases, writes=True),
+    "/qdrant.Collections/ListAliases": _Method(messages.ListAliasesRequest, aliases.all_aliases),
+    "/qdrant.Collections/ListCollectionAliases": _Method(messages.ListCollectionAliasesRequest, aliases.aliases_of),
     "/qdrant.Points/UpdateBatch": _Method(messages.UpdateBatchPoints, writes.update_batch, writes=True),
     "/qdrant.Points/Query": _Method(messages.QueryPoints, reads.query),
     "/qdrant.Points/QueryBatch": _Method(messages.QueryBatchPoints, reads.query_batch),
+    "/qdrant.Points/QueryGroups": _Method(messages.QueryPointGroups, query_groups),
+    "/qdrant.Points/Facet": _Method(messages.FacetCounts, reads.facet),
     "/qdrant.Points/Get": _Method(messages.GetPoints, reads.get),
     "/qdrant.Points/Count": _Method(messages.CountPoints, reads.count),
     "/qdrant.Points/Scroll": _Method(messages.ScrollPoints, reads.scroll),
@@ -63,6 +70,8 @@ _METHODS: dict[str, _Method] = {
         ("OverwritePayload", messages.SetPayloadPoints, writes.overwrite_payload),
         ("DeletePayload", messages.DeletePayloadPoints, writes.delete_payload),
         ("ClearPayload", messages.ClearPayloadPoints, writes.clear_payload),
+        ("UpdateVectors", messages.UpdatePointVectors, writes.update_vectors),
+        ("DeleteVectors", messages.DeletePointVectors, writes.delete_vectors),
         ("CreateFieldIndex", messages.CreateFieldIndexCollection, writes.create_field_index),
         ("DeleteFieldIndex", messages.DeleteFieldIndexCollection, writes.delete_field_index),
     )
@@ -74,6 +83,16 @@ _SERVING = b"\x08\x01"
 _WRITE_AMPLIFICATION = 4
 
 
+def _check_read(request: Any) -> None:
+    fields = request.DESCRIPTOR.fields_by_name
+    if "read_consistency" not in fields:
+        return
+    if request.HasField("timeout") and request.timeout == 0:
+        raise invalid_field("timeout", "value 0 invalid, must be 1 or larger")
+    if request.read_consistency.WhichOneof("value") == "factor" and request.read_consistency.factor == 0:
+        raise invalid('factor: Validation error: range [{"min": Number(1), "value": Number(0)}]')
+
+
 def _answer(engine: Engine, path: str, body: bytes) -> bytes:
     started = time.perf_counter()
     method = _METHODS[path]
@@ -83,6 +102,8 @@ def _answer(engine: Engine, path: str, body: bytes) -> bytes:
         raise Refused(StatusCode.INTERNAL, "failed to decode Protobuf message") from error
     if method.writes:
         engine.check_disk(_WRITE_AMPLIFICATION * len(body))
+    else:
+        _check_read(request)
     reply: Message = method.answer(engine, request)
     if path != _HEALTH:
         reply.time = time.perf_counter() - started  # pyright: ignore[reportAttributeAccessIssue]

@@ -8,16 +8,17 @@ import qdrant_edge as edge
 from .collection import Collection
 from .convert.bounds import Bounds, read_bounds
 from .convert.filters import read_filter, read_optional_filter
-from .convert.ids import read_ids
+from .convert.ids import read_id, read_ids
 from .convert.indexes import read_schema
 from .convert.points import UPDATE_MODES, read_points
 from .convert.values import read_payload
 from .engine import Engine
 from .proto import UpsertView, messages
-from .refusal import Refused, StatusCode, from_engine, invalid, unserved
+from .refusal import Refused, StatusCode, from_engine, invalid, invalid_field, unserved
 
 _Operation = edge.UpdateOperation
 _COMPLETED = messages.UpdateStatus.Value("Completed")
+_ORDERINGS = messages.WriteOrderingType.values()
 _ACKNOWLEDGED = messages.UpdateStatus.Value("Acknowledged")
 
 
@@ -100,6 +101,34 @@ def delete(collection: Collection, request: Any, wait: bool) -> Any:
     return _apply(collection, operation, wait)
 
 
+def update_vectors(collection: Collection, request: Any, wait: bool) -> Any:
+    """Replace the given vectors of stored points; those of other names stay."""
+    if request.HasField("shard_key_selector"):
+        raise unserved("A shard key")
+    points: list[edge.PointVectors] = []
+    for index, point in enumerate(request.points):
+        if not point.HasField("vectors"):
+            raise invalid("vectors is expected")
+        vectors = collection.vectors.read_message(point.vectors, index)
+        points.append(edge.PointVectors(read_id(point.id), vectors))
+    if not points:
+        raise _empty()
+    condition = read_optional_filter(request, "update_filter")
+    return _apply(collection, _Operation.update_vectors(points, condition), wait)
+
+
+def delete_vectors(collection: Collection, request: Any, wait: bool) -> Any:
+    """Remove the vectors of these names from stored points."""
+    names = list(request.vectors.names)
+    collection.vectors.check_names(names)
+    operation = _select(
+        _selector(request),
+        lambda ids: _Operation.delete_vectors(ids, names),
+        lambda found: _Operation.delete_vectors_by_filter(found, names),
+    )
+    return _apply(collection, operation, wait)
+
+
 def _selector(request: Any) -> Any:
     if not request.HasField("points_selector"):
         raise invalid("points_selector is expected")
@@ -172,6 +201,9 @@ Write = Callable[[Collection, Any, bool], Any]
 
 def single(write: Write) -> Callable[[Engine, Any], Any]:
     def answer(engine: Engine, request: Any) -> Any:
+        ordering = request.ordering.type if "ordering" in request.DESCRIPTOR.fields_by_name else 0
+        if ordering not in _ORDERINGS:
+            raise invalid(f"cannot convert ordering: {ordering}")
         result = write(engine.collection(request.collection_name), request, request.wait)
         return messages.PointsOperationResponse(result=result)
 
@@ -195,11 +227,15 @@ _BATCHED: dict[str, Write] = {
     "overwrite_payload": overwrite_payload,
     "delete_payload": delete_payload,
     "clear_payload": clear_payload,
+    "update_vectors": update_vectors,
+    "delete_vectors": delete_vectors,
 }
 
 
 def update_batch(engine: Engine, request: Any) -> Any:
     """One after the other; what came before a refused operation stays applied, as on a server."""
+    if not request.operations:
+        raise invalid_field("operations", "value [] invalid, must be at least 1 characters")
     collection = engine.collection(request.collection_name)
     reply = messages.UpdateBatchResponse()
     for operation in request.operations:

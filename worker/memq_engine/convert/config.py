@@ -1,63 +1,30 @@
+"""How a collection was created, as the engine's config and as a server describes it."""
+
 from typing import Any
 
 import qdrant_edge as edge
 
 from ..proto import messages
-from ..refusal import invalid, invalid_field, unserved
+from .quantization import edge_quantization
 from .vectors import DEFAULT, VectorContract
 
-_MAX_NAME = 255
-_MAX_SIZE = 65536
-_FORBIDDEN = ("<", ">", ":", '"', "/", "\\", "|", "?", "*", "\0", "\x1f")
-_DISTANCES = {
+DISTANCES = {
     1: edge.Distance.Cosine,
     2: edge.Distance.Euclid,
     3: edge.Distance.Dot,
     4: edge.Distance.Manhattan,
 }
-_DATATYPES = {
+DATATYPES = {
     1: edge.VectorStorageDatatype.Float32,
     2: edge.VectorStorageDatatype.Uint8,
     3: edge.VectorStorageDatatype.Float16,
 }
 # A collection without vectors is legal in Qdrant and not in the engine, so it gets one that no point has.
 _PLACEHOLDER = "memq: none"
-_UNSERVED = ("quantization_config", "sparse_vectors_config", "sharding_method")
 
 
-def check_name(name: str) -> None:
-    """The length rule, which every request obeys; refusing odd characters is for creation alone."""
-    if not 1 <= len(name) <= _MAX_NAME:
-        raise invalid_field("collection_name", f'value "{name}" invalid, must be from 1 to 255 characters')
-
-
-def check_creation(request: Any) -> None:
-    check_name(request.collection_name)
-    bad = next((char for char in _FORBIDDEN if char in request.collection_name), None)
-    if bad is not None:
-        raise invalid_field("collection_name", f'collection name cannot contain "{bad}" char')
-    for params in _vectors(request).values():
-        _check_vector(params)
-    for field in _UNSERVED:
-        if request.HasField(field):
-            raise unserved(f"A collection with {field}")
-    if request.strict_mode_config.enabled:
-        raise unserved("A collection in strict mode")
-
-
-def _check_vector(params: Any) -> None:
-    if not 1 <= params.size <= _MAX_SIZE:
-        raise invalid_field("vectors_config.config.size", f"value {params.size} invalid, must be from 1 to {_MAX_SIZE}")
-    if params.distance not in _DISTANCES:
-        raise invalid("Malformed distance parameter: UnknownDistance")
-    for field in ("multivector_config", "quantization_config"):
-        if params.HasField(field):
-            raise unserved(f"A vector with {field}")
-    if params.datatype and params.datatype not in _DATATYPES:
-        raise unserved(f"A vector of datatype {messages.Datatype.Name(params.datatype)}")
-
-
-def _vectors(request: Any) -> dict[str, Any]:
+def vectors_of(request: Any) -> dict[str, Any]:
+    """Params of the dense vectors and multivectors, by name."""
     config = request.vectors_config
     match config.WhichOneof("config"):
         case "params":
@@ -68,28 +35,53 @@ def _vectors(request: Any) -> dict[str, Any]:
             return {}
 
 
+def sparse_of(request: Any) -> dict[str, Any]:
+    """Params of the sparse vectors, by name."""
+    return dict(request.sparse_vectors_config.map)
+
+
 def vector_contract(request: Any) -> VectorContract:
-    return VectorContract({name: params.size for name, params in _vectors(request).items()})
+    vectors = vectors_of(request)
+    multi = {name for name, params in vectors.items() if params.HasField("multivector_config")}
+    return VectorContract({name: params.size for name, params in vectors.items()}, multi, sparse_of(request))
 
 
 def edge_config(request: Any, search_threads: int) -> edge.EdgeConfig:
-    vectors = {name: _edge_vector(params) for name, params in _vectors(request).items()}
+    vectors = {name: _edge_vector(params) for name, params in vectors_of(request).items()}
+    sparse = {name: _edge_sparse(params) for name, params in sparse_of(request).items()}
+    if not vectors and not sparse:
+        sparse = {_PLACEHOLDER: edge.EdgeSparseVectorParams()}
     return edge.EdgeConfig(
         vectors=vectors,
-        sparse_vectors=None if vectors else {_PLACEHOLDER: edge.EdgeSparseVectorParams()},
+        sparse_vectors=sparse or None,
         hnsw_config=_edge_hnsw(request),
+        quantization_config=edge_quantization(request),
+        optimizers=_edge_optimizers(request),
         on_disk_payload=request.on_disk_payload if request.HasField("on_disk_payload") else None,
         max_search_threads=search_threads,
     )
 
 
 def _edge_vector(params: Any) -> edge.EdgeVectorParams:
+    multi = params.HasField("multivector_config")
     return edge.EdgeVectorParams(
         params.size,
-        _DISTANCES[params.distance],
+        DISTANCES[params.distance],
         on_disk=params.on_disk if params.HasField("on_disk") else None,
-        datatype=_DATATYPES.get(params.datatype),
+        multivector_config=edge.MultiVectorConfig(edge.MultiVectorComparator.MaxSim) if multi else None,
+        datatype=DATATYPES.get(params.datatype),
+        quantization_config=edge_quantization(params),
         hnsw_config=_edge_hnsw(params),
+    )
+
+
+def _edge_sparse(params: Any) -> edge.EdgeSparseVectorParams:
+    index = params.index
+    return edge.EdgeSparseVectorParams(
+        full_scan_threshold=index.full_scan_threshold if index.HasField("full_scan_threshold") else None,
+        on_disk=index.on_disk if index.HasField("on_disk") else None,
+        modifier=edge.Modifier.Idf if params.modifier == messages.Modifier.Value("Idf") else None,
+        datatype=DATATYPES.get(index.datatype),
     )
 
 
@@ -103,6 +95,20 @@ def _edge_hnsw(owner: Any) -> edge.HnswIndexConfig | None:
         full_scan_threshold=hnsw.full_scan_threshold,
         max_indexing_threads=hnsw.max_indexing_threads,
         payload_m=hnsw.payload_m if hnsw.HasField("payload_m") else None,
+    )
+
+
+_EDGE_OPTIMIZERS = (
+    "deleted_threshold", "vacuum_min_vector_number", "default_segment_number", "max_segment_size", "indexing_threshold",
+)  # fmt: skip
+
+
+def _edge_optimizers(request: Any) -> edge.EdgeOptimizersConfig | None:
+    if not request.HasField("optimizers_config"):
+        return None
+    given = request.optimizers_config
+    return edge.EdgeOptimizersConfig(
+        **{name: getattr(given, name) for name in _EDGE_OPTIMIZERS if given.HasField(name)}
     )
 
 
@@ -124,17 +130,26 @@ def _with_defaults(defaults: Any, given: Any) -> Any:
 
 
 def write_config(target: Any, request: Any) -> None:
-    """What the collection was created with, over a server's defaults, which are the engine's too."""
+    """Describe what the collection was created and updated with, over defaults that server and engine share."""
     params = target.params
-    params.shard_number = 1
-    params.replication_factor = 1
-    params.write_consistency_factor = 1
-    params.on_disk_payload = request.on_disk_payload if request.HasField("on_disk_payload") else True
+    for field, default in (
+        ("shard_number", 1),
+        ("replication_factor", 1),
+        ("write_consistency_factor", 1),
+        ("on_disk_payload", True),
+    ):
+        setattr(params, field, getattr(request, field) if request.HasField(field) else default)
     if request.HasField("vectors_config"):
         params.vectors_config.CopyFrom(request.vectors_config)
+    if request.HasField("sparse_vectors_config"):
+        params.sparse_vectors_config.CopyFrom(request.sparse_vectors_config)
     target.hnsw_config.CopyFrom(_with_defaults(messages.HnswConfigDiff(**_HNSW), request.hnsw_config))
     target.optimizer_config.CopyFrom(
         _with_defaults(messages.OptimizersConfigDiff(**_OPTIMIZERS), request.optimizers_config)
     )
     target.wal_config.CopyFrom(_with_defaults(messages.WalConfigDiff(**_WAL), request.wal_config))
+    if request.HasField("quantization_config"):
+        target.quantization_config.CopyFrom(request.quantization_config)
+    if request.HasField("strict_mode_config"):
+        target.strict_mode_config.CopyFrom(request.strict_mode_config)
     target.metadata.MergeFrom(request.metadata)

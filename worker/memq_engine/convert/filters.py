@@ -4,7 +4,7 @@ from typing import Any, cast
 import numpy
 import qdrant_edge as edge
 
-from ..refusal import from_engine, invalid, unserved
+from ..refusal import from_engine, invalid, invalid_field, unserved
 from .ids import read_ids
 
 
@@ -25,10 +25,10 @@ def read_optional_filter(owner: Any, field: str = "filter") -> edge.Filter | Non
 
 
 def _conditions(conditions: Iterable[Any]) -> list[Any]:
-    return [_condition(each) for each in conditions]
+    return [read_condition(each) for each in conditions]
 
 
-def _condition(condition: Any) -> Any:
+def read_condition(condition: Any) -> Any:
     kind = condition.WhichOneof("condition_one_of")
     read = _CONDITIONS.get(kind)
     if read is None:
@@ -45,7 +45,16 @@ def _field(condition: Any) -> edge.FieldCondition:
         name = descriptor.name
         if name in _FIELD_PARTS:
             given["range" if name == "datetime_range" else name] = _FIELD_PARTS[name](value)
+    if not given:
+        problem = "Validation error: At least one field condition must be specified [{}]"
+        raise invalid_field("filter.must[0].condition_one_of.match", problem)
     return edge.FieldCondition(condition.key, **given)
+
+
+def _nested(condition: Any) -> edge.NestedCondition:
+    if not condition.HasField("filter"):
+        raise invalid("Nested condition must have a filter")
+    return edge.NestedCondition(condition.key, read_filter(condition.filter))
 
 
 def _match(match: Any) -> Any:
@@ -77,7 +86,7 @@ _CONDITIONS: dict[str | None, Callable[[Any], Any]] = {
     "is_null": lambda each: edge.IsNullCondition(each.key),
     "has_id": lambda each: edge.HasIdCondition(set(read_ids(each.has_id))),
     "has_vector": lambda each: edge.HasVectorCondition(each.has_vector),
-    "nested": lambda each: edge.NestedCondition(each.key, read_filter(each.filter)),
+    "nested": _nested,
     "filter": read_filter,
 }
 

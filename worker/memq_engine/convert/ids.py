@@ -10,13 +10,17 @@ _HYPHENATED = f"{_HEX}{{8}}-(?:{_HEX}{{4}}-){{3}}{_HEX}{{12}}"
 _UUID = re.compile(rf"{_HEX}{{32}}|{_HYPHENATED}|\{{{_HYPHENATED}\}}|urn:uuid:{_HYPHENATED}")
 
 
+def is_uuid(text: str) -> bool:
+    return _UUID.fullmatch(text) is not None
+
+
 def read_id(point_id: Any) -> int | str:
     if point_id.WhichOneof("point_id_options") is None:
         raise invalid("Empty ID is not allowed")
     if not point_id.HasField("uuid"):
         return point_id.num
     text: str = point_id.uuid
-    if _UUID.fullmatch(text) is None:
+    if not is_uuid(text):
         raise invalid(f"Unable to parse UUID: {text}")
     return text
 

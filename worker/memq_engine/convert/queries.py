@@ -3,32 +3,43 @@ from typing import Any
 
 import qdrant_edge as edge
 
-from ..refusal import invalid_field, unserved
-from .filters import read_optional_filter
-from .ids import read_id
-from .vectors import floats
+from ..refusal import from_engine, invalid, invalid_field, unserved
 
 DEFAULT_LIMIT = 10
+# The engine reserves room for as many hits as it is asked for.
+_MAX_LIMIT = 2**31
 
 
-def read_limit(request: Any) -> int:
-    if not request.HasField("limit"):
-        return DEFAULT_LIMIT
-    if request.limit == 0:
-        raise invalid_field("limit", "value 0 invalid, must be 1 or larger")
-    # The engine reserves room for as many hits as it is asked for.
-    return min(request.limit, 2**31)
+def read_limit(request: Any, field: str = "limit", default: int = DEFAULT_LIMIT, path: str = "") -> int:
+    if not request.HasField(field):
+        return default
+    limit: int = getattr(request, field)
+    if limit == 0:
+        raise invalid_field(f"{path}{field}", "value 0 invalid, must be 1 or larger")
+    return min(limit, _MAX_LIMIT)
 
 
-def read_payload_selector(request: Any) -> Any:
+def read_payload_selector(request: Any, *, default: bool = False) -> Any:
+    if not request.HasField("with_payload"):
+        return default
     selector = request.with_payload
     match selector.WhichOneof("selector_options"):
         case "include":
-            return list(selector.include.fields)
+            # The engine reports a bad path only when it reads the request.
+            return _checked(edge.PayloadSelector.Include, list(selector.include.fields))
         case "exclude":
-            return edge.PayloadSelector.Exclude(list(selector.exclude.fields))
-        case _:
+            return _checked(edge.PayloadSelector.Exclude, list(selector.exclude.fields))
+        case "enable":
             return selector.enable
+        case _:
+            raise invalid("No PayloadSelector")
+
+
+def _checked(kind: Any, fields: list[str]) -> Any:
+    try:
+        return kind(fields)
+    except (ValueError, TypeError) as error:
+        raise from_engine(error) from error
 
 
 def read_vectors_selector(request: Any) -> Any:
@@ -36,30 +47,6 @@ def read_vectors_selector(request: Any) -> Any:
     if selector.WhichOneof("selector_options") == "include":
         return list(selector.include.names)
     return selector.enable
-
-
-def read_query_target(request: Any) -> Any:
-    """The vector to search near, the id of a point to search near, or None for no query at all."""
-    for field in ("prefetch", "lookup_from", "shard_key_selector"):
-        if _is_given(request, field):
-            raise unserved(f"Query with {field}")
-    if not request.HasField("query"):
-        return None
-    kind = request.query.WhichOneof("variant")
-    if kind != "nearest":
-        raise unserved(f"A query of kind {kind}")
-    target = request.query.nearest
-    match target.WhichOneof("variant"):
-        case "dense":
-            return floats(target.dense)
-        case "id":
-            return read_id(target.id)
-        case other:
-            raise unserved(f"Nearest to {other}")
-
-
-def _is_given(request: Any, field: str) -> bool:
-    return bool(request.prefetch) if field == "prefetch" else request.HasField(field)
 
 
 def has_nan(vector: Any) -> bool:
@@ -73,37 +60,41 @@ def read_search_params(request: Any) -> edge.SearchParams | None:
     given: dict[str, Any] = {}
     for descriptor, value in request.params.ListFields():
         name = descriptor.name
-        if name not in ("hnsw_ef", "exact", "indexed_only"):
+        if name in ("hnsw_ef", "exact", "indexed_only"):
+            given[name] = value
+        elif name == "quantization":
+            given[name] = _quantization(value)
+        elif name == "acorn":
+            given[name] = _acorn(value)
+        else:
             raise unserved(f"Query with params.{name}")
-        given[name] = value
     return edge.SearchParams(**given)
 
 
-def read_query(request: Any, query: edge.Query | None, near: int | str | None) -> edge.QueryRequest:
-    """`near` is the point whose vector `query` holds: it is left out of its own neighbours."""
-    found = read_optional_filter(request)
-    if near is not None:
-        found = edge.Filter(must=None if found is None else [found], must_not=[edge.HasIdCondition({near})])
-    return edge.QueryRequest(
-        limit=read_limit(request),
-        offset=request.offset,
-        query=query,
-        filter=found,
-        params=read_search_params(request),
-        score_threshold=request.score_threshold if request.HasField("score_threshold") else None,
-        with_payload=read_payload_selector(request),
-        with_vector=read_vectors_selector(request),
-    )
+def _quantization(message: Any) -> edge.QuantizationSearchParams:
+    given = {descriptor.name: value for descriptor, value in message.ListFields()}
+    oversampling = given.get("oversampling")
+    if oversampling is not None and oversampling < 1:
+        problem = f"value {oversampling} invalid, must be 1.0 or larger"
+        raise invalid_field("params.quantization.oversampling", problem)
+    return edge.QuantizationSearchParams(**given)
 
 
-def read_scroll(request: Any) -> edge.ScrollRequest:
-    for field in ("order_by", "shard_key_selector"):
-        if request.HasField(field):
-            raise unserved(f"Scroll with {field}")
-    return edge.ScrollRequest(
-        offset=read_id(request.offset) if request.HasField("offset") else None,
-        limit=read_limit(request),
-        filter=read_optional_filter(request),
-        with_payload=read_payload_selector(request),
-        with_vector=read_vectors_selector(request),
-    )
+def _acorn(message: Any) -> edge.AcornSearchParams:
+    given = {descriptor.name: value for descriptor, value in message.ListFields()}
+    selectivity = given.get("max_selectivity")
+    if selectivity is not None and not 0 <= selectivity <= 1:
+        problem = f"value {selectivity} invalid, must be from 0.0 to 1.0"
+        raise invalid_field("params.acorn.max_selectivity", problem)
+    return edge.AcornSearchParams(**given)
+
+
+def read_threshold(request: Any) -> float | None:
+    return request.score_threshold if request.HasField("score_threshold") else None
+
+
+def leaving_out(found: edge.Filter | None, ids: set[int | str]) -> edge.Filter | None:
+    """Return the filter that leaves out the points a query starts from."""
+    if not ids:
+        return found
+    return edge.Filter(must=None if found is None else [found], must_not=[edge.HasIdCondition(set(ids))])
