@@ -1,4 +1,4 @@
-"""A dashboard as Grafana wants it: rows of panels, laid out from left to right."""
+"""A dashboard as Grafana reads it: rows of panels, laid out from left to right."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ COLUMNS = 24
 SCHEMA_VERSION = 39
 DATA_SOURCE_UID = "prometheus"
 
-NOT_THE_WATCHDOG = 'alertstate="firing",alertname!="Watchdog"'
-
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -26,11 +24,15 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """A choice among a label's values; at first all of them."""
+    """A choice of one or more of a label's values; at first all of them.
+
+    every: regular expression that "All" stands for; None expands it to the values that the query has.
+    """
 
     name: str
     label: str
     query: str
+    every: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,9 @@ class Dashboard:
             "timepicker": {"refresh_intervals": ["5s", "10s", "30s", "1m", "5m"]},
             "links": [_LINKS],
             "annotations": {"list": _ANNOTATIONS},
-            "templating": {"list": [_DATA_SOURCE_CHOICE, *(_choice(variable) for variable in self.variables)]},
+            "templating": {
+                "list": [_DATA_SOURCE_CHOICE, *(_choice(variable) for variable in self.variables), _RUNBOOKS]
+            },
             "panels": list(self._placed()),
         }
 
@@ -84,17 +88,15 @@ class Dashboard:
 
 
 def _laid_out(panels: tuple[Panel, ...], number: int, y: int) -> tuple[list[dict[str, Any]], int]:
-    """The panels, and the first line below them."""
+    """The panels, each at the highest free place from the left, and the first line below them."""
     placed: list[dict[str, Any]] = []
-    x = tallest = 0
+    floor = [y] * COLUMNS  # per column, the first free line
     for panel in panels:
-        if x + panel.width > COLUMNS:
-            x, y, tallest = 0, y + tallest, 0
         number += 1
-        placed.append(panel.lowered(number, x, y))
-        x += panel.width
-        tallest = max(tallest, panel.height)
-    return placed, y + tallest
+        top, x = min((max(floor[x : x + panel.width]), x) for x in range(COLUMNS - panel.width + 1))
+        placed.append(panel.lowered(number, x, top))
+        floor[x : x + panel.width] = [top + panel.height] * panel.width
+    return placed, max(floor)
 
 
 def _choice(variable: Variable) -> dict[str, Any]:
@@ -107,9 +109,9 @@ def _choice(variable: Variable) -> dict[str, Any]:
         "definition": variable.query,
         "refresh": 2,
         "sort": 3,
-        "multi": False,
+        "multi": True,
         "includeAll": True,
-        "allValue": ".*",
+        "allValue": variable.every,
         "current": {"selected": True, "text": "All", "value": "$__all"},
     }
 
@@ -126,25 +128,36 @@ _DATA_SOURCE_CHOICE = {
     "current": {"selected": True, "text": "Prometheus", "value": DATA_SOURCE_UID},
 }
 
-_LINKS = {"type": "dashboards", "title": "memq", "tags": ["memq"], "asDropdown": False, "keepTime": True}
+# Every pool serves the runbooks beside its metrics.
+_RUNBOOKS = {
+    "type": "textbox",
+    "name": "runbooks",
+    "label": "Runbooks",
+    "hide": 2,
+    "query": "http://127.0.0.1:9464/runbooks",
+    "current": {"text": "http://127.0.0.1:9464/runbooks", "value": "http://127.0.0.1:9464/runbooks"},
+}
 
+_LINKS = {
+    "type": "dashboards",
+    "title": "memq",
+    "tags": ["memq"],
+    "asDropdown": False,
+    "keepTime": True,
+    "includeVars": True,
+}
+
+# One mark where a critical alert begins to fire; a band for as long as it fires would cover the page.
+_CRITICAL = 'ALERTS{alertstate="firing",severity="critical"}'
 _ANNOTATIONS: list[dict[str, Any]] = [
     {
-        "name": "Alerts",
+        "name": "Critical alerts",
         "datasource": DATA_SOURCE,
         "enable": True,
         "iconColor": "red",
-        "expr": f"ALERTS{{{NOT_THE_WATCHDOG}}}",
+        "expr": f"{_CRITICAL} unless {_CRITICAL} offset 1m",
+        "step": "60s",
         "titleFormat": "{{alertname}}",
-        "textFormat": "{{severity}} {{instance}} {{queue}} {{code}}",
-    },
-    {
-        "name": "Worker starts",
-        "datasource": DATA_SOURCE,
-        "enable": True,
-        "iconColor": "blue",
-        "expr": 'changes(process_start_time_seconds{job="memq"}[$__rate_interval]) > 0',
-        "titleFormat": "worker {{worker}} of {{instance}} started",
-        "textFormat": "",
+        "textFormat": "{{instance}} {{queue}} {{code}}",
     },
 ]

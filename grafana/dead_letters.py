@@ -1,17 +1,18 @@
-"""What failed for good, what is about to, and why."""
+"""Dead letters, their causes, and messages that are about to become dead letters."""
 
 from __future__ import annotations
 
 from grafana.dashboard import Dashboard, Row
-from grafana.panel import Panel, Query
+from grafana.panel import CALLS_PER_SECOND, MESSAGES_PER_SECOND, Panel, Query
 from grafana.promql import grown, per_second
+from grafana.scope import CLUSTER, POOL, QUEUE, VARIABLES
 
-DOWN = float("-inf")
 DELIVERY_LIMIT = "rabbitmq_global_messages_dead_lettered_delivery_limit_total"
+READY = "memq:queue_messages_ready:sum"
 
 
 def number(title: str, description: str, unit: str, query: str, moves: bool = False) -> Panel:
-    steps = ((DOWN, "green"), (1.0, "orange"))
+    steps = ((0.0, "green"), (1.0, "orange"))
     return Panel(title, description, unit, (Query(query, title.lower()),), "stat", 4, 4, steps, decimals=0, moves=moves)
 
 
@@ -20,55 +21,53 @@ NOW = Row(
     (
         number(
             "Dead letters",
-            "Messages in the dead-letter queue. They stay until somebody replays or drops them.",
+            "Messages in the dead-letter queue. They stay until somebody replays or purges them.",
             "none",
-            'memq:queue_messages_ready:sum{queue="dead"}',
+            f'sum({READY}{{{QUEUE},queue="dead"}})',
             moves=True,
         ),
         number(
             "Oldest dead letter",
-            "How long the first of them has been there.",
+            "Age of the first dead letter.",
             "s",
-            'max(memq_queue_oldest_age_seconds{queue="dead"})',
+            f'max(memq_queue_oldest_age_seconds{{{POOL},queue="dead"}})',
         ),
         number(
             "Dead-lettered",
-            "By the workers, in the time range chosen above.",
+            "By the workers, in the selected time range.",
             "none",
-            grown("memq_dead_letters_total", window="$__range"),
+            grown("memq_dead_letters_total", POOL, window="$__range"),
             moves=True,
         ),
         number(
-            "Given up by RabbitMQ",
-            "In the time range chosen above, after too many deliveries: a message that kills workers ends like this. "
-            "Of all users of the broker.",
+            "Over the delivery limit",
+            "In the selected time range, by RabbitMQ: messages that crashed their workers. Of all its clients.",
             "none",
-            grown(DELIVERY_LIMIT, window="$__range"),
+            grown(DELIVERY_LIMIT, CLUSTER, window="$__range"),
         ),
         number(
             "In retry queues",
             "Writes that wait for their next attempt.",
             "none",
-            'sum(memq:queue_messages_ready:sum{queue=~"retry.*"})',
+            f'sum({READY}{{{QUEUE},queue=~"retry.*"}})',
         ),
         number(
             "In quarantine",
-            "Messages that were delivered again and again without being settled, and are now processed one by one.",
+            "Messages that were redelivered without being settled. Workers process them one by one.",
             "none",
-            'memq:queue_messages_ready:sum{queue="suspect"}',
+            f'sum({READY}{{{QUEUE},queue="suspect"}})',
         ),
     ),
 )
 
-WHY = Row(
-    "Why",
+CAUSES = Row(
+    "Causes",
     (
         Panel(
             "Dead-lettered, by code",
-            "In the time range chosen above. What the codes mean, and whose fault they are, stands in "
-            "schemas/README.md.",
+            "In the selected time range. schemas/README.md explains the codes.",
             "none",
-            (Query(grown("memq_dead_letters_total", by="code", window="$__range"), "{{code}}"),),
+            (Query(grown("memq_dead_letters_total", POOL, by="code", window="$__range"), "{{code}}"),),
             kind="table",
             width=8,
             height=16,
@@ -78,79 +77,79 @@ WHY = Row(
         Panel(
             "Dead-lettered, per second",
             "By code.",
-            "cps",
-            (Query(per_second("memq_dead_letters_total", by="code"), "{{code}}"),),
+            MESSAGES_PER_SECOND,
+            (Query(per_second("memq_dead_letters_total", POOL, by="code"), "{{code}}"),),
             moves=True,
         ),
         Panel(
             "Refused, per second",
-            "By code; requests, which are only answered, are among them.",
-            "cps",
-            (Query(per_second("memq_refusals_total", by="code"), "{{code}}"),),
+            "By code, requests included, which are answered and not dead-lettered.",
+            MESSAGES_PER_SECOND,
+            (Query(per_second("memq_refusals_total", POOL, by="code"), "{{code}}"),),
             moves=True,
         ),
         Panel(
             "Dead letters waiting",
-            "How the dead-letter queue fills and empties.",
+            "Depth of the dead-letter queue.",
             "none",
-            (Query('memq:queue_messages_ready:sum{queue="dead"}', "dead"),),
+            (Query(f'sum({READY}{{{QUEUE},queue="dead"}})', "dead"),),
             moves=True,
         ),
         Panel(
             "Dead-lettered, by operation",
-            "Which operations they were of.",
-            "cps",
-            (Query(per_second("memq_messages_total", 'outcome="dead_lettered"', by="op"), "{{op}}"),),
+            "Operations of the dead-lettered messages.",
+            MESSAGES_PER_SECOND,
+            (Query(per_second("memq_messages_total", POOL, 'outcome="dead_lettered"', by="op"), "{{op}}"),),
             moves=True,
         ),
     ),
 )
 
 BEFORE = Row(
-    "On the way there",
+    "Before the dead-letter queue",
     (
         Panel(
             "Retried, by tier",
-            "Writes that were put off, by the seconds that they wait.",
-            "cps",
-            (Query(per_second("memq_retries_total", by="tier"), "{{tier}} s"),),
+            "Writes moved to a retry queue, by its delay in seconds.",
+            MESSAGES_PER_SECOND,
+            (Query(per_second("memq_retries_total", POOL, by="tier"), "{{tier}} s"),),
             moves=True,
         ),
         Panel(
             "Waiting for a retry",
             "Messages in each retry queue.",
             "none",
-            (Query('memq:queue_messages_ready:sum{queue=~"retry.*"}', "{{queue}}"),),
+            (Query(f'sum by (queue) ({READY}{{{QUEUE},queue=~"retry.*"}})', "{{queue}}"),),
         ),
         Panel(
-            "Delivered again",
-            "redelivered: by RabbitMQ, after a worker died, lost its connection or handed a message back; "
-            "quarantined: set aside for it; released: handed back at a stop.",
-            "cps",
+            "Redeliveries",
+            "redelivered: after a worker crashed, lost its connection or released the message; quarantined: moved to "
+            "the suspect queue because of that; released: given back to the queue at a stop.",
+            MESSAGES_PER_SECOND,
             (
-                Query(per_second("rabbitmq_global_messages_redelivered_total"), "redelivered"),
-                Query(per_second("memq_messages_total", 'outcome="quarantined"'), "quarantined"),
-                Query(per_second("memq_messages_total", 'outcome="released"'), "released"),
+                Query(per_second("memq_redelivered_messages_total", POOL), "redelivered"),
+                Query(per_second("memq_messages_total", POOL, 'outcome="quarantined"'), "quarantined"),
+                Query(per_second("memq_messages_total", POOL, 'outcome="released"'), "released"),
             ),
         ),
         Panel(
             "Expired",
-            "Requests whose deadline had passed before a worker got to them: nobody waits for their answers.",
-            "cps",
-            (Query(per_second("memq_messages_total", 'outcome="expired"', by="op"), "{{op}}"),),
+            "Requests whose deadline passed before a worker received them.",
+            MESSAGES_PER_SECOND,
+            (Query(per_second("memq_messages_total", POOL, 'outcome="expired"', by="op"), "{{op}}"),),
         ),
         Panel(
             "Replies without a reader",
-            "undeliverable: the caller had gone; refused: it named a queue of memq's own.",
-            "cps",
-            (Query(per_second("memq_replies_total", 'outcome!="sent"', by="outcome"), "{{outcome}}"),),
+            "Undeliverable: the caller has gone. Refused: the reply address is not allowed.",
+            MESSAGES_PER_SECOND,
+            (Query(per_second("memq_replies_total", POOL, 'outcome!="sent"', by="outcome"), "{{outcome}}"),),
             moves=True,
         ),
         Panel(
-            "Store calls that fail",
-            "By code: what many retries and dead letters come from.",
-            "cps",
-            (Query(per_second("memq_store_calls_total", 'code!="ok"', by="code"), "{{code}}"),),
+            "Failed store calls",
+            "By code: the cause of most retries and dead letters.",
+            CALLS_PER_SECOND,
+            (Query(per_second("memq_store_calls_total", POOL, 'code!="ok"', by="code"), "{{code}}"),),
             moves=True,
         ),
     ),
@@ -158,7 +157,8 @@ BEFORE = Row(
 
 DEAD_LETTERS = Dashboard(
     "memq-dead-letters",
-    "memq: dead letters",
-    "What failed for good, what is about to, and why.",
-    (NOW, WHY, BEFORE),
+    "memq dead letters",
+    "Dead letters, their causes, and messages that are about to become dead letters.",
+    (NOW, CAUSES, BEFORE),
+    VARIABLES,
 )

@@ -3,83 +3,92 @@
 from __future__ import annotations
 
 from grafana.dashboard import Row
-from grafana.panel import Panel, Query
+from grafana.panel import CALLS_PER_SECOND, Panel, Query
 from grafana.promql import per_second, quantile
+from grafana.scope import CLUSTER, POOL
 
-DOWN = float("-inf")
-QDRANT = 'job="qdrant"'
+QDRANT = 'cluster=~"$cluster",job=~"qdrant.*"'
 
-DEPENDENCIES = Row(
-    "Dependencies",
+STORE = Row(
+    "Store",
     (
         Panel(
             "Store calls, p95",
-            "How long Qdrant, or the embedded engine, takes for each kind of call, as the workers see it.",
+            "Duration of calls to Qdrant or the embedded engine, as the workers see it.",
             "s",
-            (Query(quantile(0.95, "memq_store_call_duration_seconds", by="call"), "{{call}}"),),
+            (Query(quantile(0.95, "memq_store_call_duration_seconds", POOL, by="call"), "{{call}}"),),
             moves=True,
         ),
         Panel(
             "Store calls",
-            "Calls to Qdrant, or the embedded engine, per second.",
-            "cps",
-            (Query(per_second("memq_store_calls_total", by="call"), "{{call}}"),),
-            moves=True,
-        ),
-        Panel(
-            "Store calls that fail",
-            "By code. A call that is repeated later with success is among them.",
-            "cps",
-            (Query(per_second("memq_store_calls_total", 'code!="ok"', by="code"), "{{code}}"),),
+            "Calls to Qdrant or the embedded engine.",
+            CALLS_PER_SECOND,
+            (Query(per_second("memq_store_calls_total", POOL, by="call"), "{{call}}"),),
             moves=True,
         ),
         Panel(
             "Held and blocked",
-            "1 while any worker holds its writes because of the store, or is kept from publishing by RabbitMQ.",
+            "1 while any worker holds its writes because of the store, or RabbitMQ blocks its publishing.",
             "none",
-            (Query("max(memq_store_held)", "writes held"), Query("max(memq_amqp_blocked)", "publishing blocked")),
-            width=6,
+            (
+                Query(f"max(memq_store_held{{{POOL}}})", "writes held"),
+                Query(f"max(memq_amqp_blocked{{{POOL}}})", "publishing blocked"),
+            ),
             maximum=1,
         ),
+    ),
+    collapsed=True,
+)
+
+RABBITMQ = Row(
+    "RabbitMQ",
+    (
         Panel(
             "RabbitMQ's alarms",
-            "1 while RabbitMQ is short of memory or disk: it then blocks everybody who publishes.",
+            "1 while RabbitMQ is short of memory or disk space and blocks all publishers.",
             "none",
             (
-                Query("max(rabbitmq_alarms_memory_used_watermark)", "memory"),
-                Query("max(rabbitmq_alarms_free_disk_space_watermark)", "disk"),
+                Query(f"max(rabbitmq_alarms_memory_used_watermark{{{CLUSTER}}})", "memory"),
+                Query(f"max(rabbitmq_alarms_free_disk_space_watermark{{{CLUSTER}}})", "disk"),
             ),
-            width=6,
             maximum=1,
         ),
         Panel(
-            "RabbitMQ's room",
-            "Memory in use of what may be used, and the least free disk of what is free. At 100 % an alarm goes off.",
+            "RabbitMQ's limits",
+            "Memory in use as a share of the limit, and the free disk limit as a share of the free disk space. At "
+            "100 % an alarm goes off.",
             "percentunit",
             (
-                Query("max(rabbitmq_process_resident_memory_bytes / rabbitmq_resident_memory_limit_bytes)", "memory"),
                 Query(
-                    "max(rabbitmq_disk_space_available_limit_bytes / rabbitmq_disk_space_available_bytes)",
+                    f"max(rabbitmq_process_resident_memory_bytes{{{CLUSTER}}}"
+                    f" / rabbitmq_resident_memory_limit_bytes{{{CLUSTER}}})",
+                    "memory",
+                ),
+                Query(
+                    f"max(rabbitmq_disk_space_available_limit_bytes{{{CLUSTER}}}"
+                    f" / rabbitmq_disk_space_available_bytes{{{CLUSTER}}})",
                     "disk",
                 ),
             ),
-            width=6,
-            steps=((DOWN, "green"), (0.8, "red")),
+            steps=((0, "green"), (0.8, "red")),
             cold="value",
         ),
         Panel(
             "RabbitMQ's connections",
-            "Connections and channels, of all its users.",
+            "Connections and channels of all clients.",
             "none",
-            (Query("sum(rabbitmq_connections)", "connections"), Query("sum(rabbitmq_channels)", "channels")),
-            width=6,
+            (
+                Query(f"sum(rabbitmq_connections{{{CLUSTER}}})", "connections"),
+                Query(f"sum(rabbitmq_channels{{{CLUSTER}}})", "channels"),
+            ),
             cold="value",
         ),
     ),
+    collapsed=True,
 )
 
 QDRANT_SERVER = Row(
-    "Qdrant server (empty with the embedded engine, which the row above shows)",
+    "Qdrant server (no data with the embedded engine, which the row above covers)",
     (
         Panel(
             "Up",
@@ -93,7 +102,7 @@ QDRANT_SERVER = Row(
         ),
         Panel(
             "gRPC calls, p95",
-            "As Qdrant itself measures them.",
+            "Duration that Qdrant itself measures.",
             "s",
             (Query(quantile(0.95, "grpc_responses_duration_seconds", QDRANT, by="endpoint"), "{{endpoint}}"),),
             width=6,
@@ -103,7 +112,7 @@ QDRANT_SERVER = Row(
         Panel(
             "gRPC errors",
             "By gRPC status: 4 deadline exceeded, 8 resources exhausted, 13 internal, 14 unavailable.",
-            "cps",
+            CALLS_PER_SECOND,
             (Query(per_second("grpc_responses_total", QDRANT, 'status!="0"', by="status"), "status {{status}}"),),
             width=6,
             cold="value",
@@ -111,7 +120,7 @@ QDRANT_SERVER = Row(
         ),
         Panel(
             "Updates waiting",
-            "Updates that Qdrant has taken and not yet applied, by collection. Rising for long, it cannot keep up.",
+            "Updates that Qdrant has accepted and not yet applied, by collection. A long rise means overload.",
             "none",
             (Query(f"sum by (id) (collection_update_queue_length{{{QDRANT}}})", "{{id}}"),),
             width=6,
@@ -129,7 +138,7 @@ QDRANT_SERVER = Row(
         ),
         Panel(
             "Collections",
-            "How many there are.",
+            "Number of collections.",
             "none",
             (Query(f"max(collections_total{{{QDRANT}}})", "collections"),),
             width=6,
@@ -147,7 +156,7 @@ QDRANT_SERVER = Row(
         ),
         Panel(
             "Dead replicas",
-            "Replicas of shards that are not in use because they are behind or gone.",
+            "Shard replicas that are out of use because they lag behind or are lost.",
             "none",
             (Query(f"sum by (id) (collection_dead_replicas{{{QDRANT}}})", "{{id}}"),),
             width=6,

@@ -1,45 +1,36 @@
-"""What fails, and what becomes of it."""
+"""Failures of messages and their consequences."""
 
 from __future__ import annotations
 
 from grafana.dashboard import Row
-from grafana.panel import Panel, Query
+from grafana.panel import CALLS_PER_SECOND, MESSAGES_PER_SECOND, Panel, Query
 from grafana.promql import per_second
+from grafana.scope import POOL
 
 ERRORS = Row(
     "Errors",
     (
         Panel(
-            "Refused, by code",
-            "Messages answered with an error or dead-lettered. What the codes mean stands in schemas/README.md.",
-            "cps",
-            (Query(per_second("memq_refusals_total", by="code"), "{{code}}"),),
-            width=6,
-            moves=True,
-        ),
-        Panel(
             "Dead-lettered, by code",
-            "Messages that the workers have put into the dead-letter queue.",
-            "cps",
-            (Query(per_second("memq_dead_letters_total", by="code"), "{{code}}"),),
-            width=6,
+            "Messages that workers move to the dead-letter queue.",
+            MESSAGES_PER_SECOND,
+            (Query(per_second("memq_dead_letters_total", POOL, by="code"), "{{code}}"),),
             moves=True,
         ),
         Panel(
             "Retried, by tier",
-            "Writes that were put off, by the seconds that they wait.",
-            "cps",
-            (Query(per_second("memq_retries_total", by="tier"), "{{tier}} s"),),
-            width=6,
+            "Writes moved to a retry queue, by its delay in seconds.",
+            MESSAGES_PER_SECOND,
+            (Query(per_second("memq_retries_total", POOL, by="tier"), "{{tier}} s"),),
             moves=True,
         ),
         Panel(
-            "Replies",
-            "sent; undeliverable: the caller had gone; refused: it named a queue of memq's own.",
-            "cps",
-            (Query(per_second("memq_replies_total", by="outcome"), "{{outcome}}"),),
-            width=6,
+            "Failed store calls",
+            "Calls to the store that failed, by code, including calls that succeeded when repeated.",
+            CALLS_PER_SECOND,
+            (Query(per_second("memq_store_calls_total", POOL, 'code!="ok"', by="code"), "{{code}}"),),
             moves=True,
         ),
     ),
+    collapsed=True,
 )

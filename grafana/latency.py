@@ -1,4 +1,4 @@
-"""How long messages take, and where the time goes."""
+"""Durations of messages and of their stages."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ from grafana.dashboard import Row
 from grafana.messages import REQUESTS, WRITES
 from grafana.panel import Panel, Query
 from grafana.promql import grown, quantile
-
-GREEN, RED = "green", "red"
-DOWN = float("-inf")
-OBJECTIVE_SECONDS = 0.2
+from grafana.scope import POOL
 
 
 def percentiles(histogram: str, *matchers: str) -> tuple[Query, ...]:
@@ -20,49 +17,40 @@ LATENCY = Row(
     "Latency",
     (
         Panel(
-            "Requests",
-            "Queries, gets and counts, from receipt to settlement. The objective is 200 ms at p95.",
+            "Write duration",
+            "Upserts, deletes and payload changes, from receipt to settlement, outages included.",
             "s",
-            percentiles("memq_message_duration_seconds", REQUESTS),
-            steps=((DOWN, GREEN), (OBJECTIVE_SECONDS, RED)),
-            moves=True,
-        ),
-        Panel(
-            "Writes",
-            "Upserts, deletes and payload changes, from receipt to settlement; waiting out an outage is part of it.",
-            "s",
-            percentiles("memq_message_duration_seconds", WRITES),
+            percentiles("memq_message_duration_seconds", POOL, WRITES),
             moves=True,
         ),
         Panel(
             "Queue delay",
-            "From publish to settlement, by the publisher's clock, which has whole seconds: all the waiting, retries "
-            "and outages too.",
+            "From publish to settlement, by the publisher's clock: waiting, retries and outages included.",
             "s",
             tuple(
-                Query(quantile(share, "memq_queue_delay_seconds", ops), f"{name} p{share * 100:g}")
+                Query(quantile(share, "memq_queue_delay_seconds", POOL, ops), f"{name} p{share * 100:g}")
                 for name, ops in (("writes", WRITES), ("requests", REQUESTS))
                 for share in (0.5, 0.95)
             ),
             moves=True,
         ),
         Panel(
-            "Requests, distribution",
-            "How many requests took how long. Two bands are two kinds of requests, or two speeds of the store.",
+            "Stages, p95",
+            "decode: parse and validate; wait: until a write or an answer begins; store: in Qdrant; settle: reply, "
+            "retry or dead letter, and acknowledgement.",
             "s",
-            (Query(grown("memq_message_duration_seconds_bucket", REQUESTS, by="le"), "{{le}}"),),
-            kind="heatmap",
-            width=12,
+            (Query(quantile(0.95, "memq_stage_duration_seconds", POOL, by="stage"), "{{stage}}"),),
             moves=True,
         ),
         Panel(
-            "Stages, p95",
-            "decode: parse and check; wait: for a write or an answer to begin; store: in Qdrant; settle: reply, "
-            "retry or dead letter, and acknowledgement.",
+            "Requests, distribution",
+            "Number of requests by duration. Two bands are two kinds of requests, or two speeds of the store.",
             "s",
-            (Query(quantile(0.95, "memq_stage_duration_seconds", by="stage"), "{{stage}}"),),
-            width=12,
+            (Query(grown("memq_message_duration_seconds_bucket", POOL, REQUESTS, by="le"), "{{le}}"),),
+            kind="heatmap",
+            width=24,
             moves=True,
         ),
     ),
+    collapsed=True,
 )

@@ -1,36 +1,34 @@
-"""One worker process, or one pool, or all."""
+"""One or more worker processes: their work, their waits, their cost."""
 
 from __future__ import annotations
 
-from grafana.dashboard import Dashboard, Row, Variable
-from grafana.panel import Panel, Query
+from grafana.dashboard import Dashboard, Row
+from grafana.panel import CALLS_PER_SECOND, MESSAGES_PER_SECOND, VECTORS_PER_SECOND, Panel, Query
 from grafana.promql import grown, mean, per_second, quantile
+from grafana.scope import POOL, VARIABLES, WORKER, WORKER_VARIABLE
 
-CHOSEN = 'instance=~"$instance"'
-WORKER = f'{CHOSEN},worker=~"$worker"'
 EACH = "instance,worker"
-NAME = "{{instance}} {{worker}}"
-DOWN = float("-inf")
+NAME = "worker {{worker}} of {{instance}}"
 
 NOW = Row(
     "Now",
     (
         Panel(
             "Ready",
-            "Workers chosen above that are connected and take messages.",
-            "none",
-            (Query(f"sum(memq_ready{{{WORKER}}})", "ready"),),
+            "Share of the selected workers that are connected and consume.",
+            "percentunit",
+            (Query(f"avg(memq_ready{{{WORKER}}})", "ready"),),
             kind="stat",
             width=4,
             height=4,
-            steps=((DOWN, "red"), (1, "green")),
-            cold="value",
+            steps=((0, "red"), (1, "green")),
+            cold="one",
         ),
         Panel(
             "Running for",
-            "Since the youngest of them was started.",
+            "Time since the youngest of them started.",
             "s",
-            (Query(f'time() - max(process_start_time_seconds{{job="memq",{WORKER}}})', "running"),),
+            (Query(f"time() - max(process_start_time_seconds{{{WORKER}}})", "running"),),
             kind="stat",
             width=4,
             height=4,
@@ -38,7 +36,7 @@ NOW = Row(
         ),
         Panel(
             "Version",
-            "How many run which version of memq, on which Python.",
+            "Number of workers by version of memq and Python.",
             "none",
             (Query(f"count by (version,python) (memq_build_info{{{WORKER}}})", "memq {{version}}, Python {{python}}"),),
             kind="stat",
@@ -49,11 +47,11 @@ NOW = Row(
         ),
         Panel(
             "Alive, of expected",
-            "Worker processes of the pool that are alive, and how many it was told to run.",
+            "Living worker processes of the pool, and the expected number.",
             "none",
             (
-                Query(f"sum(memq_workers{{{CHOSEN}}})", "alive"),
-                Query(f"sum(memq_workers_expected{{{CHOSEN}}})", "expected"),
+                Query(f"sum(memq_workers{{{POOL}}})", "alive"),
+                Query(f"sum(memq_workers_expected{{{POOL}}})", "expected"),
             ),
             kind="stat",
             width=4,
@@ -62,25 +60,25 @@ NOW = Row(
         ),
         Panel(
             "Restarts, last hour",
-            "Times that the pool has started a worker again because it had died.",
+            "Number of crashed workers that the pool restarted.",
             "none",
             (Query(grown("memq_worker_restarts_total", WORKER, window="1h"), "restarts"),),
             kind="stat",
             width=4,
             height=4,
-            steps=((DOWN, "green"), (1, "orange")),
+            steps=((0, "green"), (1, "orange")),
             decimals=0,
         ),
         Panel(
             "Store",
-            "Whether it holds its writes because the store is away, overloaded, read-only or full.",
+            "Whether a worker holds its writes because the store is unavailable, overloaded, read-only or full.",
             "none",
             (Query(f"max(memq_store_held{{{WORKER}}})", "held"),),
             kind="stat",
             width=4,
             height=4,
-            steps=((DOWN, "green"), (1, "red")),
-            words=((0, "takes writes"), (1, "writes held")),
+            steps=((0, "green"), (1, "red")),
+            words=((0, "writable"), (1, "writes held")),
         ),
     ),
 )
@@ -90,15 +88,15 @@ WORK = Row(
     (
         Panel(
             "Settled, by outcome",
-            "Messages per second; retried, released and quarantined ones come again.",
-            "cps",
+            "Retried, released and quarantined messages come again.",
+            MESSAGES_PER_SECOND,
             (Query(per_second("memq_messages_total", WORKER, by="outcome"), "{{outcome}}"),),
             moves=True,
         ),
         Panel(
             "Settled, by worker",
-            "Whether the work is spread evenly.",
-            "cps",
+            "Distribution of the work.",
+            MESSAGES_PER_SECOND,
             (Query(per_second("memq_messages_total", WORKER, by=EACH), NAME),),
             moves=True,
         ),
@@ -111,21 +109,21 @@ WORK = Row(
         ),
         Panel(
             "Stages, p95",
-            "decode, wait for a write or an answer to begin, store, settle.",
+            "Stages: decode, wait until a write or an answer begins, store, settle.",
             "s",
             (Query(quantile(0.95, "memq_stage_duration_seconds", WORKER, by="stage"), "{{stage}}"),),
             moves=True,
         ),
         Panel(
-            "Points per second",
-            "Put into the store, changed or deleted.",
-            "cps",
+            "Vectors",
+            "Points per second that writes store, change or delete.",
+            VECTORS_PER_SECOND,
             (Query(per_second("memq_points_total", WORKER, by="op"), "{{op}}"),),
             moves=True,
         ),
         Panel(
             "Size of a write",
-            "Points and messages in one call, on average, and the largest twentieth.",
+            "Points and messages in one call.",
             "none",
             (
                 Query(mean("memq_batch_points", WORKER), "points, mean"),
@@ -136,7 +134,7 @@ WORK = Row(
         ),
         Panel(
             "In flight",
-            "Messages delivered and not settled, and how many there may be.",
+            "Unacknowledged messages, and the prefetch limit.",
             "none",
             (
                 Query(f"sum by (queue) (memq_inflight_messages{{{WORKER}}})", "{{queue}}"),
@@ -147,14 +145,14 @@ WORK = Row(
         Panel(
             "Refused, by code",
             "Messages answered with an error or dead-lettered.",
-            "cps",
+            MESSAGES_PER_SECOND,
             (Query(per_second("memq_refusals_total", WORKER, by="code"), "{{code}}"),),
             moves=True,
         ),
         Panel(
             "Clock skew",
-            "Messages that came before they were sent, by the clocks of the two sides.",
-            "cps",
+            "Messages whose timestamp is later than the worker's clock.",
+            MESSAGES_PER_SECOND,
             (Query(per_second("memq_queue_delay_clamped_total", WORKER), "from the future"),),
         ),
     ),
@@ -171,15 +169,15 @@ STORE = Row(
             moves=True,
         ),
         Panel(
-            "Store calls that fail",
+            "Failed store calls",
             "By code.",
-            "cps",
+            CALLS_PER_SECOND,
             (Query(per_second("memq_store_calls_total", WORKER, 'code!="ok"', by="code"), "{{code}}"),),
             moves=True,
         ),
         Panel(
             "Held, blocked, reconnected",
-            "Share of the time that writes were held; 1 while RabbitMQ blocks publishing; connections made again.",
+            "Share of the time in which writes were held; 1 while RabbitMQ blocks publishing; reconnects.",
             "none",
             (
                 Query(per_second("memq_store_held_seconds_total", WORKER), "held"),
@@ -197,29 +195,29 @@ PROCESS = Row(
             "CPU",
             "100 % is one core.",
             "percentunit",
-            (Query(per_second("process_cpu_seconds_total", 'job="memq"', WORKER, by=EACH), NAME),),
+            (Query(per_second("process_cpu_seconds_total", WORKER, by=EACH), NAME),),
             width=6,
             cold="value",
         ),
         Panel(
             "Memory",
-            "Resident.",
+            "Resident memory.",
             "bytes",
-            (Query(f'max by ({EACH}) (process_resident_memory_bytes{{job="memq",{WORKER}}})', NAME),),
+            (Query(f"max by ({EACH}) (process_resident_memory_bytes{{{WORKER}}})", NAME),),
             width=6,
             cold="value",
         ),
         Panel(
             "Open files",
-            "Sockets among them.",
+            "Open file descriptors, sockets included.",
             "none",
-            (Query(f'max by ({EACH}) (process_open_fds{{job="memq",{WORKER}}})', NAME),),
+            (Query(f"max by ({EACH}) (process_open_fds{{{WORKER}}})", NAME),),
             width=6,
             cold="value",
         ),
         Panel(
             "Event-loop lag",
-            "Longest time in ten seconds that the event loop was late.",
+            "Longest delay of the event loop in ten seconds.",
             "s",
             (Query(f"max by ({EACH}) (memq_event_loop_lag_seconds{{{WORKER}}})", NAME),),
             width=6,
@@ -230,11 +228,8 @@ PROCESS = Row(
 
 WORKER_PAGE = Dashboard(
     "memq-worker",
-    "memq: worker",
-    "One worker process, or one pool, or all: what it does, what holds it up, what it costs.",
+    "memq workers",
+    "One or more worker processes: their work, their waits, their cost.",
     (NOW, WORK, STORE, PROCESS),
-    (
-        Variable("instance", "Pool", "label_values(memq_ready, instance)"),
-        Variable("worker", "Worker", 'label_values(memq_ready{instance=~"$instance"}, worker)'),
-    ),
+    (*VARIABLES, WORKER_VARIABLE),
 )

@@ -1,118 +1,157 @@
-"""The first screen: is it healthy, and if not, where."""
+"""The first page of an incident: which alert fires, what waits, what fails, where."""
 
 from __future__ import annotations
 
-from grafana.dashboard import NOT_THE_WATCHDOG, Dashboard, Row
-from grafana.dependencies import DEPENDENCIES, QDRANT_SERVER
+from grafana.dashboard import Dashboard, Row
+from grafana.dependencies import QDRANT_SERVER, RABBITMQ, STORE
 from grafana.errors import ERRORS
-from grafana.flow import FLOW, QUEUES
+from grafana.flow import DEPTH, FLOW, TRAFFIC
 from grafana.latency import LATENCY
-from grafana.messages import ENDED, FAILED, OURS
-from grafana.panel import Panel, Query
-from grafana.promql import grown, share_left
+from grafana.messages import ENDED, FAILED
+from grafana.panel import MESSAGES_PER_SECOND, Link, Panel, Query
+from grafana.promql import grown, per_second, share_left
+from grafana.scope import CLUSTER, POOL, QUEUE, VARIABLES
 from grafana.workers import WORKERS
 
-GREEN, YELLOW, RED = "green", "orange", "red"
-DOWN = float("-inf")
+GREEN, ORANGE, RED = "green", "orange", "red"
+WAITING = 'queue=~"write|write[.]bulk|query|lane[.].+"'
 
 
-def health(title: str, description: str, unit: str, *queries: Query, width: int = 3, **more: object) -> Panel:
-    return Panel(title, description, unit, queries, kind="stat", width=width, height=5, **more)  # type: ignore[arg-type]
+def now(title: str, description: str, unit: str, expression: str, **more: object) -> Panel:
+    fields: dict[str, object] = {"kind": "stat", "width": 3, "height": 5, **more}
+    return Panel(title, description, unit, (Query(expression, title.lower()),), **fields)  # type: ignore[arg-type]
 
 
-HEALTHY = Row(
-    "Is it healthy?",
+ALERTS = Panel(
+    "Firing alerts",
+    "Alerts that fire now; a name opens its runbook. Watchdog always fires: without it, alerting is broken.",
+    "none",
+    (Query('max by (alertname, severity, instance, queue, code) (ALERTS{alertstate="firing"})', "{{alertname}}"),),
+    kind="table",
+    width=6,
+    height=10,
+    links=(Link("alertname", "Runbook", "${runbooks}#${__value.raw}"),),
+    columns=("alertname", "severity", "instance", "queue", "code"),
+    cold="value",
+)
+
+ALARMS = "max(rabbitmq_alarms_memory_used_watermark{%s}) + 2 * max(rabbitmq_alarms_free_disk_space_watermark{%s})"
+
+NOW = Row(
+    "Now",
     (
-        health(
+        ALERTS,
+        now(
             "Workers ready",
-            "Workers that are connected and take messages, and how many the pools were told to run.",
-            "none",
-            Query("sum(memq_ready) or vector(0)", "ready"),
-            Query("sum(memq_workers_expected) or vector(0)", "expected"),
-            width=4,
-            steps=((DOWN, RED), (1, GREEN)),
-            cold="value",
-        ),
-        health(
-            "Oldest message",
-            "How long the message has waited that is first in its queue, writes or requests. The best single sign of "
-            "trouble: depth alone says little.",
-            "s",
-            Query('max(memq_queue_oldest_age_seconds{queue=~"write|query"})', "oldest"),
-            steps=((DOWN, GREEN), (30, YELLOW), (60, RED)),
-        ),
-        health(
-            "Time to drain",
-            "How long the workers need at the rate of the last two minutes for what waits now, if nothing more came. "
-            "A day stands for a day or more, and for a queue that nobody takes from.",
-            "s",
-            Query("max(memq:queue_drain:seconds)", "drain"),
-            steps=((DOWN, GREEN), (60, YELLOW), (600, RED)),
-        ),
-        health(
-            "Success, last hour",
-            "Share of the messages of the last hour that were not refused or dead-lettered, whoever was to blame. "
-            "The objective is 99 %.",
+            "Share of the expected workers that are connected and consume.",
             "percentunit",
-            Query(
-                share_left(
-                    grown("memq_messages_total", FAILED, window="1h"), grown("memq_messages_total", ENDED, window="1h")
-                ),
-                "success",
+            f"sum(memq_ready{{{POOL}}}) / clamp_min(sum(memq_workers_expected{{{POOL}}}), 1)",
+            steps=((0, RED), (0.5, ORANGE), (1, GREEN)),
+            decimals=0,
+            cold="one",
+        ),
+        now(
+            "Waiting",
+            "Messages ready in the write and request queues.",
+            "none",
+            f"sum(memq:queue_messages_ready:sum{{{QUEUE},{WAITING}}})",
+            steps=((0, GREEN), (10_000, ORANGE), (100_000, RED)),
+        ),
+        now(
+            "Unacknowledged",
+            "Messages delivered to a worker and not yet acknowledged: being written or held during an outage.",
+            "none",
+            f"sum(memq:queue_messages_unacked:sum{{{QUEUE},{WAITING}}})",
+            steps=((0, GREEN),),
+        ),
+        now(
+            "Oldest message",
+            "Age of the oldest ready write or request.",
+            "s",
+            f'max(memq_queue_oldest_age_seconds{{{POOL},queue=~"write|query"}})',
+            steps=((0, GREEN), (30, ORANGE), (60, RED)),
+        ),
+        now(
+            "RabbitMQ alarms",
+            "Resource alarms of RabbitMQ. While one is in effect, RabbitMQ blocks all publishers.",
+            "none",
+            ALARMS % (CLUSTER, CLUSTER),
+            steps=((0, GREEN), (1, RED)),
+            words=((0, "none"), (1, "memory"), (2, "disk"), (3, "memory, disk")),
+        ),
+        now(
+            "Store",
+            "Whether any worker holds its writes because the store is unavailable, overloaded, read-only or full.",
+            "none",
+            f"max(memq_store_held{{{POOL}}})",
+            steps=((0, GREEN), (1, RED)),
+            words=((0, "writable"), (1, "writes held")),
+        ),
+        now(
+            "Published",
+            "Messages per second that RabbitMQ accepts from all its clients, retries and replies included.",
+            MESSAGES_PER_SECOND,
+            per_second("rabbitmq_global_messages_received_total", CLUSTER),
+            steps=((0, GREEN),),
+            decimals=1,
+            moves=True,
+        ),
+        now(
+            "Settled",
+            "Messages per second that workers finish.",
+            MESSAGES_PER_SECOND,
+            per_second("memq_messages_total", POOL, ENDED),
+            steps=((0, GREEN),),
+            decimals=1,
+            moves=True,
+        ),
+        now(
+            "Time to drain",
+            "Time the workers need for the waiting messages at the rate of the last two minutes. One day stands for a "
+            "day or more, and for a queue without consumers.",
+            "s",
+            f"max(memq:queue_drain:seconds{{{QUEUE}}})",
+            steps=((0, GREEN), (60, ORANGE), (600, RED)),
+        ),
+        now(
+            "Dead letters",
+            "Messages in the dead-letter queue. They stay until somebody replays or purges them.",
+            "none",
+            f'sum(memq:queue_messages_ready:sum{{{QUEUE},queue="dead"}})',
+            steps=((0, GREEN), (1, ORANGE)),
+            moves=True,
+        ),
+        now(
+            "Success, last hour",
+            "Share of the messages of the last hour that were neither refused nor dead-lettered.",
+            "percentunit",
+            share_left(
+                grown("memq_messages_total", POOL, FAILED, window="1h"),
+                grown("memq_messages_total", POOL, ENDED, window="1h"),
             ),
-            steps=((DOWN, RED), (0.99, YELLOW), (0.999, GREEN)),
+            steps=((0, RED), (0.99, ORANGE), (0.999, GREEN)),
             decimals=2,
             cold="one",
             moves=True,
         ),
-        health(
+        now(
             "Error budget left",
-            "What is left of the 1 % of the messages of 30 days, or of as long as Prometheus keeps, that may fail for "
-            "reasons that are not their senders' fault: codes of status 500 and above, and 429.",
+            "Unused part of the 1 % of the messages of 30 days that may fail with a code of status 500 and above, or "
+            "429. A recording rule evaluates it once an hour.",
             "percentunit",
-            Query(
-                "1 - 100 * "
-                + grown("memq_refusals_total", OURS, window="30d")
-                + f" / clamp_min({grown('memq_messages_total', ENDED, window='30d')}, 1)",
-                "left",
-            ),
-            steps=((DOWN, RED), (0.25, YELLOW), (0.5, GREEN)),
+            'min(memq:error_budget_left:ratio30d{job=~"$job"})',
+            steps=((float("-inf"), RED), (0.25, ORANGE), (0.5, GREEN)),
             decimals=0,
             cold="one",
-            moves=True,
-        ),
-        health(
-            "Dead letters",
-            "Messages in the dead-letter queue. They stay until somebody replays or drops them.",
-            "none",
-            Query('memq:queue_messages_ready:sum{queue="dead"}', "waiting"),
-            steps=((DOWN, GREEN), (1, YELLOW)),
-            moves=True,
-        ),
-        health(
-            "Store",
-            "Whether any worker holds its writes because the store is away, overloaded, read-only or full. Held writes "
-            "wait in RabbitMQ.",
-            "none",
-            Query("max(memq_store_held)", "held"),
-            steps=((DOWN, GREEN), (1, RED)),
-            words=((0, "takes writes"), (1, "writes held")),
-        ),
-        health(
-            "Alerts",
-            "Alerts that are firing. Each has a section in docs/runbooks.md.",
-            "none",
-            Query(f"count(ALERTS{{{NOT_THE_WATCHDOG}}}) or vector(0)", "firing"),
-            steps=((DOWN, GREEN), (1, RED)),
-            width=2,
-            moves=True,
+            recorded_hourly=True,
         ),
     ),
 )
 
 OVERVIEW = Dashboard(
     "memq-overview",
-    "memq",
-    "Vectors through RabbitMQ into Qdrant: is it healthy, how much, how fast, what fails.",
-    (HEALTHY, QUEUES, FLOW, LATENCY, ERRORS, WORKERS, DEPENDENCIES, QDRANT_SERVER),
+    "memq overview",
+    "Vectors through RabbitMQ into Qdrant: which alerts fire, what waits, what fails, and where.",
+    (NOW, DEPTH, TRAFFIC, FLOW, LATENCY, ERRORS, WORKERS, RABBITMQ, STORE, QDRANT_SERVER),
+    VARIABLES,
 )

@@ -6,9 +6,15 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 DATA_SOURCE = {"type": "prometheus", "uid": "${datasource}"}
+NO_DATA = "#808080"  # grey: not measured, so neither well nor ill
 
 Kind = Literal["stat", "timeseries", "heatmap", "table"]
 Cold = Literal["zero", "one", "value"]
+Order = Literal["value", "query"]
+
+MESSAGES_PER_SECOND = "suffix: messages/s"
+VECTORS_PER_SECOND = "suffix: vectors/s"
+CALLS_PER_SECOND = "suffix: calls/s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +24,17 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
+class Link:
+    """A link on every value of a table's column."""
+
+    column: str
+    title: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
 class Panel:
-    """`width` is of 24, `steps` are (from, colour) with the first colour from minus infinity."""
+    """`width` is of 24 columns. `steps` are (from, colour), ascending; below the first and without data it is grey."""
 
     title: str
     description: str
@@ -30,17 +45,23 @@ class Panel:
     height: int = 8
     steps: tuple[tuple[float, str], ...] = ()
     words: tuple[tuple[int, str], ...] = ()
-    """What a value is called."""
+    """Text to show in place of a value."""
     maximum: float | None = None
     decimals: int | None = None
     named: bool = False
-    """True when the legend is what there is to read."""
+    """True when the legend is the information."""
+    order: Order = "value"
+    """Order of the legend: largest value first, or as queried."""
+    links: tuple[Link, ...] = ()
+    columns: tuple[str, ...] = ()
+    """Labels that a table shows, in order; empty shows all."""
     cold: Cold = "zero"
-    """What every one of its series is before the first message; `value` is any number."""
+    """Value of every series before the first message; `value` is any number."""
     moves: bool = False
     """True when messages of every sort have to change it."""
     optional: bool = False
-    """True for what a Qdrant server alone has: with the embedded engine there is none to scrape."""
+    """True for metrics of a Qdrant server: the embedded engine has none to scrape."""
+    recorded_hourly: bool = False
 
     def lowered(self, number: int, x: int, y: int) -> dict[str, Any]:
         place = {"h": self.height, "w": self.width, "x": x, "y": y}
@@ -51,17 +72,39 @@ class Panel:
             "description": self.description,
             "datasource": DATA_SOURCE,
             "gridPos": place,
-            "fieldConfig": {"defaults": self._field(), "overrides": []},
+            "fieldConfig": {"defaults": self._field(), "overrides": [_linked(link) for link in self.links]},
             "options": self._options(),
             "targets": [self._target(query, letter) for query, letter in zip(self.queries, "ABCDEF", strict=False)],
-            **({"transformations": _TABLE} if self.kind == "table" else {}),
+            **({"transformations": self._table()} if self.kind == "table" else {}),
         }
 
     def _options(self) -> dict[str, Any]:
         options = _OPTIONS[self.kind]
         if self.kind == "heatmap":
             return options | {"yAxis": {"unit": self.unit}}
+        if self.kind == "timeseries":
+            # On the right a legend has the panel's whole height, so that the largest values are in view.
+            legend = {
+                "displayMode": "table",
+                "placement": "right" if self.width >= 12 else "bottom",
+                "calcs": ["lastNotNull", "max"],
+                "showLegend": True,
+            }
+            if self.order == "value":
+                legend |= {"sortBy": "Last *", "sortDesc": True}
+            return options | {"legend": legend}
         return options | {"textMode": "value_and_name"} if self.named else options
+
+    def _table(self) -> list[dict[str, Any]]:
+        organized: dict[str, Any] = {"excludeByName": {"Time": True}, "renameByName": {"Value": "messages"}}
+        if self.columns:
+            organized = {
+                "excludeByName": {"Time": True, "Value": True},
+                "includeByName": dict.fromkeys(self.columns, True),
+                "indexByName": {name: place for place, name in enumerate(self.columns)},
+                "renameByName": {},
+            }
+        return [{"id": "organize", "options": organized}]
 
     def _target(self, query: Query, letter: str) -> dict[str, Any]:
         once = self.kind in ("stat", "table")
@@ -77,16 +120,14 @@ class Panel:
         }
 
     def _field(self) -> dict[str, Any]:
-        nothing = "no Qdrant server is scraped" if self.optional else "nothing is scraped"
-        field: dict[str, Any] = {"unit": self.unit, "noValue": nothing, "color": {"mode": "palette-classic"}}
+        field: dict[str, Any] = {"unit": self.unit, "noValue": self._absent, "color": {"mode": "palette-classic"}}
         if self.kind == "timeseries":
-            style = {"mode": "dashed"} if self.steps else {"mode": "off"}
             field["custom"] = {
                 "drawStyle": "line",
                 "lineWidth": 1,
                 "fillOpacity": 10,
                 "showPoints": "never",
-                "thresholdsStyle": style,
+                "thresholdsStyle": {"mode": "dashed" if self.steps else "off"},
             }
             field["min"] = 0
         if self.kind == "stat":
@@ -95,17 +136,42 @@ class Panel:
             field["max"] = self.maximum
         if self.decimals is not None:
             field["decimals"] = self.decimals
-        steps = self.steps or ((float("-inf"), "green"),)
         field["thresholds"] = {
             "mode": "absolute",
             "steps": [
-                {"color": colour, "value": None if place == 0 else start} for place, (start, colour) in enumerate(steps)
+                {"color": NO_DATA, "value": None},
+                *({"color": colour, "value": max(start, _LOWEST)} for start, colour in self.steps or _NEUTRAL),
             ],
         }
+        field["mappings"] = self._mappings() if self.kind == "stat" else []
+        return field
+
+    @property
+    def _absent(self) -> str:
+        if self.optional:
+            return "no Qdrant server is scraped"
+        return "evaluated once an hour" if self.recorded_hourly else "no data"
+
+    def _mappings(self) -> list[dict[str, Any]]:
+        absent = {"match": "null+nan", "result": {"text": self._absent, "color": NO_DATA}}
+        mappings: list[dict[str, Any]] = [{"type": "special", "options": absent}]
         if self.words:
             named = {str(value): {"text": text, "index": index} for index, (value, text) in enumerate(self.words)}
-            field["mappings"] = [{"type": "value", "options": named}]
-        return field
+            mappings.append({"type": "value", "options": named})
+        return mappings
+
+
+# A measured value that is neither well nor ill.
+_LOWEST = -1e9  # JSON has no infinity
+_NEUTRAL = ((0.0, "blue"),)
+
+
+def _linked(link: Link) -> dict[str, Any]:
+    target = {"title": link.title, "url": link.url, "targetBlank": True}
+    return {
+        "matcher": {"id": "byName", "options": link.column},
+        "properties": [{"id": "links", "value": [target]}],
+    }
 
 
 _OPTIONS: dict[str, dict[str, Any]] = {
@@ -117,10 +183,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "textMode": "auto",
         "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
     },
-    "timeseries": {
-        "legend": {"displayMode": "table", "placement": "bottom", "calcs": ["lastNotNull", "max"], "showLegend": True},
-        "tooltip": {"mode": "multi", "sort": "desc", "hideZeros": True},
-    },
+    "timeseries": {"tooltip": {"mode": "multi", "sort": "desc", "hideZeros": True}},
     "heatmap": {
         "calculate": False,
         "cellGap": 1,
@@ -130,7 +193,3 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     },
     "table": {"showHeader": True, "cellHeight": "sm", "sortBy": [{"displayName": "messages", "desc": True}]},
 }
-
-_TABLE = [
-    {"id": "organize", "options": {"excludeByName": {"Time": True}, "renameByName": {"Value": "messages"}}},
-]

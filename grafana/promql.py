@@ -1,4 +1,4 @@
-"""Expressions that have a value from the first scrape on: 0 where nothing has happened, never NaN and never nothing."""
+"""Expressions that have a value from the first scrape on: 0 before any message, never NaN and never empty."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def selected(metric: str, *matchers: str) -> str:
 
 
 def per_second(counter: str, *matchers: str, by: str = "") -> str:
-    """The rate of a counter, summed, or for each value of the labels `by`."""
+    """Rate of a counter, summed, or for each value of the labels `by`."""
     return f"{_sum(by)}(rate({selected(counter, *matchers)}[{WINDOW}]))"
 
 
@@ -20,7 +20,7 @@ def grown(counter: str, *matchers: str, by: str = "", window: str = WINDOW) -> s
 
 
 def quantile(share: float, histogram: str, *matchers: str, by: str = "") -> str:
-    """Without observations a quantile is NaN, which compares with nothing: then it is 0."""
+    """Quantile of a histogram, or 0 without observations, where PromQL returns NaN."""
     labels = f"{by},le" if by else "le"
     buckets = per_second(f"{histogram}_bucket", *matchers, by=labels)
     nothing = f"0 * {per_second(f'{histogram}_count', *matchers, by=by)}"

@@ -5,22 +5,24 @@ from __future__ import annotations
 from grafana.dashboard import Row
 from grafana.panel import Panel, Query
 from grafana.promql import grown, per_second
+from grafana.scope import POOL
 
 GREEN, RED = "green", "red"
-DOWN = float("-inf")
 LATE_SECONDS = 0.2
+EACH = "instance,worker"
+NAME = "worker {{worker}} of {{instance}}"
 
 WORKERS = Row(
     "Workers",
     (
         Panel(
             "In flight, of prefetch",
-            "Share of the messages that workers may hold which they do hold. At 100 % they are the bottleneck: add "
-            "workers, unless the store is slow.",
+            "Share of the prefetch window in use. At 100 % the workers are the bottleneck, unless the store is slow.",
             "percentunit",
             (
                 Query(
-                    "sum by (queue) (memq_inflight_messages) / clamp_min(sum by (queue) (memq_prefetch_messages), 1)",
+                    f"sum by (queue) (memq_inflight_messages{{{POOL}}})"
+                    f" / clamp_min(sum by (queue) (memq_prefetch_messages{{{POOL}}}), 1)",
                     "{{queue}}",
                 ),
             ),
@@ -28,47 +30,43 @@ WORKERS = Row(
         ),
         Panel(
             "CPU",
-            "Of each worker process; 100 % is one core. The embedded engine is a process of its own and not included.",
+            "CPU of each worker process, without the embedded engine; 100 % is one core.",
             "percentunit",
-            (
-                Query(
-                    per_second("process_cpu_seconds_total", 'job="memq"', by="instance,worker"),
-                    "{{instance}} {{worker}}",
-                ),
-            ),
+            (Query(per_second("process_cpu_seconds_total", POOL, by=EACH), NAME),),
             cold="value",
         ),
         Panel(
             "Memory",
             "Resident memory of each worker process.",
             "bytes",
-            (Query('max by (instance,worker) (process_resident_memory_bytes{job="memq"})', "{{instance}} {{worker}}"),),
+            (Query(f"max by ({EACH}) (process_resident_memory_bytes{{{POOL}}})", NAME),),
             cold="value",
         ),
         Panel(
             "Event-loop lag",
-            "Longest time in ten seconds that a worker's event loop was late: everything else waited that long too.",
+            "Longest delay of a worker's event loop in ten seconds. All its messages wait that long.",
             "s",
-            (Query("max by (instance,worker) (memq_event_loop_lag_seconds)", "{{instance}} {{worker}}"),),
-            steps=((DOWN, GREEN), (LATE_SECONDS, RED)),
+            (Query(f"max by ({EACH}) (memq_event_loop_lag_seconds{{{POOL}}})", NAME),),
+            steps=((0, GREEN), (LATE_SECONDS, RED)),
             cold="value",
         ),
         Panel(
             "Ready",
-            "1 while a worker is connected and takes messages.",
+            "1 while a worker is connected and consumes.",
             "none",
-            (Query("max by (instance,worker) (memq_ready)", "{{instance}} {{worker}}"),),
+            (Query(f"max by ({EACH}) (memq_ready{{{POOL}}})", NAME),),
             maximum=1,
             cold="one",
         ),
         Panel(
             "Restarts and reconnects",
-            "Worker processes that their pool has started again, and connections to RabbitMQ that were made again.",
+            "Crashed worker processes that their pool restarted, and new connections to RabbitMQ after a loss.",
             "none",
             (
-                Query(grown("memq_worker_restarts_total", by="instance,worker"), "restarts {{instance}} {{worker}}"),
-                Query(grown("memq_amqp_reconnects_total", by="instance,worker"), "reconnects {{instance}} {{worker}}"),
+                Query(grown("memq_worker_restarts_total", POOL, by=EACH), f"restarts, {NAME}"),
+                Query(grown("memq_amqp_reconnects_total", POOL, by=EACH), f"reconnects, {NAME}"),
             ),
         ),
     ),
+    collapsed=True,
 )

@@ -1,7 +1,7 @@
 """What every panel of every dashboard shows before the first message and after messages of every sort.
 
 python -m tests.benchmarks.panels            prints the tables
-python -m tests.benchmarks.panels --write    puts them into docs/dashboards.md
+python -m tests.benchmarks.panels --write    puts them into docs/reference/dashboards.md
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from grafana.panel import Panel, Query
     from stack.prometheus import Series
 
-PAGE = Path(__file__).parents[2] / "docs" / "dashboards.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "dashboards.md"
 MARKS = re.compile(r"(?s)(<!-- panels -->\n).*(<!-- /panels -->)")
 SHOWN = 4
 WINDOW = "1m"
@@ -37,7 +37,7 @@ Told = dict[tuple[str, str], Values]
 
 
 def main(
-    write: Annotated[bool, typer.Option("--write", help="Put the tables into docs/dashboards.md.")] = False,
+    write: Annotated[bool, typer.Option("--write", help="Put the tables into docs/reference/dashboards.md.")] = False,
 ) -> None:
     """Start everything under a real Prometheus, and show what each panel says before and after load. Half a minute."""
     try:

@@ -1,4 +1,4 @@
-"""Runs experiments at length, prints their figures, and keeps the table of docs/chaos.md."""
+"""Runs experiments at length, prints their figures, and keeps the table of docs/explanation/guarantees.md."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.chaos.scene import Ground, Plan
 if TYPE_CHECKING:
     from tests.chaos.figures import Figures
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "chaos.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "explanation" / "guarantees.md"
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -59,7 +59,9 @@ def main(
     mutant: Annotated[
         str | None, typer.Option(help="With this defect in the worker: the checks have to go red.")
     ] = None,
-    write: Annotated[bool, typer.Option("--write", help="Put the figures into docs/chaos.md.")] = False,
+    write: Annotated[
+        bool, typer.Option("--write", help="Put the figures into docs/explanation/guarantees.md.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print figures and violations as JSON lines.")] = False,
     listed: Annotated[
         bool, typer.Option("--list", callback=_list, is_eager=True, help="Name the experiments and exit.")

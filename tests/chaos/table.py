@@ -1,4 +1,4 @@
-"""The table of docs/chaos.md: one row an experiment, replaced by each run that writes."""
+"""The table of docs/explanation/guarantees.md: one row an experiment, replaced by each run that writes."""
 
 from __future__ import annotations
 

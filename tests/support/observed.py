@@ -58,9 +58,9 @@ class Observed:
 
 
 def substituted(expression: str, window: str = WINDOW) -> str:
-    """As Grafana does for somebody who has chosen nothing."""
+    """Replace Grafana's variables by their defaults."""
     windows = expression.replace("$__rate_interval", window).replace("$__range", window)
-    return re.sub(r"\$(instance|worker)\b", ".*", windows)
+    return re.sub(r"\$(cluster|vhost|prefix|job|instance|worker)\b", ".*", windows)
 
 
 @asynccontextmanager

@@ -16,6 +16,7 @@ from grafana.generate import DASHBOARDS
 from memq_cli.app import app as memq_app
 from memq_schemas import ErrorCode
 from memq_worker.cli import app as worker_app
+from memq_worker.observe import runbooks
 from memq_worker.settings import Settings, variable
 from stack.machine import SERVERS
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / "docs/runbooks.md").read_text("utf-8")
+TEXT = (ROOT / "docs/reference/runbooks.md").read_text("utf-8")
 SECTIONS = dict(re.findall(r"(?ms)^## (\w+)\n(.*?)(?=^## |\Z)", TEXT))
 ALERTS = [
     rule["alert"]
@@ -109,9 +110,17 @@ def test_panels_settings_and_codes_are_called_what_they_are_called() -> None:
     titles = {panel.title for board in DASHBOARDS for panel in board.panels}
     prose = " ".join(TEXT.split())
     panels = set(re.findall(r"(?<!\*)\*([^*]+)\*(?!\*)", prose)) - {"Targets"}  # a page of Prometheus's own
+    panels -= {board.title for board in DASHBOARDS}
     assert len(panels) > 10
     assert panels <= titles
     settings = {variable(name) for name in Settings.model_fields}
     assert set(re.findall(r"MEMQ_[A-Z_]+", TEXT)) <= settings
     codes = set(re.findall(r"--code (\w+)", TEXT)) | set(re.findall(r"Codes? .*?`(\w+)`", TEXT))
     assert codes <= set(ErrorCode)
+
+
+def test_a_pool_serves_every_section_under_the_anchor_that_alerts_and_pages_use() -> None:
+    html = runbooks.page().decode()
+    for name in ALERTS:
+        assert f'id="{name.lower()}"' in html
+        assert f'id="{name}"' in html

@@ -162,7 +162,7 @@ async def supervise(settings: Settings, flags: Mapping[str, str]) -> int:
     """Runs a pool until SIGTERM or SIGINT. `flags` are handed on to the children. Returns the exit code."""
     with on_signals(Stop()) as stop:
         pool = Pool(settings, flags, stop)
-        exposition = Exposition(pool.members)
+        exposition = Exposition(pool.members, settings.topology_labels)
         with served(pool.members, exposition, settings.metrics_host, settings.metrics_port):
             watch = asyncio.create_task(_watch(exposition))
             try:

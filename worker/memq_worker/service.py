@@ -221,7 +221,8 @@ async def serve(settings: Settings) -> None:
     member = Member(settings.slot, metrics.slot)
     member.started(os.getpid())
     with ExitStack() as stack:
-        stack.enter_context(served([member], Exposition([member]), settings.metrics_host, settings.metrics_port))
+        exposition = Exposition([member], settings.topology_labels)
+        stack.enter_context(served([member], exposition, settings.metrics_host, settings.metrics_port))
         async with open_store(settings.qdrant_url, key, settings.store_timeout_seconds, guarded=True) as store:
             options = pipeline_options(settings)
             seen, tracing = traced(MeteredStore(store, metrics), settings.qdrant_url, options.names)

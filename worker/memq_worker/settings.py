@@ -2,6 +2,7 @@ import os
 import socket
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -122,6 +123,11 @@ class Settings(BaseSettings):
     @property
     def amqp_urls(self) -> list[str]:
         return [part.strip() for part in self.amqp_url.get_secret_value().split(",") if part.strip()]
+
+    @property
+    def topology_labels(self) -> dict[str, str]:
+        """Labels that tell this pool's queues from those of another installation on the same Prometheus."""
+        return {"vhost": unquote(urlsplit(self.amqp_urls[0]).path[1:]) or "/", "prefix": self.prefix}
 
     @field_validator("amqp_url")
     @classmethod

@@ -66,15 +66,17 @@ def test_what_it_copies_is_there_let_in_and_enough_for_the_package(tmp_path: Pat
             ignore = shutil.ignore_patterns("__pycache__")
             shutil.copytree(ROOT / source, context / destination, ignore=ignore)
         else:
+            (context / destination).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / source, context / destination)
     # The step of the Dockerfile that no lock proves: the build, from these files alone.
     line = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path / "dist")]
     subprocess.run(line, cwd=context, env={"PATH": os.defpath}, capture_output=True, check=True)
     (wheel,) = (tmp_path / "dist").iterdir()
     held = zipfile.ZipFile(wheel).namelist()
-    for package in ("memq", "memq_schemas", "memq_amqp", "memq_worker"):
+    for package in ("memq", "memq_cli", "memq_schemas", "memq_amqp", "memq_worker", "memq_engine"):
         (source,) = ROOT.glob(f"*/{package}")
         modules = {str(file.relative_to(source.parent)) for file in source.rglob("*.py")}
         assert modules <= set(held), modules - set(held)
+    assert "memq_worker/observe/runbooks.md" in held, "the pool serves it"
     entries = next(name for name in held if name.endswith("entry_points.txt"))
     assert "memq-worker = memq_worker.cli:main" in zipfile.ZipFile(wheel).read(entries).decode()

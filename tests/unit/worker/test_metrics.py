@@ -32,7 +32,7 @@ from memq_schemas import ErrorCode
 
 def shown(members: Sequence[Member]) -> CollectorRegistry:
     registry = CollectorRegistry()
-    registry.register(Exposition(members))
+    registry.register(Exposition(members, {"vhost": "/", "prefix": "memq"}))
     return registry
 
 

@@ -95,7 +95,15 @@ BATCHES = Instrument(
 POINTS = Instrument(
     "memq_points", "counter", "Points, or ids, that writes have taken", {"op": ("upsert", "delete", "payload")}
 )
-INFLIGHT = Instrument("memq_inflight_messages", "gauge", "Deliveries not yet settled", {"queue": CONSUMED})
+INFLIGHT = Instrument(
+    "memq_inflight_messages", "gauge", "Unacknowledged deliveries of a worker, by queue", {"queue": CONSUMED}
+)
+REDELIVERED = Instrument(
+    "memq_redelivered_messages",
+    "counter",
+    "Settled deliveries that the broker had delivered before, by queue; looks at dead letters are not among them",
+    {"queue": CONSUMED},
+)
 PREFETCH = Instrument(
     "memq_prefetch_messages", "gauge", "The most deliveries that may be unsettled", {"queue": CONSUMED}
 )
@@ -152,6 +160,7 @@ CATALOGUE = (
     BATCHES,
     POINTS,
     INFLIGHT,
+    REDELIVERED,
     PREFETCH,
     STORE_CALLS,
     STORE_CALL_DURATION,

@@ -10,6 +10,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from prometheus_client import CollectorRegistry, make_wsgi_app  # pyright: ignore[reportUnknownVariableType]
 
 from memq_worker.errors import ConfigurationError
+from memq_worker.observe import runbooks
 from memq_worker.observe.exposition import Exposition
 from memq_worker.observe.member import Member
 from memq_worker.observe.verdict import livez, readyz
@@ -46,9 +47,12 @@ class _Application:
         path = environ["PATH_INFO"]
         if path == "/metrics":
             return self._metrics(environ, start_response)
+        if path == "/runbooks":
+            start_response("200 OK", [("Content-Type", "text/html; charset=utf-8")])
+            return [runbooks.page()]
         verdict = _VERDICTS.get(path)
         if verdict is None:
-            return _answered(start_response, "404 Not Found", {"paths": ["/metrics", *_VERDICTS]})
+            return _answered(start_response, "404 Not Found", {"paths": ["/metrics", "/runbooks", *_VERDICTS]})
         good, body = verdict(self._members)
         return _answered(start_response, "200 OK" if good else "503 Service Unavailable", body)
 
@@ -60,7 +64,7 @@ def _answered(start_response: Any, status: str, body: dict[str, Any]) -> Iterabl
 
 @contextmanager
 def served(members: Sequence[Member], exposition: Exposition, host: str, port: int) -> Generator[None]:
-    """/metrics, /livez and /readyz on threads of their own, so that they answer while event loops are busy or stuck.
+    """Serve /metrics, /livez, /readyz and /runbooks on threads, which answer while event loops are busy or stuck.
 
     Port 0 serves nothing. Raises ConfigurationError when the port cannot be had.
     """

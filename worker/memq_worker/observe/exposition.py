@@ -1,7 +1,7 @@
 import itertools
 import platform
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -23,8 +23,10 @@ class Exposition(Collector):
     Everything is read from the workers' slots and from /proc, so that a worker that hangs cannot hold up a scrape.
     """
 
-    def __init__(self, members: Sequence[Member]) -> None:
+    def __init__(self, members: Sequence[Member], address: Mapping[str, str]) -> None:
+        """`address` has the labels `vhost` and `prefix`: where on a broker this pool's queues are."""
         self._members = members
+        self._address = address
         self._cpu = {member.number: _Cpu() for member in members}
         self._processes = threading.Lock()
         self._build = [version("memq"), platform.python_version()]
@@ -52,7 +54,14 @@ class Exposition(Collector):
         )
         for member in self._members:
             restarts.add_metric([str(member.number)], member.restarts)
+        topology = GaugeMetricFamily(
+            "memq_topology_info",
+            "Virtual host and name prefix of the pool's queues; joins a pool with RabbitMQ's metrics",
+            labels=list(self._address),
+        )
+        topology.add_metric(list(self._address.values()), 1)
         return (
+            topology,
             GaugeMetricFamily("memq_workers", "Worker processes alive", value=alive),
             GaugeMetricFamily("memq_workers_expected", "Worker processes there should be", value=len(self._members)),
             restarts,

@@ -35,6 +35,7 @@ class Metrics:
         stages = self._histograms(catalogue.STAGE)
         self._stages = {op: [stages[op, stage] for stage in catalogue.STAGES] for op in catalogue.OPERATIONS}
         self._delays = self._histograms(catalogue.DELAY)
+        self._redelivered_places = self._places(catalogue.REDELIVERED)
         self._clamped = PLACES[catalogue.CLAMPED.name, ()]
         self._batches = self._places(catalogue.BATCHES)
         self._points = self._places(catalogue.POINTS)
@@ -81,12 +82,19 @@ class Metrics:
         marks = self._marks[operation]
         stamp = 0.0
         for delivery in deliveries:
+            if delivery.redelivered:
+                self._redelivered(delivery.queue)
             stamp = delivery.properties.timestamp or 0.0
             marks.extend((delivery.received, delivery.decoded, delivery.began, delivery.stored, now, stamp))
         if stamp:
             self.published[deliveries[-1].queue] = stamp
         if not self._due:
             self._fold_later()
+
+    def _redelivered(self, queue: str) -> None:
+        place = self._redelivered_places.get(queue.rpartition(".")[2])
+        if place is not None:
+            self._numbers[place] += 1
 
     def wrote(self, operation: str, reason: Reason, points: int, messages: int) -> None:
         self._writes[operation, reason, points, messages] += 1
