@@ -28,7 +28,6 @@ DEPTH = Row(
             width=16,
             height=10,
             order="query",
-            moves=True,
         ),
         Panel(
             "Time to drain, by queue",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 CONFIGURATION = Path(__file__).resolve().parent.parent / "prometheus" / "prometheus.yml"
 HOST = "127.0.0.1"
+ALERTMANAGER = "alertmanager"
 READY = "-/ready"
 READY_SECONDS = 60.0
 ANSWER_SECONDS = 20.0
@@ -86,12 +87,14 @@ def configuration(targets: Mapping[str, Sequence[str]], interval: str, source: P
     head = re.sub(r"(?m)^  (scrape_interval|scrape_timeout|evaluation_interval): .*$", rf"  \1: {interval}", head)
     rules = [str(source.parent / name) for name in ("recording.yml", "alerts.yml")]
     head = re.sub(r"(?m)^rule_files: .*$", lambda _: f"rule_files: {json.dumps(rules)}", head)
+    alertmanagers = json.dumps([{"static_configs": [{"targets": list(targets.get(ALERTMANAGER, ()))}]}])
+    head = re.sub(r"(?m)^  alertmanagers: .*$", lambda _: f"  alertmanagers: {alertmanagers}", head)
     kept: dict[str, str] = {}
     for job in jobs:
         name = job.split("\n", 1)[0]
         places = f"    static_configs: {json.dumps([{'targets': list(targets.get(name, ()))}])}"
         kept[name] = re.sub(r"(?m)^    (?:static|dns_sd)_configs: .*$", lambda _, line=places: line, job)
-    if unknown := targets.keys() - kept.keys():
+    if unknown := targets.keys() - kept.keys() - {ALERTMANAGER}:
         raise ValueError(f"{source.name} has no job {', '.join(sorted(unknown))}")
     return head + "".join(f"  - job_name: {kept[name]}" for name in kept if name in targets)
 

@@ -124,7 +124,10 @@ def test_other_addresses_change_nothing_else() -> None:
     theirs = read("prometheus.yml")
     jobs = [job["job_name"] for job in theirs["scrape_configs"]]
     ours = yaml.safe_load(configuration({name: [f"127.0.0.1:{port}"] for port, name in enumerate(jobs)}, "2s"))
-    assert ours["global"] == {"scrape_interval": "2s", "scrape_timeout": "2s", "evaluation_interval": "2s"}
+    seconds = {"scrape_interval": "2s", "scrape_timeout": "2s", "evaluation_interval": "2s"}
+    assert ours["global"] == {**theirs["global"], **seconds}
+    assert ours["alerting"]["alertmanagers"] == [{"static_configs": [{"targets": []}]}]
+    assert ours["alerting"]["alert_relabel_configs"] == theirs["alerting"]["alert_relabel_configs"]
     assert [Path(name).name for name in ours["rule_files"]] == theirs["rule_files"]
     for port, (mine, other) in enumerate(zip(ours["scrape_configs"], theirs["scrape_configs"], strict=True)):
         assert mine.pop("static_configs") == [{"targets": [f"127.0.0.1:{port}"]}]

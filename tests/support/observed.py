@@ -12,10 +12,11 @@ from urllib.parse import urlsplit
 import aio_pika
 import grpc
 import numpy as np
+import yaml
 
 from memq import Producer, RemoteError
 from memq_schemas import Names
-from stack.prometheus import Programs, Prometheus, Series, prometheus
+from stack.prometheus import CONFIGURATION, Programs, Prometheus, Series, prometheus
 from stack.workers import workers
 from tests.support.engine import embedded_engine
 from tests.support.faults import Fault, FaultyStore, faulty_store
@@ -33,6 +34,7 @@ SECONDS = 100.0
 # Long enough for all of a run: a rate is then above 0 for whatever has happened in it.
 WINDOW = "10m"
 DEAD = 3
+HOURLY = re.compile(r"(memq:error_budget_left:ratio30d)\{[^}]*\}")
 FAILURE = Fault(grpc.StatusCode.INTERNAL, "Service internal error: odd")
 
 Values = list[list[Series]]
@@ -53,8 +55,17 @@ class Observed:
         return found[0].value if found else None
 
     async def panel(self, panel: Panel, window: str = WINDOW) -> Values:
-        """The series of each of its queries."""
-        return [await self.prometheus.query(substituted(query.expression, window)) for query in panel.queries]
+        """The series of each of its queries. An hourly record is asked as the expression that it records."""
+        expressions = [substituted(query.expression, window) for query in panel.queries]
+        if panel.recorded_hourly:
+            expressions = [HOURLY.sub(lambda name: f"({records()[name[1]]})", each) for each in expressions]
+        return [await self.prometheus.query(each) for each in expressions]
+
+
+def records() -> dict[str, str]:
+    """Expressions of prometheus/recording.yml, by record."""
+    groups = yaml.safe_load((CONFIGURATION.parent / "recording.yml").read_text("utf-8"))["groups"]
+    return {rule["record"]: rule["expr"] for group in groups for rule in group["rules"]}
 
 
 def substituted(expression: str, window: str = WINDOW) -> str:

@@ -90,6 +90,7 @@ def test_images_are_those_that_memq_is_tested_with() -> None:
         "rabbitmq": images.RABBITMQ,
         "qdrant": images.QDRANT,
         "prometheus": images.PROMETHEUS,
+        "alertmanager": images.ALERTMANAGER,
         "grafana": images.GRAFANA,
     }
     assert all(re.search(r":v?\d+\.\d+\.\d+", image) for image in named.values())
