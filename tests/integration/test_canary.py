@@ -178,7 +178,7 @@ OTHERWISE: list[tuple[str, Any, dict[str, Any]]] = [
     ("upsert.docs", upserts(point(10), point(11, id=f"{10:032x}")), {}),
     ("payload.docs", {"filter": {"must": [{"key": CANARY, "match": {"value": CANARY}}]}, "set": {CANARY: CANARY}}, {}),
     ("delete.docs", {"ids": [987654]}, {}),
-    ("upsert.docs", upserts(point(12)), {"headers": {headers.DEADLINE: 1}}),
+    ("upsert.docs", upserts(point(12)), {"headers": {headers.DEADLINE: 10**12}}),
     ("upsert.docs", upserts(point(13)), {"headers": {"x-delivery-count": 5}}),
 ]
 REQUESTS: list[tuple[str, Any, dict[str, Any]]] = [
@@ -266,7 +266,7 @@ async def test_a_canary_shows_up_nowhere_but_where_its_sender_looks(
             await neighbour.send("get.docs", {"ids": [1]})
         await hostile.send("get.docs", {"ids": [1]}, reply_to=f"{CANARY}-who-has-left")
         await hostile.send("count.docs", {}, reply_to=f"{names.write}")
-        await hostile.send("get.docs", {"ids": [1]}, reply_to=None, headers={headers.DEADLINE: 1})
+        await hostile.send("get.docs", {"ids": [1]}, reply_to=None, headers={headers.DEADLINE: 10**12})
 
         await until(lambda: depth_is(amqp, names.dead, len(DEAD)), within=60)
         answered = len(DEAD + OTHERWISE) - 1 + len(REQUESTS) + 1  # of the writes one expires

@@ -1,5 +1,6 @@
 """What JSON can say of an Arrow type, whatever the values are."""
 
+from collections import Counter
 from importlib import import_module
 from typing import Any
 
@@ -39,7 +40,7 @@ def _container(types: Any, kind: Any, inner: list[Any], depth: int) -> str | Non
     if types.is_map(kind) and not is_text(types, getattr(kind.key_type, "value_type", kind.key_type)):
         return f"{kind}; keys of an object are text"
     names = [field.name for field in inner] if types.is_struct(kind) else []
-    twice = next((name for name in names if names.count(name) > 1), None)
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
     return None if twice is None else f"{kind}; two fields are called {twice!r}"
 
 

@@ -12,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memq_schemas import ErrorCode
+from memq_schemas.limits import MAX_NAMED_VECTORS, MAX_RECORD_BATCHES
 from memq_schemas.points import MAX_VERSION
 from memq_worker.errors import MessageError
+from memq_worker.pipeline.decode import arrow_stream, limits
 from memq_worker.pipeline.decode.arrow import decode_arrow
 from memq_worker.pipeline.decode.points import decode_points
 
@@ -173,3 +175,80 @@ def test_a_damaged_stream_is_refused_or_read_and_never_anything_else(changes: li
     except MessageError:
         return
     assert len(points.payloads) == len(points) == len(points.columns[""])
+
+
+class TestTheWholeBody:
+    def test_a_stream_ends_with_its_mark_and_the_body_with_the_stream(self) -> None:
+        body = stream(table())
+        assert len(decode_arrow(body, 100)) == 2
+        for cut in range(1, len(body)):
+            assert refusal(body[:-cut]).code is ErrorCode.MALFORMED
+        for more in (b"\0", body, body[:-8], b"\xff\xff\xff\xff\0\0\0\0"):
+            error = refusal(body + more)
+            assert error.code is ErrorCode.MALFORMED
+            assert f"{len(more)} bytes after the end" in error.message
+
+    def test_a_stream_without_its_last_batch_is_no_shorter_stream(self) -> None:
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, table().schema) as writer:
+            writer.write_table(table())
+            first = sink.tell()
+            writer.write_table(table())
+        assert "cut short" in refusal(sink.getvalue().to_pybytes()[:first]).message
+
+    def test_record_batches_are_limited_also_those_without_rows(self) -> None:
+        def batches(count: int) -> bytes:
+            sink = pa.BufferOutputStream()
+            with pa.ipc.new_stream(sink, table().schema) as writer:
+                for _ in range(count):
+                    writer.write_batch(table().to_batches()[0].slice(0, 0))
+                writer.write_table(table())
+            return sink.getvalue().to_pybytes()
+
+        assert len(decode_arrow(batches(MAX_RECORD_BATCHES - 1), 100)) == 2
+        assert refusal(batches(MAX_RECORD_BATCHES)).code is ErrorCode.TOO_LARGE
+
+    @pytest.mark.parametrize(
+        "column",
+        [
+            pa.StructArray.from_arrays([pa.nulls(2)] * 1300, [f"f{n}" for n in range(1300)]),
+            pa.StructArray.from_arrays([pa.FixedSizeListArray.from_arrays(pa.nulls(2 * 1300), 1300)], ["a"]),
+            pa.array([{"a": [1] * 1300}] * 2),
+            pa.array(
+                [{"a": [(f"k{n}", 1) for n in range(650)]}] * 2, pa.struct({"a": pa.map_(pa.string(), pa.int64())})
+            ),
+            pa.array(['{"a":[' + ",".join("1" * 2600) + "]}", None]),
+        ],
+    )
+    def test_payload_values_are_limited_in_all_batches_together(
+        self, column: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for module in (arrow_stream, limits):
+            monkeypatch.setattr(module, "MAX_VALUES", 4000)
+        for module in (arrow_stream, limits):
+            monkeypatch.setattr(module, "SMALL", 100)
+        whole = table(payload=column)
+        assert len(decode_arrow(stream(whole), 100)) == 2
+        error = refusal(stream(pa.concat_tables([whole, whole])))
+        assert error.code is ErrorCode.TOO_LARGE
+        assert "payload: more than" in error.message
+
+    @pytest.mark.parametrize(
+        "column",
+        [
+            pa.array([{"a": "x"}] * 2, pa.struct({"a": pa.string_view()})),
+            pa.array([{"a": [1]}] * 2, pa.struct({"a": pa.list_view(pa.int64())})),
+            pa.StructArray.from_arrays([pa.RunEndEncodedArray.from_arrays([2], [1])], ["a"]),
+        ],
+    )
+    def test_types_that_repeat_memory_are_refused(self, column: Any) -> None:
+        error = refusal(stream(table(payload=column)))
+        assert error.code is ErrorCode.MALFORMED
+        assert "payload" in error.message
+
+    def test_a_schema_has_a_limit(self) -> None:
+        wide = pa.StructArray.from_arrays([pa.array([1, 2])] * 6000, [f"f{n}" for n in range(6000)])
+        assert refusal(stream(table(payload=wide))).code is ErrorCode.TOO_LARGE
+        many = {f"vector.{n}": vectors(2) for n in range(MAX_NAMED_VECTORS + 1)}
+        error = refusal(stream(table(vector=None, version=pa.array([1, 2]), payload=pa.nulls(2), **many)))
+        assert "columns" in error.message

@@ -106,7 +106,7 @@ REFUSED: list[tuple[Delivery, dict[str, Any]]] = [
         {"op": "collections.create", "outcome": "refused", "code": "invalid_collection"},
     ),
     (
-        delivery(FakeLink(), 1, {"ids": [1]}, key="get.docs", extra={headers.DEADLINE: 1}),
+        delivery(FakeLink(), 1, {"ids": [1]}, key="get.docs", extra={headers.DEADLINE: 10**12}),
         {"op": "get", "collection": "docs", "outcome": "expired"},
     ),
 ]

@@ -373,6 +373,15 @@ async def test_an_expired_request_is_dropped_and_counted(
     assert watch.outcomes == [("query", "expired", "")]
 
 
+async def test_a_deadline_in_seconds_is_answered_with_an_error(pipeline: Pipeline, link: FakeLink) -> None:
+    soon = {headers.DEADLINE: int(time.time() + 10)}
+    pipeline.accept(delivery(link, 1, {"vector": [1, 2]}, "query.docs", reply_to="caller", extra=soon))
+    await link.settled(1)
+    (reply,) = link.moved("")
+    assert reply.json["error"]["code"] == "invalid"
+    assert "x-deadline" in reply.json["error"]["message"]
+
+
 @pytest.mark.parametrize("address", ["memq.write", "memq.dead", "memq.retry.1"])
 async def test_a_reply_address_among_our_own_queues_is_refused(
     pipeline: Pipeline, link: FakeLink, address: str

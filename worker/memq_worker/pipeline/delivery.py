@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from memq_schemas import headers
+from memq_worker.pipeline.deadline import epoch_seconds
 
 
 class Properties(NamedTuple):
@@ -85,11 +86,9 @@ class Delivery:
 
     @property
     def seconds_left(self) -> float | None:
-        """Until the sender's deadline; None without one."""
+        """Until the sender's deadline; None without one. Raises MessageError for a deadline that is none."""
         deadline = self.properties.headers.get(headers.DEADLINE)
-        if isinstance(deadline, int | float) and not isinstance(deadline, bool):
-            return deadline / 1000 - time.time()
-        return None
+        return None if deadline is None else epoch_seconds(deadline) - time.time()
 
 
 def _count(value: object) -> int:

@@ -83,11 +83,11 @@ class Pipeline:
             if delivery.queue == names.write and delivery.deliveries >= self._suspect_after:
                 self._settle_later(delivery, Quarantine())
                 return
-            left = delivery.seconds_left
+        try:
+            left = delivery.seconds_left if delivery.properties.headers else None
             if left is not None and left <= 0:
                 self._settle_later(delivery, Expire())
                 return
-        try:
             self._check_reply_to(delivery)
             command = decode(delivery, self._options.limits)
             delivery.decoded = time.perf_counter()

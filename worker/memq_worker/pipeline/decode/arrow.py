@@ -12,9 +12,11 @@ from memq_schemas import ErrorCode
 from memq_schemas.json_values import InexactValue
 from memq_schemas.json_values.arrow import json_values
 from memq_schemas.json_values.arrow_types import unsayable
+from memq_schemas.limits import MAX_VECTOR_NAME
 from memq_schemas.points import MAX_VERSION
 from memq_schemas.vectors import MAX_DIMENSIONS
 from memq_worker.errors import MessageError
+from memq_worker.pipeline.decode.arrow_stream import check_payloads, malformed, record_batches
 from memq_worker.pipeline.decode.payload import check_payload
 from memq_worker.pipeline.decode.points import PAYLOAD_PLACE, check_id
 from memq_worker.pipeline.store import Column, Id, PointsBatch
@@ -25,9 +27,6 @@ _NAMED = "vector."  # the column of a named vector
 _payload = msgspec.json.Decoder(dict[str, Any])
 
 _DIGITS = [at for at in range(36) if at not in (8, 13, 18, 23)]  # places in a UUID with dashes
-
-# Arrow's columnar format, Message.fbs: fields of the tables Message and RecordBatch.
-_HEADER, _COMPRESSION = 2, 3
 
 
 def decode_arrow(body: bytes, max_points: int) -> PointsBatch:
@@ -44,68 +43,14 @@ def decode_arrow(body: bytes, max_points: int) -> PointsBatch:
             ErrorCode.UNSUPPORTED_CONTENT, "content_type: this worker is without pyarrow (memq[arrow])", stage="decode"
         ) from None
     try:
-        parts = [_points(pa, batch, first) for first, batch in _batches(pa, body, max_points)]
-    except (pa.ArrowException, OSError, ValueError, struct.error, IndexError) as error:
-        raise _malformed(f"body: not an Arrow IPC stream ({type(error).__name__})") from None
+        batches = record_batches(pa, body, max_points)
+        check_payloads(pa, batches)
+        parts = [_points(pa, batch, first) for first, batch in batches]
+    except (pa.ArrowException, OSError, ValueError, struct.error, IndexError, OverflowError) as error:
+        raise malformed(f"not an Arrow IPC stream ({type(error).__name__})") from None
     if not parts:
         raise MessageError(ErrorCode.EMPTY_BATCH, "points: an upsert needs at least one", stage="validate")
     return parts[0] if len(parts) == 1 else _joined(parts)
-
-
-def _batches(pa: Any, body: bytes, max_points: int) -> list[tuple[int, Any]]:
-    """Record batches with the number of the row each begins with, checked whole: offsets in them are the sender's."""
-    found: list[tuple[int, Any]] = []
-    rows = 0
-    messages = iter(pa.ipc.MessageReader.open_stream(pa.py_buffer(body)))
-    first = next(messages, None)
-    if first is None or first.type != "schema":
-        raise _malformed("body: not an Arrow IPC stream")
-    schema = pa.ipc.read_schema(first)
-    for message in messages:
-        if message.type != "record batch":
-            raise _malformed(f"body: {message.type} messages are not read; send plain columns")
-        if _compressed(message.metadata.to_pybytes()):
-            # What it expands to is nowhere bounded: content_encoding is the way to compress.
-            raise _malformed("body: compressed buffers are not read; use content_encoding zstd")
-        batch = pa.ipc.read_record_batch(message, schema)
-        batch.validate(full=True)
-        if batch.num_rows:
-            found.append((rows, batch))
-        rows += batch.num_rows
-        _check_count(rows, max_points)
-    return found
-
-
-def _check_count(rows: int, max_points: int) -> None:
-    if rows > max_points:
-        raise MessageError(
-            ErrorCode.TOO_MANY_POINTS,
-            f"points: {rows} or more in one message, this worker takes {max_points}",
-            stage="validate",
-        )
-
-
-def _compressed(metadata: bytes) -> bool:
-    (root,) = struct.unpack_from("<I", metadata)
-    header = _field(metadata, root, _HEADER)
-    if not header:
-        return False
-    (offset,) = struct.unpack_from("<I", metadata, header)
-    return bool(_field(metadata, header + offset, _COMPRESSION))
-
-
-def _field(metadata: bytes, table: int, index: int) -> int:
-    """Where the field of a flatbuffer table lies; 0 when it is absent."""
-    (back,) = struct.unpack_from("<i", metadata, table)
-    vtable = table - back
-    if vtable < 0:
-        raise IndexError
-    (size,) = struct.unpack_from("<H", metadata, vtable)
-    at = 4 + 2 * index
-    if at >= size:
-        return 0
-    (offset,) = struct.unpack_from("<H", metadata, vtable + at)
-    return table + offset if offset else 0
 
 
 def _points(pa: Any, batch: Any, first: int) -> PointsBatch:
@@ -113,6 +58,8 @@ def _points(pa: Any, batch: Any, first: int) -> PointsBatch:
     for name in names:
         if (name not in _TAKEN and not name.startswith(_NAMED)) or names.count(name) > 1:
             raise _invalid(f"{name[:100]}: not a column of points, or twice: expected {', '.join(_TAKEN)}")
+        if len(name.encode()) > len(_NAMED) + MAX_VECTOR_NAME:
+            raise _invalid(f"{name[:20]}...: a vector's name has at most {MAX_VECTOR_NAME} bytes of UTF-8")
     vectors = [name for name in names if name.startswith("vector")]
     if "id" not in names or not vectors or ("vector" in names and len(vectors) > 1):
         raise _invalid("columns: expected id and vector, or id and vector.<name> for each named vector")
@@ -254,10 +201,6 @@ def _joined(parts: list[PointsBatch]) -> PointsBatch:
 def _column(parts: list[PointsBatch], name: str) -> Iterator[bytes | memoryview | None]:
     for part in parts:
         yield from part.columns.get(name) or [None] * len(part)
-
-
-def _malformed(message: str) -> MessageError:
-    return MessageError(ErrorCode.MALFORMED, message, stage="decode")
 
 
 def _invalid(message: str) -> MessageError:

@@ -1,0 +1,163 @@
+"""An Arrow IPC stream as its record batches, within limits that hold before anything is read."""
+
+import struct
+from typing import Any
+
+from memq_schemas import ErrorCode
+from memq_schemas.limits import MAX_NAMED_VECTORS, MAX_RECORD_BATCHES, MAX_VALUES
+from memq_worker.errors import MessageError
+from memq_worker.pipeline.decode.limits import SMALL, check_count, check_values, too_many_values
+
+# Arrow's columnar format, Message.fbs: fields of the tables Message and RecordBatch.
+_HEADER, _COMPRESSION = 2, 3
+_MAX_SCHEMA_BYTES = 2**18
+_END_BYTES = (8, 4)  # of the mark that ends a stream, now and before Arrow 0.15
+
+
+def record_batches(pa: Any, body: bytes, max_points: int) -> list[tuple[int, Any]]:
+    """Return the batches that have rows, each with the number of its first row. Raises MessageError.
+
+    Buffers are checked whole, because offsets in them are the sender's.
+    """
+    found: list[tuple[int, Any]] = []
+    rows = 0
+    source = pa.BufferReader(body)
+    messages = pa.ipc.MessageReader.open_stream(source)
+    first = _next(messages)
+    if first is None or first.type != "schema":
+        raise malformed("not an Arrow IPC stream")
+    schema = _schema(pa, first)
+    for number in range(MAX_RECORD_BATCHES + 1):
+        read_to = source.tell()
+        message = _next(messages)
+        if message is None:
+            _check_end(len(body), read_to, source.tell())
+            return found
+        if number == MAX_RECORD_BATCHES:
+            break
+        batch = _batch(pa, message, schema)
+        if batch.num_rows:
+            found.append((rows, batch))
+        rows += batch.num_rows
+        check_count(rows, max_points)
+    raise MessageError(ErrorCode.TOO_LARGE, f"body: more than {MAX_RECORD_BATCHES} record batches", stage="decode")
+
+
+def check_payloads(pa: Any, batches: list[tuple[int, Any]]) -> None:
+    """Raise MessageError for payloads of more than MAX_VALUES values, or of types that may repeat memory."""
+    columns = [batch.column("payload") for _, batch in batches if "payload" in batch.schema.names]
+    types = pa.types
+    count = 0
+    for column in columns:
+        if types.is_struct(column.type):
+            count = _checked(count + _values(pa, column))
+    texts = [each.buffers()[2] for each in columns if types.is_string(each.type) or types.is_large_string(each.type)]
+    if sum(len(text) for text in texts if text is not None) > SMALL:
+        check_values(b",".join(text for text in texts if text is not None), "payload")
+
+
+def _values(pa: Any, array: Any) -> int:
+    """How many values an array has, those within its values included."""
+    kind, types = array.type, pa.types
+    if types.is_struct(kind):
+        return len(array) + sum(_values(pa, array.field(index)) for index in range(kind.num_fields))
+    if types.is_map(kind):
+        return len(array) + len(array.keys) + _values(pa, array.items)
+    if types.is_list(kind) or types.is_large_list(kind):
+        return len(array) + _values(pa, array.values)
+    if types.is_fixed_size_list(kind):
+        # Its values may take no memory at all, as those of the type null do.
+        _checked(len(array) * kind.list_size)
+        return len(array) + _values(pa, array.values)
+    if not _is_plain(types, kind):
+        raise malformed(f"payload: {str(kind)[:80]} is not read; send structs, lists and plain values")
+    return len(array)
+
+
+def _checked(count: int) -> int:
+    if count > MAX_VALUES:
+        raise too_many_values("payload")
+    return count
+
+
+def _is_plain(types: Any, kind: Any) -> bool:
+    """Whether each value has memory of its own: views, runs and dictionaries can repeat what is there once."""
+    return types.is_primitive(kind) or any(
+        is_kind(kind)
+        for is_kind in (
+            types.is_null,
+            types.is_boolean,
+            types.is_decimal,
+            types.is_string,
+            types.is_large_string,
+            types.is_binary,
+            types.is_large_binary,
+            types.is_fixed_size_binary,
+        )
+    )
+
+
+def _next(messages: Any) -> Any:
+    try:
+        return messages.read_next_message()
+    except StopIteration:
+        return None
+
+
+def _schema(pa: Any, message: Any) -> Any:
+    if len(message.metadata) > _MAX_SCHEMA_BYTES:
+        raise MessageError(
+            ErrorCode.TOO_LARGE, f"body: a schema of more than {_MAX_SCHEMA_BYTES} bytes", stage="decode"
+        )
+    schema = pa.ipc.read_schema(message)
+    if len(schema) > MAX_NAMED_VECTORS + 3:
+        raise MessageError(
+            ErrorCode.INVALID, f"columns: {len(schema)}, at most {MAX_NAMED_VECTORS + 3} are possible", stage="validate"
+        )
+    return schema
+
+
+def _batch(pa: Any, message: Any, schema: Any) -> Any:
+    if message.type != "record batch":
+        raise malformed(f"{message.type} messages are not read; send plain columns")
+    if _compressed(message.metadata.to_pybytes()):
+        # What it expands to is nowhere bounded: content_encoding is the way to compress.
+        raise malformed("compressed buffers are not read; use content_encoding zstd")
+    batch = pa.ipc.read_record_batch(message, schema)
+    batch.validate(full=True)
+    return batch
+
+
+def _check_end(size: int, before: int, after: int) -> None:
+    """Raise MessageError unless the stream ends with its mark, and the body with the stream."""
+    if after - before not in _END_BYTES:
+        raise malformed("the Arrow stream is cut short: it does not end with the mark of its end")
+    if after < size:
+        raise malformed(f"{size - after} bytes after the end of the Arrow stream")
+
+
+def _compressed(metadata: bytes) -> bool:
+    (root,) = struct.unpack_from("<I", metadata)
+    header = _field(metadata, root, _HEADER)
+    if not header:
+        return False
+    (offset,) = struct.unpack_from("<I", metadata, header)
+    return bool(_field(metadata, header + offset, _COMPRESSION))
+
+
+def _field(metadata: bytes, table: int, index: int) -> int:
+    """Where the field of a flatbuffer table lies; 0 when it is absent."""
+    (back,) = struct.unpack_from("<i", metadata, table)
+    vtable = table - back
+    if vtable < 0:
+        raise IndexError
+    (size,) = struct.unpack_from("<H", metadata, vtable)
+    at = 4 + 2 * index
+    if at >= size:
+        return 0
+    (offset,) = struct.unpack_from("<H", metadata, vtable + at)
+    return table + offset if offset else 0
+
+
+def malformed(reason: str) -> MessageError:
+    return MessageError(ErrorCode.MALFORMED, f"body: {reason}", stage="decode")
