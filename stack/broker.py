@@ -182,5 +182,5 @@ def _version(server: Path) -> tuple[int, int] | None:
 
 def _advice(tried: list[str], apt: Path | None) -> str:
     ways = [f"    sudo sh -c '{package.COMMAND}'"] if apt else []
-    ways.append("    export MEMQ_AMQP_URL=amqp://user:password@host:5672/")
+    ways.append("    export MEMQ_AMQP_URL=amqp://user:password@host:5672/%2F")
     return f"no RabbitMQ: {'; '.join(tried)}. Run one of\n" + "\n".join(ways)

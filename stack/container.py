@@ -50,7 +50,7 @@ class Container:
 
     @property
     def amqp_url(self) -> str:
-        return f"amqp://{USER}:{self._password}@{HOST}:{self._amqp}/"
+        return f"amqp://{USER}:{self._password}@{HOST}:{self._amqp}/%2F"
 
     @property
     def management_url(self) -> str:

@@ -89,7 +89,7 @@ class Node:
 
     @property
     def amqp_url(self) -> str:
-        return f"amqp://{USER}:{self._password}@{HOST}:{self.ports.amqp}/"
+        return f"amqp://{USER}:{self._password}@{HOST}:{self.ports.amqp}/%2F"
 
     @property
     def management_url(self) -> str:

@@ -62,7 +62,7 @@ class Producer:
 
     One connection, any number of calls at once. While the broker is away calls wait, up to their timeouts.
 
-    url: one broker, several (tried in turn), or None for MEMQ_AMQP_URL or amqp://guest:guest@127.0.0.1:5672/.
+    url: one broker, several (tried in turn), or None for MEMQ_AMQP_URL or amqp://guest:guest@127.0.0.1:5672/%2F.
     timeout: seconds for an answer, and for the first connection.   confirm_timeout: seconds for the broker's confirm.
     max_points_per_message, max_message_bytes: where upserts are split; a worker refuses what exceeds its own limits.
     max_in_flight: unconfirmed writes at once (and at most 32 MiB of them); more wait, which slows the caller down.

@@ -32,7 +32,7 @@ class Settings(BaseSettings):
         Field(
             description="RabbitMQ, as amqp[s]://user:password@host:port/vhost; several hosts of one cluster with commas"
         ),
-    ] = SecretStr("amqp://guest:guest@127.0.0.1:5672/")
+    ] = SecretStr("amqp://guest:guest@127.0.0.1:5672/%2F")
     prefix: Annotated[str, Field(pattern=_PREFIX, description="first part of the name of every exchange and queue")] = (
         DEFAULT_PREFIX
     )
@@ -134,7 +134,7 @@ class Settings(BaseSettings):
     def _amqp(cls, value: SecretStr) -> SecretStr:
         parts = [part.strip() for part in value.get_secret_value().split(",") if part.strip()]
         if not parts:
-            raise ValueError("empty; expected amqp://user:password@host:5672/")
+            raise ValueError("empty; expected amqp://user:password@host:5672/%2F")
         for part in parts:
             url = _url(part)
             if url is None or url.scheme not in ("amqp", "amqps") or not url.host:

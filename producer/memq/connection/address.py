@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 VARIABLE = "MEMQ_AMQP_URL"
 FILE_VARIABLE = "MEMQ_AMQP_URL_FILE"
-DEFAULT_URL = "amqp://guest:guest@127.0.0.1:5672/"
+DEFAULT_URL = "amqp://guest:guest@127.0.0.1:5672/%2F"
 HEARTBEAT_SECONDS = 10
 
 _EXPECTED = "expected amqp://user:password@host:5672/vhost (amqps:// for TLS)"

@@ -79,12 +79,12 @@ class Pipeline:
         if self._waiting is not None and delivery.queue == names.write:
             self._waiting.append(delivery)
             return
-        if delivery.properties.headers:
-            if delivery.queue == names.write and delivery.deliveries >= self._suspect_after:
-                self._settle_later(delivery, Quarantine())
-                return
+        headed = bool(delivery.properties.headers)
+        if headed and delivery.queue == names.write and delivery.deliveries >= self._suspect_after:
+            self._settle_later(delivery, Quarantine())
+            return
         try:
-            left = delivery.seconds_left if delivery.properties.headers else None
+            left = delivery.seconds_left if headed else None
             if left is not None and left <= 0:
                 self._settle_later(delivery, Expire())
                 return
