@@ -50,7 +50,7 @@ CODES: dict[ErrorCode, CodeMeaning] = {
     ErrorCode.UNKNOWN_COLLECTION: CodeMeaning(404, False, "no such collection"),
     ErrorCode.UNKNOWN_POINT: CodeMeaning(404, False, "a point that the operation needs is not there"),
     ErrorCode.COLLECTION_EXISTS: CodeMeaning(409, False, "the collection exists already, or exists with other vectors"),
-    ErrorCode.TOO_LARGE: CodeMeaning(413, False, "the body is larger than the worker accepts"),
+    ErrorCode.TOO_LARGE: CodeMeaning(413, False, "the body, or the reply, is larger than the worker accepts"),
     ErrorCode.TOO_MANY_POINTS: CodeMeaning(413, False, "more points in one message than the worker accepts"),
     ErrorCode.UNSUPPORTED_CONTENT: CodeMeaning(415, False, "a content type or encoding the worker does not read"),
     ErrorCode.EMPTY_BATCH: CodeMeaning(422, False, "no points"),

@@ -223,7 +223,13 @@ async def serve(settings: Settings) -> None:
     with ExitStack() as stack:
         exposition = Exposition([member], settings.topology_labels)
         stack.enter_context(served([member], exposition, settings.metrics_host, settings.metrics_port))
-        async with open_store(settings.qdrant_url, key, settings.store_timeout_seconds, guarded=True) as store:
+        async with open_store(
+            settings.qdrant_url,
+            key,
+            settings.store_timeout_seconds,
+            guarded=True,
+            max_reply_bytes=settings.max_reply_bytes,
+        ) as store:
             options = pipeline_options(settings)
             seen, tracing = traced(MeteredStore(store, metrics), settings.qdrant_url, options.names)
             pipeline = Pipeline(seen, metrics, options, tracing)

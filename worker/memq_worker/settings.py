@@ -68,6 +68,18 @@ class Settings(BaseSettings):
     max_body_bytes: Annotated[int, Field(ge=1024, le=128 * 2**20, description="largest message body that is read")] = (
         8 * 2**20
     )
+    max_reply_bytes: Annotated[
+        int,
+        Field(
+            ge=1024,
+            le=128 * 2**20,
+            description="largest reply body; has to stay below RabbitMQ's max_message_size; beyond it: too_large",
+        ),
+    ] = 8 * 2**20
+    reply_ttl_seconds: Annotated[
+        float,
+        Field(ge=1, le=30 * 86_400, description="expiration of a reply to a message without a deadline"),
+    ] = 3600.0
     max_points: Annotated[int, Field(ge=1, le=100_000, description="most points, or ids, in one message")] = 1000
     batch_points: Annotated[
         int, Field(ge=1, le=100_000, description="most points that waiting messages are merged into for one write")

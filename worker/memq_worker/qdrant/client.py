@@ -14,12 +14,13 @@ from memq_worker.pipeline.store import Contract, Id, PointsBatch
 from memq_worker.qdrant import collections, encode, overwrite, reads
 from memq_worker.qdrant.errors import translated
 from memq_worker.qdrant.grouped import QueryGroups
+from memq_worker.qdrant.replies import MAX_REPLY_BYTES, ReplyLimit, too_large
 from memq_worker.qdrant.upserts import upsert_request
 
 logger = logging.getLogger(__name__)
 
+_LARGER = "larger than max"
 _CHANNEL_OPTIONS = [
-    ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
     # gRPC's default reaches two minutes, and all that time calls to a server that is back would fail unsent.
     ("grpc.initial_reconnect_backoff_ms", 200),
@@ -36,7 +37,13 @@ class QdrantStore:
     """pipeline.store.Store over Qdrant's gRPC API, the embedded engine included."""
 
     def __init__(
-        self, channel: grpc.aio.Channel, api_key: str | None, timeout_seconds: float, *, guarded: bool = False
+        self,
+        channel: grpc.aio.Channel,
+        api_key: str | None,
+        timeout_seconds: float,
+        replies: ReplyLimit,
+        *,
+        guarded: bool = False,
     ) -> None:
         # The generated stubs are untyped.
         points: Any = q.PointsStub(channel)
@@ -50,6 +57,7 @@ class QdrantStore:
         self._key = (("api-key", api_key),) if api_key else ()
         self._admitted: tuple[tuple[str, str], ...] | None = None if guarded else self._key
         self._timeout_seconds = timeout_seconds
+        self._replies = replies
         self._groups = QueryGroups(self._query_one, self._query_many)
 
     @property
@@ -126,22 +134,27 @@ class QdrantStore:
 
     async def query(self, collection: str, query: Query, timeout: float) -> list[dict[str, Any]]:
         found = await self._groups.ask(collection, reads.query_request(collection, query), timeout)
-        return [reads.scored(point, query) for point in found]
+        made = self._replies.none()
+        made.add(found, found.result, lambda point: reads.scored(point, query))
+        return made.points
 
     async def _query_one(self, request: Any, timeout: float) -> Any:
-        return (await self._ask(self._points.Query, request, timeout)).result
+        return await self._ask(self._points.Query, request, timeout)
 
     async def _query_many(self, collection: str, requests: Sequence[Any], timeout: float) -> Sequence[Any]:
         batch = q.QueryBatchPoints(collection_name=collection, query_points=requests)
         reply = await self._ask(self._points.QueryBatch, batch, timeout)
-        return [each.result for each in reply.result]
+        return reply.result
 
     async def close(self) -> None:
         await self._groups.close()
 
     async def get(self, collection: str, get: Get, timeout: float) -> list[dict[str, Any]]:
-        reply = await self._ask(self._points.Get, reads.get_request(collection, get), timeout)
-        return [reads.record(point, get.with_payload, get.with_vector) for point in reply.result]
+        made = self._replies.none()
+        for ids in self._replies.pages(get.ids, made):
+            reply = await self._ask(self._points.Get, reads.get_request(collection, get, ids), timeout)
+            made.add(reply, reply.result, lambda point: reads.record(point, get.with_payload, get.with_vector))
+        return made.points
 
     async def count(self, collection: str, where: Filter | None, timeout: float) -> int:
         request = q.CountPoints(collection_name=collection, filter=encode.where(where), exact=True)
@@ -177,7 +190,13 @@ class QdrantStore:
 
     async def _ask(self, method: Any, request: Any, timeout: float) -> Any:
         with translated("answer", deadline_is_the_callers=True):
-            return await method(request, timeout=timeout, metadata=self._metadata)
+            try:
+                return await method(request, timeout=timeout, metadata=self._metadata)
+            except grpc.aio.AioRpcError as error:
+                # Said by our own side of the connection, of more than receive_bytes.
+                if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and _LARGER in (error.details() or ""):
+                    raise too_large(self._replies.most) from error
+                raise
 
     async def _update(self, method: Any, request: Any) -> None:
         with translated():
@@ -191,21 +210,28 @@ class QdrantStore:
 
 @asynccontextmanager
 async def open_store(
-    url: str, api_key: str | None, timeout_seconds: float, *, guarded: bool = False
+    url: str,
+    api_key: str | None,
+    timeout_seconds: float,
+    *,
+    guarded: bool = False,
+    max_reply_bytes: int = MAX_REPLY_BYTES,
 ) -> AsyncGenerator[QdrantStore]:
     """A store that connects when it is first used.
 
     `url` is http(s)://host:port of the gRPC port, 6334 by default. guarded: refuse every call but `version` and
-    `identity` until `admit` is called.
+    `identity` until `admit` is called. max_reply_bytes: of the JSON of the points that a call returns.
     """
+    replies = ReplyLimit(max_reply_bytes)
+    options = [*_CHANNEL_OPTIONS, ("grpc.max_receive_message_length", replies.receive_bytes)]
     parsed = URL(url)
     target = f"{parsed.host}:{parsed.explicit_port or 6334}"
     if parsed.scheme == "https":
-        channel = grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(), options=_CHANNEL_OPTIONS)
+        channel = grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(), options=options)
     else:
-        channel = grpc.aio.insecure_channel(target, options=_CHANNEL_OPTIONS)
+        channel = grpc.aio.insecure_channel(target, options=options)
     async with channel:
-        store = QdrantStore(channel, api_key, timeout_seconds, guarded=guarded)
+        store = QdrantStore(channel, api_key, timeout_seconds, replies, guarded=guarded)
         try:
             yield store
         finally:

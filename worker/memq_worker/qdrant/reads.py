@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Any
 
 from qdrant_client import grpc
@@ -26,10 +27,11 @@ def query_request(collection: str, query: Query) -> Any:
     )
 
 
-def get_request(collection: str, get: Get) -> Any:
+def get_request(collection: str, get: Get, ids: Sequence[Id]) -> Any:
+    """Ask for some of the ids of `get`."""
     return grpc.GetPoints(
         collection_name=collection,
-        ids=[point_id(i) for i in get.ids],
+        ids=[point_id(i) for i in ids],
         with_payload=_payload_selector(get.with_payload),
         with_vectors=grpc.WithVectorsSelector(enable=get.with_vector),
     )
