@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any, cast
 import orjson
 
 from memq_cli.output import notice
-from memq_cli.sources import BadFile
+from memq_cli.sources import BadFile, ColumnNames
 
 if TYPE_CHECKING:
     from memq.connection.address import Address
-    from memq_cli.sources import ColumnNames
 
 FORMAT = 1
 WRITE_SECONDS = 1.0
 SYNC_SECONDS = 30.0
 
+_DEFAULTS = ColumnNames()
 _AGAIN = "--restart sends all of it again"
 
 
@@ -74,13 +74,15 @@ class Identity:
         """What of an interrupted run is not as it is now, for people."""
         mine = asdict(self)
         if any(mine[name] != other.get(name) for name in ("file", "payloads", "collection", "brokers", "prefix")):
-            return f"is of another upload, {other.get('file')} to {other.get('collection')}"
+            return f"belongs to another upload, {other.get('file')} to {other.get('collection')}"
         if any(mine[name] != other.get(name) for name in ("size", "changed")):
-            return f"is of {self.file} before it was changed"
+            return f"belongs to an earlier version of {self.file}"
         columns: dict[str, Any] = other.get("columns") or {}
         for name, value in self.columns.items():
-            if value != columns.get(name):
-                return f"is of a run with other columns: {name} was {columns.get(name)!r}, now it is {value!r}"
+            # An older memq did not write the fields that it did not know.
+            before = columns.get(name, getattr(_DEFAULTS, name))
+            if value != before:
+                return f"belongs to a run with other columns: {name} was {before!r}, now it is {value!r}"
         return None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from memq.encode.arrow import WirePoints
 from memq.encode.vectors import flat_array
@@ -17,41 +17,50 @@ if TYPE_CHECKING:
     from memq_schemas import Distance
 
 
-async def create(producer: Producer, collection: str, distance: Distance, points: Any) -> tuple[Any, bool]:
-    """All of the points again, and whether there was no such collection. Raises BadFile."""
-    dimensions, points = await _measured(points)
-    if "vector" in dimensions:
-        answer = await producer.collections.create(collection, dimensions["vector"], distance, exist_ok=True)
+Dimensions: TypeAlias = dict[str, int]
+
+
+async def create(producer: Producer, collection: str, distance: Distance, dimensions: Dimensions) -> bool:
+    """Make the collection if it is missing; return True if it was."""
+    if "" in dimensions:
+        answer = await producer.collections.create(collection, dimensions[""], distance, exist_ok=True)
     else:
-        vectors = {
-            name.removeprefix("vector."): {"size": size, "distance": distance} for name, size in dimensions.items()
-        }
+        vectors: Any = {name: {"size": size, "distance": distance} for name, size in dimensions.items()}
         answer = await producer.collections.create(collection, vectors=vectors, exist_ok=True)
     if answer.created:
-        told = ", ".join(
-            f"{name.removeprefix('vector').lstrip('.')} {size}".strip() for name, size in dimensions.items()
-        )
+        told = ", ".join(f"{name} {size}".strip() for name, size in dimensions.items())
         notice(f"memq: created collection {collection} ({told} dimensions, {distance})")
-    return points, answer.created
+    return answer.created
 
 
-async def _measured(points: Any) -> tuple[dict[str, int], Any]:
+async def measured(points: Any) -> tuple[Dimensions, Any]:
+    """The dimensions of the first point's vectors by name, "" without one, and all of the points. Raises BadFile."""
     if isinstance(points, WirePoints):
         batches = iter(points.batches)
         batch = _there(next(batches, None))
-        sizes = {field.name: field.type.list_size for field in batch.schema if field.name.startswith("vector")}
+        sizes = {
+            field.name.removeprefix("vector").removeprefix("."): field.type.list_size
+            for field in batch.schema
+            if field.name.startswith("vector")
+        }
         return sizes, WirePoints(itertools.chain([batch], batches))
     if isinstance(points, AsyncIterator):
         rows = cast("AsyncIterator[Row]", points)
         first = _there(await anext(rows, None))
-        return {"vector": _size(first)}, _chained(first, rows)
+        return _sizes(first), _chained(first, rows)
     first = _there(next(points, None))
-    return {"vector": _size(first)}, itertools.chain([first], points)
+    return _sizes(first), itertools.chain([first], points)
 
 
-def _size(row: Row) -> int:
+def _sizes(row: Row) -> Dimensions:
+    vector = row[1]
+    named = cast("dict[str, Any]", vector) if isinstance(vector, dict) else {"": vector}
+    return {name: _size(each) for name, each in named.items()}
+
+
+def _size(vector: Any) -> int:
     try:
-        return flat_array(row[1]).size
+        return flat_array(vector).size
     except ValueError as error:
         raise BadFile(f"the first point's vector: {error}") from None
 

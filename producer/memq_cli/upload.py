@@ -1,20 +1,27 @@
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from memq.encode.arrow import WirePoints
 from memq.errors import InvalidPoint
-from memq_cli.creation import create
+from memq.producer import MIB
+from memq_cli.creation import create, measured
 from memq_cli.output import emit, notice, say
 from memq_cli.progress import UploadProgress
 from memq_cli.sources import BadFile
+from memq_cli.sources.ahead import checked, encoded
+from memq_cli.sources.hints import hint
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from memq.answers import Receipt
+    from memq.encode.column_names import ColumnNames
     from memq.producer import Producer
     from memq_cli.checkpoint import Checkpoint
+    from memq_cli.creation import Dimensions
     from memq_cli.sources import Source
     from memq_schemas import Distance
 
@@ -27,6 +34,7 @@ class Upload:
         source: Source,
         collection: str,
         checkpoint: Checkpoint | None,
+        columns: ColumnNames,
         *,
         distance: Distance | None,
         wait: bool,
@@ -35,6 +43,7 @@ class Upload:
         self._source = source
         self._collection = collection
         self._checkpoint = checkpoint
+        self._columns = columns
         self._distance = distance
         self._wait = wait
         self._json = json
@@ -63,17 +72,31 @@ class Upload:
     async def _begin(self, producer: Producer) -> tuple[int, Any]:
         """How many points are left out, and those that are not."""
         start = self._checkpoint.rows if self._checkpoint else 0
-        points: Any = None
+        dimensions: Dimensions = {}
+        points: Any = self._source.points()
         if self._distance is not None:
             with self._placing(0):
-                points, created = await create(producer, self._collection, self._distance, self._source.points())
+                dimensions, points = await measured(points)
+        if start or self._distance is None:
+            points = self._source.points(start)
+        points = self._checked(points, start)
+        if self._distance is not None:
+            created = await create(producer, self._collection, self._distance, dimensions)
             if created and start:
                 notice(f"memq: the collection {self._collection} was missing, so all is sent again")
                 self._remove()
-                start = 0
+                start, points = 0, self._checked(self._source.points(), 0)
         if start:
             notice(f"memq: going on after the first {start:,} points, which an interrupted run has sent")
-        return start, self._source.points(start) if start or points is None else points
+        return start, points
+
+    def _checked(self, points: Any, start: int) -> Any:
+        """The points, of which the first are read: a small file with a bad row is not sent at all."""
+        if isinstance(points, AsyncIterator):
+            # Standard input is sent as it comes.
+            return cast("Any", points)
+        with self._placing(start):
+            return checked(points) if isinstance(points, WirePoints) else encoded(points, MIB)
 
     def _remove(self) -> None:
         if self._checkpoint:
@@ -102,7 +125,9 @@ class Upload:
             yield
         except InvalidPoint as error:
             place = self._source.place(start + error.index)
-            raise BadFile(f"{place}: {error.field + ': ' if error.field else ''}{error.reason}") from None
+            field = f"{error.field}: " if error.field else ""
+            option = hint(error.field, self._columns, error.reason)
+            raise BadFile(f"{place}: {field}{error.reason}{option}") from None
 
     def _report(self, progress: UploadProgress, receipt: Receipt) -> None:
         points = receipt.points or 0

@@ -9,7 +9,7 @@ import numpy as np
 
 from memq.deliver.writes import Part
 from memq.encode.columns import Columns
-from memq.encode.points import PointJson
+from memq.encode.points import EncodedPoints, PointJson
 from memq.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -40,7 +40,11 @@ def from_columns(source: Columns, splitter: Splitter) -> Iterator[Batch]:
     return _split(source.points(), splitter)
 
 
-def from_rows(source: Iterable[Any] | AsyncIterable[Any], splitter: Splitter) -> Iterator[Batch] | AsyncIterator[Batch]:
+def from_rows(
+    source: Iterable[Any] | AsyncIterable[Any] | EncodedPoints, splitter: Splitter
+) -> Iterator[Batch] | AsyncIterator[Batch]:
+    if isinstance(source, EncodedPoints):
+        return _split(source.points, splitter)
     if type(source) is not list and isinstance(source, AsyncIterable):
         return _split_arriving(source, splitter)
     return _split(_rows(cast("Iterable[Any]", source)), splitter)

@@ -5,9 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, cast
 
+from memq.errors import InvalidRequest
 from memq_schemas import point_id
 
 Row: TypeAlias = tuple[Any, Any, dict[str, Any] | None, Any]
+
+
+class ColumnError(InvalidRequest):
+    """A column is missing, there twice, or of a type that cannot be what it is named for."""
+
+    def __init__(self, column: str, reason: str) -> None:
+        super().__init__(reason)
+        self.column = column
 
 
 @dataclass(frozen=True, slots=True)

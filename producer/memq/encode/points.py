@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 from uuid import UUID
 
@@ -25,6 +26,13 @@ PAYLOAD_OPTIONS = orjson.OPT_NAIVE_UTC
 
 _DERIVE = "memq.point_id makes a UUID of any key"
 _CANONICAL = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedPoints:
+    """Points that are checked, each as JSON."""
+
+    points: Iterator[bytes]
 
 
 class PointJson:

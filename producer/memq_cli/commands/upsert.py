@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,11 @@ from memq_cli.upload import Upload
 from memq_schemas import Distance
 
 
+class Decimals(StrEnum):
+    NUMBER = "number"
+    TEXT = "text"
+
+
 def upsert(
     file: Annotated[str, typer.Argument(help="What to send; - reads JSON Lines from standard input.")],
     collection: Collection,
@@ -27,9 +33,18 @@ def upsert(
     ] = None,
     id_start: Annotated[int | None, typer.Option(min=0, help="Number the points, from here.")] = None,
     vector_column: Annotated[str, typer.Option(help="Where vectors are.")] = "vector",
+    version_column: Annotated[
+        str, typer.Option(help="Column of versions; none if the file has none, so that a column version is payload.")
+    ] = "version",
     payload_columns: Annotated[
         str | None, typer.Option(metavar="NAME,NAME", help="Only these become payload keys. [default: all others]")
     ] = None,
+    decimals: Annotated[
+        Decimals, typer.Option(help="number refuses decimals that no 64-bit float keeps; text stores all as text.")
+    ] = Decimals.NUMBER,
+    csv_types: Annotated[
+        bool, typer.Option("--csv-types", help="Infer integers, numbers and booleans in CSV; cells are text otherwise.")
+    ] = False,
     create: Annotated[bool, typer.Option("--create", help="Make the collection if it is missing.")] = False,
     distance: Annotated[Distance, typer.Option(help="For --create.")] = Distance.COSINE,
     batch_size: Annotated[int, typer.Option(min=1, help="Points in a message, at most.")] = 100,
@@ -51,32 +66,42 @@ def upsert(
     prefix: Prefix = options.PREFIX,
     timeout: Timeout = options.TIMEOUT,
 ) -> None:
-    """Send the points of a file: JSON Lines, Parquet, Arrow (Feather) or .npy, of any size.
+    """Send the points of a file of any size.
 
-    The columns id, vector, payload and version are what they say; all others become payload keys. Dates become
-    RFC 3339 text; in tables, empty cells are left out. vector.NAME is the column of a named vector.
+    File types: JSON Lines, JSON arrays, CSV and TSV (also as .gz and .zst), Parquet, Arrow (Feather), .npy and .npz.
 
-    When it is interrupted, by whatever, the same command goes on where it was. Nothing is left out; a few points may be
-    sent twice, which is harmless.
+    The columns id, vector, payload and version have these meanings; all other columns become payload keys.
+    vector.NAME is the column of a named vector. Every value is stored exactly, or the file is refused with the row and
+    the column: see docs/reference/types.md. A file of up to 10,000 points is checked before anything is sent.
+
+    After an interruption the same command continues where it stopped. No point is skipped; a few may be sent twice,
+    which is harmless.
 
     \b
     memq upsert memories.parquet -c memories --create
     memq upsert notes.jsonl -c notes --id-key user,text --wait
+    memq upsert notes.csv -c notes --vector-column embedding --csv-types
     memq upsert vectors.npy --payloads texts.jsonl -c docs --id-start 1
     head -100 notes.jsonl | memq upsert - -c notes
     """
     target = Target(url, prefix, timeout, json)
     columns = ColumnNames(
-        id_column, vector_column, options.names(payload_columns), options.names(id_key) or (), id_start
+        id_column,
+        vector_column,
+        options.names(payload_columns),
+        options.names(id_key) or (),
+        id_start,
+        None if version_column == "none" else version_column,
+        "text" if decimals is Decimals.TEXT else "number",
     )
     try:
-        source = open_source(file, columns, payloads)
+        source = open_source(file, columns, payloads, csv_types=csv_types)
         kept = None if file == "-" else _checkpoint(Path(file), payloads, collection, target, columns, checkpoint)
         if kept is not None:
             kept.read(restart=restart)
     except BadFile as error:
         raise typer.BadParameter(str(error)) from None
-    upload = Upload(source, collection, kept, distance=distance if create else None, wait=wait, json=json)
+    upload = Upload(source, collection, kept, columns, distance=distance if create else None, wait=wait, json=json)
     compression = "zstd" if zstd else None
     run(target, upload.send, batch_size=batch_size, compression=compression, after_failure=upload.left)
 

@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from memq.encode.arrow import PointTable, WirePoints
 from memq.encode.arrow.library import pyarrow
+from memq.encode.column_names import ColumnError
 from memq.errors import InvalidRequest
 from memq_cli.sources.bad_file import BadFile
+from memq_cli.sources.hints import hint
+from memq_cli.sources.wide_integers import WideIntegers, without_note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,6 +43,8 @@ class ArrowTable:
         """Raises BadFile."""
         try:
             table = PointTable(self._schema, self._read(start), self._columns, start)
+        except ColumnError as error:
+            raise BadFile(f"{self.name}: {error}{hint(error.column, self._columns)}") from None
         except InvalidRequest as error:
             raise BadFile(f"{self.name}: {error}") from None
         return WirePoints(table.wire())
@@ -56,11 +61,8 @@ class ArrowTable:
 
 def parquet(path: Path, columns: ColumnNames) -> ArrowTable:
     """Raises BadFile."""
-    pa = _pyarrow()
-    try:
-        file = pyarrow(".parquet").ParquetFile(path, buffer_size=BUFFER_BYTES, pre_buffer=False)
-    except pa.ArrowInvalid as error:
-        raise BadFile(f"{path}: not a Parquet file: {error}") from None
+    file, wide = _parquet(path)
+    schema = file.schema_arrow
 
     def batches(start: int) -> Iterator[Any]:
         sizes = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
@@ -69,9 +71,27 @@ def parquet(path: Path, columns: ColumnNames) -> ArrowTable:
             start -= sizes[group]
             group += 1
         groups = list(range(group, len(sizes)))
-        return _from_row(file.iter_batches(batch_size=ROWS, row_groups=groups), start)
+        found = file.iter_batches(batch_size=ROWS, row_groups=groups)
+        return _from_row(found if wide is None else wide.batches(found), start)
 
-    return ArrowTable(path, file.metadata.num_rows, file.schema_arrow, batches, columns)
+    return ArrowTable(path, file.metadata.num_rows, schema if wide is None else wide.schema(schema), batches, columns)
+
+
+def _parquet(path: Path) -> tuple[Any, WideIntegers | None]:
+    pa = _pyarrow()
+    opened, wide = path, None
+    try:
+        try:
+            file = pyarrow(".parquet").ParquetFile(opened, buffer_size=BUFFER_BYTES, pre_buffer=False)
+        except pa.ArrowNotImplementedError:
+            readable = without_note(path)
+            if readable is None:
+                raise
+            opened, wide = readable
+            file = pyarrow(".parquet").ParquetFile(opened, buffer_size=BUFFER_BYTES, pre_buffer=False)
+    except pa.ArrowException as error:
+        raise BadFile(f"{path}: not a Parquet file that can be read: {error}") from None
+    return file, wide
 
 
 def ipc(path: Path, columns: ColumnNames) -> ArrowTable:
@@ -81,6 +101,8 @@ def ipc(path: Path, columns: ColumnNames) -> ArrowTable:
         file = pa.ipc.open_file(pa.memory_map(str(path)))
     except pa.ArrowInvalid:
         return _ipc_stream(path, columns, pa)
+    except pa.ArrowException as error:
+        raise BadFile(f"{path}: cannot be read: {error}") from None
     # Reading a batch decompresses it; but pyarrow has not always had another way to count.
     if hasattr(file, "count_rows"):
         total = file.count_rows()
@@ -101,6 +123,8 @@ def _ipc_stream(path: Path, columns: ColumnNames, pa: Any) -> ArrowTable:
         schema = opened().schema
     except pa.ArrowInvalid as error:
         raise BadFile(f"{path}: neither an Arrow IPC file nor a stream: {error}") from None
+    except pa.ArrowException as error:
+        raise BadFile(f"{path}: cannot be read: {error}") from None
     return ArrowTable(path, None, schema, lambda start: _from_row(iter(opened()), start), columns)
 
 

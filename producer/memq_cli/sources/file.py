@@ -6,8 +6,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from memq_cli.sources.arrow import ipc, parquet
 from memq_cli.sources.bad_file import BadFile
-from memq_cli.sources.jsonl import JsonLines
+from memq_cli.sources.delimited import Delimited
+from memq_cli.sources.json_documents import JsonDocuments
+from memq_cli.sources.jsonl import BYTE_ORDER_MARK, JsonLines
 from memq_cli.sources.npy import NumpyMatrix
+from memq_cli.sources.npz import NumpyArchive
+from memq_cli.sources.opening import COMPRESSED, opened
 from memq_cli.sources.stdin import StandardInput
 
 if TYPE_CHECKING:
@@ -35,38 +39,74 @@ class Source(Protocol):
 
 
 JSON_LINES = (".jsonl", ".ndjson")
+JSON = (".json",)
+DELIMITED = (".csv", ".tsv")
 PARQUET = (".parquet", ".pq")
 ARROW = (".arrow", ".feather", ".ipc", ".arrows")
-KINDS = f"{', '.join((*JSON_LINES, *PARQUET, *ARROW, '.npy'))}, or - for JSON Lines from standard input"
+TEXTS = (*JSON_LINES, *JSON, *DELIMITED)
+KINDS = (
+    f"{', '.join((*TEXTS, *PARQUET, *ARROW, '.npy', '.npz'))}, text files also with .gz or .zst, "
+    "or - for JSON Lines from standard input"
+)
+
+_HEAD_BYTES = 64 * 1024
 
 
-def open_source(name: str, columns: ColumnNames, payloads: Path | None = None) -> Source:
-    """The file by its ending. Raises BadFile."""
+def open_source(name: str, columns: ColumnNames, payloads: Path | None = None, *, csv_types: bool = False) -> Source:
+    """The file by its ending. Raises BadFile.
+
+    csv_types: infer the types of CSV columns, which are text otherwise.
+    """
     if name == "-":
         return StandardInput(columns)
     path = Path(name)
     if not path.is_file():
         raise BadFile(f"{path}: {'is a directory' if path.is_dir() else 'no such file'}")
-    ending = path.suffix.lower()
+    ending = _ending(path)
     if payloads is not None and ending != ".npy":
         raise BadFile(f"{path}: --payloads belongs to .npy files; here the payload is in the file itself")
+    if csv_types and ending not in DELIMITED:
+        raise BadFile(f"{path}: --csv-types belongs to CSV files; the types here are in the file itself")
     try:
-        return _by_ending(path, ending, columns, payloads)
+        return _by_ending(path, ending, columns, payloads, csv_types)
     except OSError as error:
         raise BadFile(f"{error.filename or path}: {error.strerror or error}") from None
 
 
-def _by_ending(path: Path, ending: str, columns: ColumnNames, payloads: Path | None) -> Source:
-    if ending in JSON_LINES:
-        return _json_lines(path, columns)
+def _ending(path: Path) -> str:
+    ending = path.suffix.lower()
+    inner = Path(path.stem).suffix.lower()
+    return inner if ending in COMPRESSED and inner in TEXTS else ending
+
+
+def _by_ending(path: Path, ending: str, columns: ColumnNames, payloads: Path | None, csv_types: bool) -> Source:
+    if ending in (*JSON_LINES, *JSON):
+        return _json(path, ending, columns)
+    if ending in DELIMITED:
+        return Delimited(str(path), partial(opened, path), ending == ".tsv", columns, types=csv_types)
     if ending in PARQUET:
         return parquet(path, columns)
     if ending in ARROW:
         return ipc(path, columns)
     if ending == ".npy":
         return NumpyMatrix(path, None if payloads is None else _json_lines(payloads, columns), columns)
+    if ending == ".npz":
+        return NumpyArchive(path, columns)
     raise BadFile(f"{path}: cannot tell what this is by its ending; known are {KINDS}")
 
 
+def _json(path: Path, ending: str, columns: ColumnNames) -> Source:
+    """Lines, or by its beginning an array or objects over several lines, whatever the ending says."""
+    try:
+        with opened(path) as stream:
+            head = stream.read(_HEAD_BYTES).removeprefix(BYTE_ORDER_MARK).lstrip()
+    except (EOFError, OSError) as error:
+        raise BadFile(f"{path}: cannot be read: {error}") from None
+    if ending in JSON or head.startswith(b"[") or head.partition(b"\n")[0].strip() == b"{":
+        return JsonDocuments(str(path), partial(opened, path), columns)
+    return _json_lines(path, columns)
+
+
 def _json_lines(path: Path, columns: ColumnNames) -> JsonLines:
-    return JsonLines(str(path), partial(path.open, "rb"), path.stat().st_size, columns)
+    size = None if path.suffix.lower() in COMPRESSED else path.stat().st_size
+    return JsonLines(str(path), partial(opened, path), size, columns)

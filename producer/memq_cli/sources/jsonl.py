@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 import itertools
+import json
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-import orjson
-
 from memq_cli.sources.bad_file import BadFile
+from memq_cli.sources.row import row_of
+from memq_schemas.json_values import InexactValue, exact_json
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 
     from memq.encode.column_names import ColumnNames, Row
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 class JsonLines:
@@ -24,12 +28,12 @@ class JsonLines:
         self._begin()
 
     def place(self, index: int | None = None) -> str:
-        """Of the last row that was given out, which is the one that is asked for."""
+        """The last row that was read, which is the one that is asked for."""
         return f"{self.name}, line {self._line}"
 
     @property
     def total(self) -> int | None:
-        """Guessed from the bytes read so far."""
+        """Estimated from the bytes read so far."""
         if self._size is None or not self._read:
             return None
         return max(self._index, round(self._index * self._size / self._read))
@@ -61,27 +65,53 @@ class JsonLines:
         self._line = self._index = self._read = 0
 
     def _filled(self, lines: Iterable[bytes]) -> Iterator[bytes]:
-        for line in lines:
-            self._line += 1
-            self._read += len(line)
-            if line and not line.isspace():
-                yield line
+        try:
+            for line in lines:
+                self._line += 1
+                self._read += len(line)
+                if self._line == 1:
+                    line = self._first(line)  # noqa: PLW2901
+                if line and not line.isspace():
+                    yield line
+        except (EOFError, OSError) as error:
+            raise BadFile(f"{self.place()}: cannot be read on from here: {error}") from None
+
+    def _first(self, line: bytes) -> bytes:
+        if line.startswith(_UTF_16):
+            raise BadFile(f"{self.place()}: UTF-16; save the file as UTF-8")
+        return line.removeprefix(BYTE_ORDER_MARK)
 
     def _object(self, line: bytes) -> dict[str, Any]:
         try:
-            value = orjson.loads(line)
+            value = exact_json(line, self._columns.vector)
         except ValueError as error:
-            raise BadFile(f"{self.place()}: not JSON: {error}; expected one JSON object per line") from None
+            raise BadFile(f"{self.place()}: {_not_json(line, error)}") from None
         if not isinstance(value, dict):
             raise BadFile(f'{self.place()}: expected a JSON object like {{"id": 1, "vector": [0.1, 0.2]}}')
         return cast("dict[str, Any]", value)
 
     def _row(self, fields: dict[str, Any]) -> Row:
         name = self._columns.vector
-        if name not in fields:
-            raise BadFile(f"{self.place()}: {name}: missing; name another field with --vector-column")
-        vector = fields.pop(name)
         try:
-            return self._columns.row(self._index, fields, vector)
+            if name in fields:
+                return self._columns.row(self._index, fields, fields.pop(name))
+            return row_of(self._index, fields, self._columns)
         except ValueError as error:
             raise BadFile(f"{self.place()}: {error}") from None
+
+
+def _not_json(line: bytes, error: ValueError) -> str:
+    try:
+        json.loads(line, parse_constant=_no_number)
+    except UnicodeDecodeError:
+        return "not UTF-8; save the file as UTF-8"
+    except json.JSONDecodeError:
+        if line.rstrip().endswith(b","):
+            return "a comma behind the object; expected one JSON object per line"
+    except ValueError as known:
+        return str(known)
+    return f"{error}" if isinstance(error, InexactValue) else f"not JSON: {error}; expected one JSON object per line"
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is not JSON; write null")

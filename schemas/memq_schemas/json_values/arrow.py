@@ -165,20 +165,7 @@ def _binary(pa: Any, column: Any, rules: Rules) -> Values:
 
 
 def _lists(pa: Any, column: Any, rules: Rules) -> Values:
-    if pa.types.is_run_end_encoded(column.type.value_type):
-        return _lists_of_runs(column, rules)
     return [None if span is None else items for span, items in _spans(column, rules, column.flatten())]
-
-
-def _lists_of_runs(column: Any, rules: Rules) -> Values:
-    # pyarrow's flatten loses runs.
-    found: Values = []
-    for row, each in enumerate(column):
-        try:
-            found.append(json_values(each.values, rules) if each.is_valid else None)
-        except InexactValue as problem:
-            raise InexactValue(problem.reason, _below(f"[{problem.row}]", problem.path), row) from None
-    return found
 
 
 def _spans(column: Any, rules: Rules, flat: Any, keys: Values | None = None) -> list[tuple[range | None, Values]]:
@@ -220,20 +207,19 @@ def _maps(pa: Any, column: Any, rules: Rules) -> Values:
 
 def _structs(pa: Any, column: Any, rules: Rules) -> Values:
     names = [column.type.field(index).name for index in range(column.type.num_fields)]
+    # Below a null lies anything, which flatten hides.
+    fields = column.flatten() if column.null_count else [column.field(index) for index in range(len(names))]
     columns: list[Values] = []
-    # Below a null lies anything.
-    below = column.drop_null() if column.null_count else column
-    for index, name in enumerate(names):
+    for name, field in zip(names, fields, strict=True):
         try:
-            columns.append(json_values(below.field(index), rules))
+            columns.append(json_values(field, rules))
         except InexactValue as problem:
-            row = problem.row or 0
-            if column.null_count:
-                row = int(np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))[row])
-            raise InexactValue(problem.reason, _below(name, problem.path), row) from None
-    objects = iter([dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)] if names else [])
-    empty: dict[str, Any] = {}
-    return [next(objects, empty) if there else None for there in column.is_valid().to_pylist()]
+            raise InexactValue(problem.reason, _below(name, problem.path), problem.row) from None
+    rows = zip(*columns, strict=True) if names else iter([()] * len(column))
+    return [
+        dict(zip(names, row, strict=True)) if there else None
+        for row, there in zip(rows, column.is_valid().to_pylist(), strict=True)
+    ]
 
 
 def _dictionary(pa: Any, column: Any, rules: Rules) -> Values:

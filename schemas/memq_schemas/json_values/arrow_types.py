@@ -7,23 +7,30 @@ from typing import Any
 from memq_schemas.json_values.python import MAX_DEPTH, TOO_DEEP
 
 
-def unsayable(kind: Any, *, binary: bool = False, depth: int = 1) -> str | None:
+def unsayable(kind: Any, *, binary: bool = False, depth: int = 1, runs: bool = True) -> str | None:
     """Why no column of this type becomes JSON, or None if its values decide.
 
     binary: take bytes, as base64 text, and durations, as ISO 8601 text: the wire does, a producer does not.
-    depth: 1 for the value of a payload's key.
+    depth: 1 for the value of a payload's key.   runs: take run-end encoded values.
     """
     pa = import_module("pyarrow")
     if isinstance(kind, pa.BaseExtensionType):
-        return None if kind.extension_name == "arrow.uuid" else unsayable(kind.storage_type, binary=binary, depth=depth)
-    if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
-        return unsayable(kind.value_type, binary=binary, depth=depth)
+        if kind.extension_name == "arrow.uuid":
+            return None
+        return unsayable(kind.storage_type, binary=binary, depth=depth, runs=runs)
+    encoded = pa.types.is_run_end_encoded(kind)
+    if encoded and not runs:
+        # pyarrow ends the process over some of them.
+        return f"{kind} within another type; decode the runs"
+    if encoded or pa.types.is_dictionary(kind):
+        return unsayable(kind.value_type, binary=binary, depth=depth, runs=False)
     inner = _inner(pa.types, kind)
     if inner is None:
         return _scalar(pa.types, kind, binary)
-    return _container(pa.types, kind, inner, depth) or next(
-        filter(None, (unsayable(each.type, binary=binary, depth=depth + 1) for each in inner)), None
-    )
+    reason = _container(pa.types, kind, inner, depth)
+    runs = runs and pa.types.is_struct(kind)
+    below = (unsayable(each.type, binary=binary, depth=depth + 1, runs=runs) for each in inner)
+    return reason or next(filter(None, below), None)
 
 
 def _scalar(types: Any, kind: Any, binary: bool) -> str | None:

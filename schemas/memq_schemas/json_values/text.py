@@ -11,6 +11,8 @@ from memq_schemas.json_values.problem import InexactValue
 _KEY_END = re.compile(rb'"[ \t\r\n]*:')
 _LONG_LIST = 512  # bytes
 _LARGE = 2.0**63
+_PLAIN = frozenset((str, int, bool, type(None)))
+_NOTHING = object()
 
 
 def exact_json(text: bytes, numbers: str | None = None) -> Any:
@@ -22,8 +24,12 @@ def exact_json(text: bytes, numbers: str | None = None) -> Any:
     keys, large = _survey(value, numbers)
     # orjson makes a float of a long integer and keeps the last of two keys. Where the text has no more key ends than
     # the value has keys, no key is there twice.
-    if large or keys != len(_KEY_END.findall(_without_numbers(text))):
-        return json.loads(text, object_pairs_hook=_unique)
+    start, end = _numbers(text)
+    if large or (
+        keys != text.count(b":", 0, start) + text.count(b":", end)
+        and keys != len(_KEY_END.findall(text, 0, start)) + len(_KEY_END.findall(text, end))
+    ):
+        return json.loads(text, object_pairs_hook=unique_keys)
     return value
 
 
@@ -34,36 +40,40 @@ def may_be_rounded(value: Any) -> bool:
 
 def _survey(value: Any, numbers: str | None = None) -> tuple[int, bool]:
     """How many keys all objects within have, and whether a float could be a long integer."""
-    if isinstance(value, float):
-        return 0, not -_LARGE < value < _LARGE
+    items: Any = value
     keys, large = 0, False
-    if isinstance(value, dict):
-        inner = cast("dict[str, Any]", value)
+    vector: Any = _NOTHING
+    if type(value) is dict:
+        inner = cast("dict[str | None, Any]", value)
+        items = inner.values()
         keys = len(inner)
-        for name, item in inner.items():
-            if name == numbers:
-                keys += len(cast("dict[str, Any]", item)) if isinstance(item, dict) else 0
-            elif isinstance(item, float | dict | list):
-                more, longer = _survey(item)
-                keys, large = keys + more, large or longer
-    elif isinstance(value, list):
-        for item in cast("list[Any]", value):
-            if isinstance(item, float | dict | list):
-                more, longer = _survey(item)
-                keys, large = keys + more, large or longer
+        vector = inner.get(numbers, _NOTHING)
+        if type(vector) is dict:
+            keys += len(cast("dict[str, Any]", vector))
+    elif type(value) is not list:
+        items = (value,)
+    for item in items:
+        if type(item) in _PLAIN or item is vector:
+            continue
+        if type(item) is float:
+            large = large or not -_LARGE < item < _LARGE
+        else:
+            more, longer = _survey(item)
+            keys, large = keys + more, large or longer
     return keys, large
 
 
-def _without_numbers(text: bytes) -> bytes:
-    """The text without its first list if that is long and has no text in it, as a vector is."""
+def _numbers(text: bytes) -> tuple[int, int]:
+    """Where the first list begins and ends if it is long and has no text in it, as a vector is; else nowhere."""
     start = text.find(b"[")
     end = text.find(b"]", start)
     if end - start < _LONG_LIST or text.find(b'"', start, end) >= 0:
-        return text
-    return text[:start] + text[end:]
+        return 0, 0
+    return start, end
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object, for `object_pairs_hook` of json. Raises InexactValue for a key that is there twice."""
     found = dict(pairs)
     if len(found) < len(pairs):
         seen: set[str] = set()

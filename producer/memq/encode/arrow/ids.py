@@ -7,8 +7,9 @@ import numpy as np
 
 from memq.encode.arrow.library import pyarrow
 from memq.encode.arrow.payloads import is_text
+from memq.encode.column_names import ColumnError
 from memq.encode.points import id_json
-from memq.errors import InvalidPoint, InvalidRequest
+from memq.errors import InvalidPoint
 from memq_schemas.ids import canonical_uuid
 
 if TYPE_CHECKING:
@@ -24,9 +25,10 @@ def expect_ids(name: str, kind: Any) -> None:
     sixteen = types.is_binary(plain) or (types.is_fixed_size_binary(plain) and plain.byte_width == 16)
     whole = types.is_integer(plain) or (types.is_decimal(plain) and plain.scale <= 0)
     if not (sixteen or whole or types.is_null(plain) or is_text(plain)):
-        raise InvalidRequest(
+        raise ColumnError(
+            name,
             f"column {name!r} is {kind}; ids are integers, or UUIDs as text or as 16 bytes; "
-            "memq.point_id makes a UUID of any key"
+            "memq.point_id makes a UUID of any key",
         )
 
 

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any, cast
 import orjson
 
 from memq.encode.arrow.library import pyarrow
+from memq.encode.column_names import ColumnError
 from memq.encode.points import payload_json
-from memq.errors import InvalidPoint, InvalidRequest
+from memq.errors import InvalidPoint
 from memq_schemas.json_values import InexactValue, exact_json, is_plain, json_object
 from memq_schemas.json_values.arrow import Rules, json_values
 from memq_schemas.json_values.arrow_types import unsayable
@@ -20,7 +21,7 @@ def expect_json(name: str, kind: Any) -> None:
     """Raises InvalidRequest unless JSON can say what a column of this type holds."""
     reason = unsayable(kind)
     if reason is not None:
-        raise InvalidRequest(f"column {name!r} is {reason}, or leave the column out")
+        raise ColumnError(name, f"column {name!r} is {reason}, or leave the column out")
 
 
 def expect_objects(name: str, kind: Any) -> None:
@@ -28,10 +29,10 @@ def expect_objects(name: str, kind: Any) -> None:
     types = pyarrow(".types")
     kind = getattr(kind, "storage_type", kind)
     if not (is_text(kind) or types.is_struct(kind) or types.is_map(kind) or types.is_null(kind)):
-        raise InvalidRequest(f"column {name!r} is {kind}; payloads are structs, maps, or JSON objects as text")
+        raise ColumnError(name, f"column {name!r} is {kind}; payloads are structs, maps, or JSON objects as text")
     reason = unsayable(kind, depth=0)
     if reason is not None:
-        raise InvalidRequest(f"column {name!r} is {reason}")
+        raise ColumnError(name, f"column {name!r} is {reason}")
 
 
 def texts(column: Any, first: int) -> Any:
@@ -57,6 +58,8 @@ def values(column: Any, name: str, first: int, *, whole: bool = False, rules: Ru
     except InexactValue as problem:
         path = problem.path if problem.path.startswith("[") or not problem.path else f".{problem.path}"
         raise InvalidPoint(first + (problem.row or 0), f"{name}{path}", problem.reason) from None
+    except pyarrow().ArrowException as error:
+        raise ColumnError(name, f"column {name!r} is {column.type}, which pyarrow cannot read: {error}") from None
     if whole and is_text(column.type):
         return [None if value is None else _json(value, first + row) for row, value in enumerate(found)]
     return found

@@ -14,7 +14,7 @@ from memq.encode.arrow.library import pyarrow
 from memq.encode.arrow.messages import ROWS
 from memq.encode.arrow.vectors import expect_vectors, wire_vectors
 from memq.encode.arrow.versions import expect_versions, wire_versions
-from memq.encode.column_names import ColumnNames
+from memq.encode.column_names import ColumnError, ColumnNames
 from memq.encode.vectors import VectorJson
 from memq.errors import InvalidPoint, InvalidRequest
 from memq_schemas.ids import MAX_ID
@@ -142,9 +142,9 @@ class PointTable:
         for name in (*wanted, *self._fields, *filter(None, [self._versions])):
             count = schema.names.count(name)
             if not count:
-                raise InvalidRequest(f"no column {name!r}; there are {', '.join(schema.names)}")
+                raise ColumnError(name, f"no column {name!r}; there are {', '.join(schema.names)}")
             if count > 1:
-                raise InvalidRequest(f"{count} columns are called {name!r}; rename all but one")
+                raise ColumnError(name, f"{count} columns are called {name!r}; rename all but one")
         if names.id in wanted:
             expect_ids(names.id, schema.field(names.id).type)
         for column, part in self._vectors.values():

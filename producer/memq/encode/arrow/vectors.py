@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from memq.encode.arrow.library import pyarrow
+from memq.encode.column_names import ColumnError
 from memq.encode.vectors import require_finite
-from memq.errors import InvalidPoint, InvalidRequest
+from memq.errors import InvalidPoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,8 +28,8 @@ def expect_vectors(name: str, kind: Any) -> None:
     lists = types.is_fixed_size_list(plain) or types.is_list(plain) or types.is_large_list(plain)
     numbers = (types.is_floating, types.is_integer, types.is_decimal, types.is_null)
     if not lists or not any(is_it(plain.value_type) for is_it in numbers):
-        raise InvalidRequest(
-            f"column {name!r} is {kind}; vectors are lists of numbers, best fixed_size_list of float or halffloat"
+        raise ColumnError(
+            name, f"column {name!r} is {kind}; vectors are lists of numbers, best fixed_size_list of float or halffloat"
         )
 
 

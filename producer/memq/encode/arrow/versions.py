@@ -3,8 +3,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from memq.encode.arrow.library import pyarrow
+from memq.encode.column_names import ColumnError
 from memq.encode.points import INTEGERS
-from memq.errors import InvalidPoint, InvalidRequest
+from memq.errors import InvalidPoint
 from memq_schemas.points import MAX_VERSION
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ def expect_versions(name: str, kind: Any) -> None:
     types = pyarrow(".types")
     whole = types.is_decimal(kind) and kind.scale <= 0
     if not (whole or types.is_integer(kind) or types.is_null(kind)):
-        raise InvalidRequest(f"column {name!r} is {kind}; versions are integers")
+        raise ColumnError(name, f"column {name!r} is {kind}; versions are integers")
 
 
 def wire_versions(column: Any, first: int) -> Any:

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import gzip
+import io
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+from memq.encode.arrow.library import pyarrow
+from memq.errors import InvalidRequest
+from memq_cli.sources.bad_file import BadFile
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GZIP, ZSTANDARD = ".gz", ".zst"
+COMPRESSED = (GZIP, ZSTANDARD)
+
+
+def opened(path: Path) -> BinaryIO:
+    """The bytes of a file, without the compression that its name ends in. Raises BadFile and OSError."""
+    ending = path.suffix.lower()
+    if ending == GZIP:
+        return cast("BinaryIO", gzip.open(path, "rb"))
+    if ending == ZSTANDARD:
+        try:
+            stream: Any = pyarrow().CompressedInputStream(pyarrow().OSFile(str(path)), "zstd")
+        except InvalidRequest:
+            raise BadFile(f'{path}: reading .zst needs pyarrow: pip install "memq[arrow]"') from None
+        return cast("BinaryIO", io.BufferedReader(stream, 256 * 1024))
+    return path.open("rb")
