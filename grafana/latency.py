@@ -29,7 +29,11 @@ LATENCY = Row(
             "s",
             tuple(
                 Query(quantile(share, "memq_queue_delay_seconds", POOL, ops), f"{name} p{share * 100:g}")
-                for name, ops in (("writes", WRITES), ("requests", REQUESTS))
+                for name, ops in (
+                    ("writes", f'{WRITES},lane!="bulk"'),
+                    ("bulk writes", f'{WRITES},lane="bulk"'),
+                    ("requests", REQUESTS),
+                )
                 for share in (0.5, 0.95)
             ),
             moves=True,

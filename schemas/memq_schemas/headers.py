@@ -3,6 +3,10 @@
 RETRY_COUNT = "x-retry-count"  # attempts already spent; absent on a first publish
 DEADLINE = "x-deadline"  # epoch milliseconds after which nobody waits for the answer
 
+# Written by workers alone, on their way through memq's own exchanges; a client's own is removed at the first delivery.
+LANE = "x-lane"
+TENANT = "x-tenant"
+
 ERROR_CODE = "x-error-code"
 ERROR_STAGE = "x-error-stage"
 EXCEPTION_CLASS = "x-exception-class"

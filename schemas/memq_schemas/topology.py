@@ -2,7 +2,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
 
-from memq_schemas.routing import REQUESTS, WRITES
+from memq_schemas.headers import LANE
+from memq_schemas.routing import REQUESTS, WRITES, Operation
 
 DEFAULT_PREFIX = "memq"
 RETRY_SECONDS = (1, 5, 30, 120, 600)
@@ -18,11 +19,13 @@ REQUEST_TTL_MS = 30_000
 
 Order = Literal["relaxed", "strict"]
 
+LIVE, BULK = "live", "bulk"
+
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
     name: str
-    kind: Literal["topic", "fanout"]
+    kind: Literal["topic", "fanout", "headers", "direct"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,7 @@ class Binding:
     exchange: str
     queue: str
     routing_key: str
+    arguments: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +50,25 @@ class Names:
 
     prefix: str = DEFAULT_PREFIX
     commands: str = field(init=False)
+    bulk: str = field(init=False)
+    internal: str = field(init=False)
     write: str = field(init=False)
+    write_bulk: str = field(init=False)
     query: str = field(init=False)
     suspect: str = field(init=False)
     dead: str = field(init=False)
     store: str = field(init=False)
 
     def __post_init__(self) -> None:
-        for name in ("commands", "write", "query", "suspect", "dead", "store"):
-            object.__setattr__(self, name, f"{self.prefix}.{name}")
+        for name in ("commands", "bulk", "internal", "write", "write_bulk", "query", "suspect", "dead", "store"):
+            object.__setattr__(self, name, f"{self.prefix}.{name.replace('_', '.')}")
 
-    def retry(self, seconds: int) -> str:
-        return f"{self.prefix}.retry.{seconds}"
+    def retry(self, seconds: int, *, internal: bool = False) -> str:
+        """Name of the retry tier of `seconds`.
+
+        internal: the tier that returns messages through the internal exchange, by lane.
+        """
+        return f"{self.internal if internal else self.prefix}.retry.{seconds}"
 
     def reply(self, token: str) -> str:
         return f"{self.prefix}.reply.{token}"
@@ -100,40 +111,70 @@ def topology(
 ) -> Topology:
     """Exchanges, queues and bindings, all durable.
 
-    With `strict` order the write queue has a single active consumer: one worker at a time takes writes, and another
-    goes on where it stopped.
+    The exchange chooses the lane: `commands` the live lane, `bulk` the bulk lane. With `strict` order the write queue
+    has a single active consumer, and `bulk` leads to it as well: two queues have no common order.
 
     Retries and dead letters travel through fanout exchanges and return through a dead-letter exchange without a key
-    override, so that a message keeps its routing key for life.
+    override, so a message keeps its routing key for life. Retry tiers of the live lane return through `commands`; all
+    other lanes have tiers of their own, which return through the headers exchange `internal` into the lane that the
+    worker wrote into the header `x-lane`.
     """
     names = Names(prefix)
-    single = {"x_single_active_consumer": True} if order == "strict" else {}
-    tiers = tuple(names.retry(seconds) for seconds in RETRY_SECONDS)
+    strict = order == "strict"
+    single = {"x_single_active_consumer": True} if strict else {}
+    lanes = {LIVE: names.write, BULK: names.write if strict else names.write_bulk}
+    tiers = tuple(
+        (names.retry(seconds, internal=internal), names.internal if internal else names.commands, seconds)
+        for internal in (False, True)
+        for seconds in RETRY_SECONDS
+    )
     exchanges = (
         Exchange(names.commands, "topic"),
-        *(Exchange(tier, "fanout") for tier in tiers),
+        Exchange(names.bulk, "topic"),
+        Exchange(names.internal, "headers"),
+        *(Exchange(tier, "fanout") for tier, _, _ in tiers),
         Exchange(names.suspect, "fanout"),
         Exchange(names.dead, "fanout"),
     )
     queues = (
-        Queue(names.write, _quorum(names.dead, x_delivery_limit=WRITE_DELIVERY_LIMIT, **single)),
+        *(write_queue(name, names, **single) for name in dict.fromkeys(lanes.values())),
         Queue(names.query, {"x-queue-type": request_queue, "x-message-ttl": REQUEST_TTL_MS}),
         *(
-            Queue(tier, _quorum(names.commands, x_message_ttl=seconds * 1000, x_delivery_limit=RETRY_DELIVERY_LIMIT))
-            for tier, seconds in zip(tiers, RETRY_SECONDS, strict=True)
+            Queue(tier, _quorum(back, x_message_ttl=seconds * 1000, x_delivery_limit=RETRY_DELIVERY_LIMIT))
+            for tier, back, seconds in tiers
         ),
         Queue(names.suspect, _quorum(names.dead, x_delivery_limit=SUSPECT_DELIVERY_LIMIT)),
         Queue(names.dead, _quorum(x_delivery_limit=DEAD_DELIVERY_LIMIT)),
         # One message: the store that the workers write to. The first worker to announce its store wins.
         Queue(names.store, {"x-queue-type": "classic", "x-max-length": 1, "x-overflow": "reject-publish"}),
     )
-    words = {op.value.split(".")[0]: names.write for op in sorted(WRITES)}
-    words |= {op.value.split(".")[0]: names.query for op in sorted(REQUESTS)}
     bindings = (
-        *(Binding(names.commands, queue, f"{word}.#") for word, queue in words.items()),
-        *(Binding(name, name, "") for name in (*tiers, names.suspect, names.dead)),
+        *(Binding(names.commands, names.write, f"{word}.#") for word in WRITE_WORDS),
+        *(Binding(names.commands, names.query, f"{word}.#") for word in REQUEST_WORDS),
+        *(Binding(names.bulk, lanes[BULK], f"{word}.#") for word in WRITE_WORDS),
+        *(lane_binding(names, lane, queue) for lane, queue in lanes.items()),
+        *(Binding(name, name, "") for name in (*(tier for tier, _, _ in tiers), names.suspect, names.dead)),
     )
     return Topology(names, exchanges, queues, bindings)
+
+
+def write_queue(name: str, names: Names, **arguments: Any) -> Queue:
+    """A queue of writes: the same arguments for every lane."""
+    return Queue(name, _quorum(names.dead, x_delivery_limit=WRITE_DELIVERY_LIMIT, **arguments))
+
+
+def lane_binding(names: Names, lane: str, queue: str) -> Binding:
+    """Return messages of `lane` from the internal exchange to its queue."""
+    # "all" ignores arguments that begin with x-.
+    return Binding(names.internal, queue, "", {"x-match": "all-with-x", LANE: lane})
+
+
+def _words(operations: Collection[Operation]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(operation.value.split(".")[0] for operation in sorted(operations)))
+
+
+WRITE_WORDS = _words(WRITES)
+REQUEST_WORDS = _words(REQUESTS)
 
 
 def definitions(layout: Topology, vhost: str = "/") -> dict[str, Any]:
@@ -152,7 +193,7 @@ def definitions(layout: Topology, vhost: str = "/") -> dict[str, Any]:
                 "destination": b.queue,
                 "destination_type": "queue",
                 "routing_key": b.routing_key,
-                "arguments": {},
+                "arguments": b.arguments,
             }
             for b in layout.bindings
         ],

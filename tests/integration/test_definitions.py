@@ -42,7 +42,9 @@ def declare_definitions(channel: BlockingChannel, prefix: str) -> None:
     for queue in definitions["queues"]:
         channel.queue_declare(queue["name"], durable=queue["durable"], arguments=queue["arguments"])
     for binding in definitions["bindings"]:
-        channel.queue_bind(binding["destination"], binding["source"], binding["routing_key"])
+        channel.queue_bind(
+            binding["destination"], binding["source"], binding["routing_key"], arguments=binding["arguments"]
+        )
 
 
 def test_the_file_and_the_topology_are_the_same_to_a_broker(amqp: Address) -> None:

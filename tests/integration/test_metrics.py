@@ -35,7 +35,8 @@ pytestmark = pytest.mark.integration
 
 OPS = [*(op.value for op in Operation), "unknown"]
 CODES = [code.value for code in ErrorCode]
-CONSUMED = ["write", "query", "suspect"]
+CONSUMED = ["write", "write.bulk", "query", "suspect"]
+WRITES = [op.value for op in Operation if op.is_write]
 TIERS = ["1", "5", "30", "120", "600"]
 QUEUES = [*CONSUMED, "dead", *(f"retry.{tier}" for tier in TIERS)]
 CALLS = ["upsert", "delete", "payload", "query", "get", "count", "contract", "collections"]
@@ -45,10 +46,10 @@ OUTCOMES = [
 
 # What dashboards and alerts are written against: of each worker, and of the pool.
 OF_WORKER: dict[str, dict[str, list[str]]] = {
-    "memq_messages_total": {"op": OPS, "outcome": OUTCOMES},
+    "memq_messages_total": {"op": OPS, "outcome": OUTCOMES, "lane": ["live"]},
     "memq_message_duration_seconds_count": {"op": OPS},
     "memq_stage_duration_seconds_count": {"op": OPS, "stage": ["decode", "wait", "store", "settle"]},
-    "memq_queue_delay_seconds_count": {"op": OPS},
+    "memq_queue_delay_seconds_count": {"op": OPS, "lane": ["live"]},
     "memq_queue_delay_clamped_total": {},
     "memq_batch_points_count": {},
     "memq_batch_messages_count": {},
@@ -66,6 +67,10 @@ OF_WORKER: dict[str, dict[str, list[str]]] = {
     "memq_store_held": {},
     "memq_store_held_seconds_total": {},
     "memq_worker_restarts_total": {},
+}
+OF_BULK: dict[str, dict[str, list[str]]] = {
+    "memq_messages_total": {"op": WRITES, "outcome": OUTCOMES, "lane": ["bulk"]},
+    "memq_queue_delay_seconds_count": {"op": WRITES, "lane": ["bulk"]},
 }
 MORE_THAN_ZERO: dict[str, dict[str, list[str]]] = {
     "memq_prefetch_messages": {"queue": CONSUMED},
@@ -126,7 +131,7 @@ async def test_every_series_of_every_worker_is_there_before_any_message(amqp: Ad
         await until(all_ready(port), within=30)
         page = await asyncio.to_thread(scraped, port)
         for worker in ("0", "1"):
-            for name, labels in OF_WORKER.items():
+            for name, labels in [*OF_WORKER.items(), *OF_BULK.items()]:
                 assert set(values(page, name, labels, worker=worker)) == {0}, name
             for name, labels in MORE_THAN_ZERO.items():
                 assert min(values(page, name, labels, worker=worker)) > 0, name

@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from memq_schemas import Names, topology
+from memq_schemas import Names, headers, topology
 from tests.simulation.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -56,11 +56,15 @@ class Broker:
         self.up = True
         self.deliveries = 0
         self.refusing: dict[str, float] = {}  # "nacks", "unconfirmed" or "unroutable" -> until when
-        self._words = {b.routing_key.removesuffix(".#"): b.queue for b in topology().bindings if b.routing_key}
+        bindings = topology().bindings
+        self._words = {(b.exchange, b.routing_key.removesuffix(".#")): b.queue for b in bindings if b.routing_key}
+        self._lanes = {b.arguments[headers.LANE]: b.queue for b in bindings if b.exchange == NAMES.internal}
 
-    def route(self, exchange: str, routing_key: str) -> str | None:
-        if exchange == NAMES.commands:
-            return self._words.get(routing_key.partition(".")[0])
+    def route(self, exchange: str, routing_key: str, carried: dict[str, Any]) -> str | None:
+        if exchange in (NAMES.commands, NAMES.bulk):
+            return self._words.get((exchange, routing_key.partition(".")[0]))
+        if exchange == NAMES.internal:
+            return self._lanes.get(carried.get(headers.LANE, ""))
         name = exchange or routing_key
         return name if name in self.queues or name == CALLER else None
 
@@ -86,7 +90,7 @@ class Broker:
 
     def dead_letter(self, copy: Copy, reason: str) -> None:
         exchange = self.queues[copy.queue].dead_letter_exchange
-        target = self.route(exchange, copy.message.key) if exchange is not None else None
+        target = self.route(exchange, copy.message.key, copy.headers) if exchange is not None else None
         if target is None:
             self.world.fail(f"{copy.queue} has nowhere to put {copy.message.n}: {reason}")
             return
@@ -137,7 +141,7 @@ class Broker:
 
     def publish(self, publication: Publication) -> str:
         """ "confirmed", "returned", "nacked" or "unconfirmed"; the last may or may not have happened."""
-        target = self.route(publication.exchange, publication.routing_key)
+        target = self.route(publication.exchange, publication.routing_key, publication.headers)
         if target is None or (publication.exchange and self.is_refusing("unroutable")):
             return "returned"
         if self.is_refusing("nacks"):

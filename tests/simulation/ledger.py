@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from memq_schemas import Names, headers
-from memq_schemas.topology import RETRY_SECONDS
+from memq_schemas.topology import BULK, LIVE, RETRY_SECONDS
 from tests.simulation.model import DEAD_CODES, MAX_ATTEMPTS
 from tests.simulation.scheduler import EPOCH
 
@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 NAMES = Names()
-_TIERS = {NAMES.retry(seconds): attempt for attempt, seconds in enumerate(RETRY_SECONDS, 1)}
+_TIERS = {
+    NAMES.retry(seconds, internal=internal): (attempt, internal)
+    for internal in (False, True)
+    for attempt, seconds in enumerate(RETRY_SECONDS, 1)
+}
+_LANES = {NAMES.write: LIVE, NAMES.write_bulk: BULK}
 
 
 @dataclass(slots=True, eq=False)
@@ -71,6 +76,8 @@ class Ledger:
     def delivered(self, channel: Channel, tag: int, copy: Copy, name: str) -> None:
         world, message = self._world, copy.message
         taken = self._open.setdefault(channel, {})
+        if _LANES.get(channel.queue, message.lane) != message.lane:
+            world.fail(f"{message.n} of the lane {message.lane} comes from {channel.queue}")
         world.log("deliver", channel.connection.process.number, channel.queue, tag, message.n, copy.count)
         taken[tag] = self._named[name] = Delivered(
             copy, channel.connection.process.number, world.step, tag, channel.queue
@@ -94,9 +101,14 @@ class Ledger:
             world.fail(f"{message.n} changed on its way to {target}")
         if any(name.startswith(headers.BROKER_PREFIXES) for name in publication.headers):
             world.fail(f"the copy of {message.n} carries the broker's headers")
+        if publication.headers.get(headers.LANE, LIVE) != message.lane:
+            world.fail(f"the copy of {message.n} of the lane {message.lane} says {publication.headers}")
         if target in _TIERS:
             failed = world.points.failures.get(message.n, 0)
-            if count != before + 1 or _TIERS[target] != count or count > failed:
+            attempt, internal = _TIERS[target]
+            if internal != (message.lane != LIVE):
+                world.fail(f"{message.n} of the lane {message.lane} goes to {target}")
+            if count != before + 1 or attempt != count or count > failed:
                 world.fail(f"{message.n} failed {failed} times and goes to {target} with a count of {count}")
         elif target == NAMES.dead:
             code = publication.headers.get(headers.ERROR_CODE)
@@ -169,7 +181,9 @@ class Ledger:
                 if message.version is not None and (event.version or 0) >= message.version:
                     break
                 later = process.place(event.n, channel) > delivered.index
-                if message.version is None and later and event.step > delivered.step:
+                # Between lanes there is no order.
+                other = self._world.messages[event.n].lane != message.lane
+                if message.version is None and (later or other) and event.step > delivered.step:
                     break
             else:
                 return False

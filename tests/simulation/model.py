@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from memq_schemas import headers
+from memq_schemas.topology import BULK, LIVE
 from tests.simulation.scheduler import EPOCH
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Message:
     unexpected: bool = False
     reply_to: str | None = None
     headers: dict[str, Any] = field(default_factory=dict[str, Any])
+    lane: str = LIVE
 
     @property
     def is_request(self) -> bool:
@@ -158,6 +160,7 @@ def _message(random: Random, kind: Kind, n: int, span: float) -> Message:
     else:
         key, body = "upsert.docs", {"points": [_point(i, n, version, 3 if kind == "wrong" else 2) for i in ids]}
     text = json.dumps(body).encode()
+    chance = int(at * 10**9) + n
     return Message(
         n=n,
         kind=kind,
@@ -170,6 +173,9 @@ def _message(random: Random, kind: Kind, n: int, span: float) -> Message:
         failures={"flaky": random.randint(1, MAX_ATTEMPTS - 1), "failing": 10**9}.get(kind, 0),
         unexpected=random.random() < 0.3,
         reply_to=reply_to,
+        # What a client says of a lane counts for nothing.
+        headers={headers.LANE: (LIVE, BULK, "none")[chance % 3]} if chance % 5 == 0 else {},
+        lane=BULK if chance % 7 < 3 else LIVE,
     )
 
 

@@ -25,6 +25,8 @@ from memq_worker.pipeline.write import CollectionWriter
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
+    from memq_worker.pipeline.scheduler import Place
+
 
 def _patch(target: Any, name: str, replacement: Callable[[Any], Any]) -> Any:
     """`replacement` is given the original."""
@@ -67,9 +69,9 @@ def copies_are_not_waited_for() -> Any:
 
 def ids_in_flight_hold_nothing_back() -> Any:
     def mutate(original: Any) -> Any:
-        def take(self: WriteQueue) -> Any:
+        def take(self: WriteQueue, first: str | None = None) -> Any:
             self._in_flight = set()
-            return original(self)
+            return original(self, first)
 
         return take
 
@@ -80,7 +82,7 @@ def later_writes_go_first() -> Any:
     def mutate(original: Any) -> Any:
         def add(self: WriteQueue, command: Any) -> None:
             original(self, command)
-            self._waiting.rotate(1)
+            self._lanes[command.delivery.lane].rotate(1)
 
         return add
 
@@ -118,9 +120,9 @@ def an_outage_costs_attempts() -> Any:
 
 def a_hard_stop_settles_what_it_cuts_off() -> Any:
     def mutate(original: Any) -> Any:
-        async def apply(self: CollectionWriter, commands: list[Any], reason: str) -> None:
+        async def apply(self: CollectionWriter, commands: list[Any], *rest: Any) -> None:
             try:
-                await original(self, commands, reason)
+                await original(self, commands, *rest)
             except asyncio.CancelledError:
                 for command in commands:
                     command.delivery.link.ack(command.delivery.tag)
@@ -239,25 +241,40 @@ def refusals_are_not_answered() -> Any:
 
 
 def one_offender_condemns_its_batch() -> Any:
-    async def apply(self: CollectionWriter, commands: list[Any], reason: str) -> None:
+    async def apply(self: CollectionWriter, commands: list[Any], reason: str, place: Place) -> None:
         try:
             outcomes: Any = await self._hold.through(lambda: self._write(commands), wanted=lambda: True)
         except Abandoned:
             outcomes = [Release() for _ in commands]
         except WorkerError as error:
             outcomes = [decide(error, c.delivery.attempt, self._policy) for c in commands]
-        await self._settle(commands, outcomes)
+        await self._settle(commands, outcomes, place)
 
     return patch.object(CollectionWriter, "_apply", apply)
 
 
 def failures_stay_unsettled() -> Any:
-    async def settle(self: CollectionWriter, commands: list[Any], outcomes: Any) -> None:
+    async def settle(self: CollectionWriter, commands: list[Any], outcomes: Any, place: Place) -> None:
         for command, outcome in zip(commands, outcomes, strict=True):
             if isinstance(outcome, Done):
                 await self._settler.settle(command.delivery, outcome)
 
     return patch.object(CollectionWriter, "_settle", settle)
+
+
+def retries_return_into_the_live_lane() -> Any:
+    return patch.object(Settler, "_tier", lambda self, _, seconds: self._names.retry(seconds))
+
+
+def a_clients_lane_is_carried_on() -> Any:
+    def mutate(original: Any) -> Any:
+        async def move(self: Settler, delivery: Any, *args: Any, **named: Any) -> None:
+            delivery.lane = delivery.properties.headers.get(headers.LANE, delivery.lane)
+            await original(self, delivery, *args, **named)
+
+        return move
+
+    return _patch(Settler, "_move", mutate)
 
 
 MUTANTS: tuple[Callable[[], Any], ...] = (
@@ -283,4 +300,6 @@ MUTANTS: tuple[Callable[[], Any], ...] = (
     refusals_are_not_answered,
     one_offender_condemns_its_batch,
     failures_stay_unsettled,
+    retries_return_into_the_live_lane,
+    a_clients_lane_is_carried_on,
 )

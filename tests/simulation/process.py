@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 NAMES = Names()
+LANES = (NAMES.write, NAMES.write_bulk)
 SETTINGS = Settings(
     worker_name="simulated",
     transport="stock",
@@ -43,6 +44,10 @@ class Watch:
         return lambda *_, **__: None
 
     async def broker(self, *_: Any) -> None: ...
+
+    async def check(self, *_: Any) -> None: ...
+
+    async def watch(self, *_: Any) -> None: ...
 
 
 class Process:
@@ -88,7 +93,7 @@ class Process:
             raise asyncio.CancelledError
 
     def took(self, channel: Channel, n: int, tag: int) -> None:
-        if channel.queue == NAMES.write:
+        if channel.queue in LANES:
             self._places[n, id(channel)] = tag
             self._places[n, 0] = tag
             self._places[n, -1] = id(channel)
@@ -105,6 +110,6 @@ class Process:
             self.world.fail(f"point {point}: {n} is written after one that was delivered later")
 
     def applied(self, channel: Channel, message: Message, place: int) -> None:
-        for point in message.ids if channel.queue == NAMES.write else ():
+        for point in message.ids if channel.queue in LANES else ():
             key = (point, id(channel))
             self._last[key] = max(self._last.get(key, -1), place)

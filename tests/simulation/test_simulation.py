@@ -69,7 +69,16 @@ def test_the_seeds_meet_everything_that_is_simulated() -> None:
             met.add(f"{what} {rest[0]}" if what in ("inject", "publish") else what)
             met.update(map(str, rest[-1:]))
     faults = get_args(Fault)
-    moves = ["memq.retry.1", "memq.retry.5", "memq.dead", "memq.suspect", "caller", "gone"]
+    moves = [
+        "memq.retry.1",
+        "memq.retry.5",
+        "memq.internal.retry.1",
+        "memq.internal.retry.5",
+        "memq.dead",
+        "memq.suspect",
+        "caller",
+        "gone",
+    ]
     fates = ["applied", "dead", "answered", "expired", "limit", "kill"]
     confirms = ["confirmed", "returned", "nacked", "unconfirmed"]
     wanted = {*(f"inject {f}" for f in faults), *(f"publish {m}" for m in moves), *fates, *confirms}

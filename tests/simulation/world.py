@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import memq_amqp
 
 from memq_schemas import ErrorCode, Names
+from memq_schemas.topology import BULK
 from memq_worker.errors import Outage
 from tests.simulation.broker import Broker, Copy
 from tests.simulation.channel import acknowledge
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 NAMES = Names()
 MOST_STEPS = 60_000
 MOST_SECONDS = 1200.0
-MOST_PROCESSES = 200
+MOST_PROCESSES = 300
 
 
 @dataclass(slots=True)
@@ -156,7 +157,7 @@ class World:
 
     def _send(self, message: Message) -> None:
         self.log("send", message.n, message.kind)
-        target = self.broker.route("memq.commands", message.key)
+        target = self.broker.route(NAMES.bulk if message.lane == BULK else NAMES.commands, message.key, {})
         assert target is not None
         if not self.broker.up and message.is_request:
             self.broker.ledger.fates[message.n] = {"expired"}  # never confirmed

@@ -3,7 +3,6 @@ import logging
 
 from memq_amqp import stopped
 
-from memq_schemas import Names
 from memq_worker.amqp.session import Session
 from memq_worker.errors import BrokerUnavailable
 from memq_worker.pipeline.intake import Pipeline
@@ -20,9 +19,8 @@ class Outages:
     a failed delivery of every message on it. One hand-back counts as much at most, once an outage.
     """
 
-    def __init__(self, pipeline: Pipeline, names: Names, hand_back_seconds: float) -> None:
+    def __init__(self, pipeline: Pipeline, hand_back_seconds: float) -> None:
         self._pipeline = pipeline
-        self._names = names
         self._hand_back_seconds = hand_back_seconds
 
     async def watch(self, session: Session) -> None:
@@ -51,7 +49,7 @@ class Outages:
                 await asyncio.wait({back}, timeout=self._hand_back_seconds)
             if not back.done():
                 logger.warning("writes handed back", extra={"held_seconds": self._hand_back_seconds})
-                await session.stop_consuming(self._names.write)
+                await session.stop_writes()
                 await self._pipeline.hand_back("all")
                 await session.flush()
             await back

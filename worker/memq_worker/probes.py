@@ -68,15 +68,26 @@ class Probes:
     async def _look_at_all(self, watch: Watch) -> None:
         for role in QUEUES:
             queue = f"{self._names.prefix}.{role}"
-            depth = Depth(0, 0)
+            depth = await self._depth(watch, role, queue)
             with suppress(Unseen):
-                depth = await watch.depth(queue)
                 if role == "dead" and self._ages.wants_head(depth.messages):
                     self._ages.head(None)  # also if it may not be read: then it is not asked again each time
                     self._ages.head(await watch.head_published(queue))
             age = self._ages.age(role, queue, depth.messages)
             self._metrics.queue(role, depth.messages, depth.consumers, age)
         self._metrics.slot.looked()
+
+    async def _depth(self, watch: Watch, role: str, queue: str) -> Depth:
+        """Messages and consumers of a role; of a retry tier in both of its queues. 0 for a queue that is not shown."""
+        retry = role.startswith("retry.")
+        queues = (queue, f"{self._names.internal}.{role}") if retry else (queue,)
+        messages = consumers = 0
+        for each in queues:
+            with suppress(Unseen):
+                depth = await watch.depth(each)
+                messages += depth.messages
+                consumers += depth.consumers
+        return Depth(messages, consumers)
 
     async def _blocked(self, watch: Watch) -> None:
         try:

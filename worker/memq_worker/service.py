@@ -46,6 +46,7 @@ def pipeline_options(settings: Settings) -> PipelineOptions:
         batches=BatchLimits(settings.batch_points, settings.batch_bytes),
         retries=RetryPolicy(settings.max_attempts, in_place=settings.order == "strict"),
         writes_in_flight=settings.writes_in_flight,
+        store_writes=settings.store_writes,
         request_timeout_seconds=settings.store_timeout_seconds,
     )
 
@@ -88,7 +89,7 @@ class Service:
             settings.amqp_timeout_seconds,
             fast=settings.transport == "fast",
         )
-        self._outages = Outages(pipeline, settings.topology.names, settings.consumer_timeout_seconds / 2)
+        self._outages = Outages(pipeline, settings.consumer_timeout_seconds / 2)
         self._suspects = Suspects(pipeline, settings.topology.names)
         self._sessions = 0
         self._session: Session | None = None

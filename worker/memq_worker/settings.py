@@ -86,6 +86,9 @@ class Settings(BaseSettings):
     ] = 512
     batch_bytes: Annotated[int, Field(ge=1024, description="the same limit in bytes of message bodies")] = 4 * 2**20
     writes_in_flight: Annotated[int, Field(ge=1, le=64, description="concurrent writes to one collection")] = 2
+    store_writes: Annotated[
+        int, Field(ge=1, le=256, description="Maximum number of writes in flight to the store, over all collections.")
+    ] = 4
     max_attempts: Annotated[
         int, Field(ge=1, le=100, description="attempts at a write that fails for its own sake, before the dead letters")
     ] = 5

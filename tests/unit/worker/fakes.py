@@ -222,6 +222,7 @@ def options(**changes: Any) -> PipelineOptions:
         "batches": BatchLimits(max_points=50, max_bytes=100_000),
         "retries": RetryPolicy(max_attempts=3),
         "writes_in_flight": 2,
+        "store_writes": 4,
         "request_timeout_seconds": 5.0,
     }
     return PipelineOptions(**given | changes)

@@ -19,9 +19,10 @@ def points(ids: list[int], versions: list[int | None] | None = None, mark: int =
     return PointsBatch(list(ids), {"": [bytes([mark])] * len(ids)}, [{"mark": mark}] * len(ids), versions)
 
 
-def command(kind: str, ids: list[int], number: int, alone: bool = False) -> Write:
+def command(kind: str, ids: list[int], number: int, alone: bool = False, lane: str = "live") -> Write:
     came = delivery(LINK, number, b"x" * 10)
     came.alone = alone
+    came.lane = lane
     if kind == "upsert":
         return UpsertPoints(came, "docs", points(ids, mark=number % 250))
     if kind == "versioned":
@@ -38,13 +39,17 @@ def command(kind: str, ids: list[int], number: int, alone: bool = False) -> Writ
     return DeletePoints(came, "docs", Delete(filter=EVERYTHING))
 
 
+LANES = st.sampled_from(["live", "bulk", "third"])
+
 step = st.one_of(
     st.tuples(
         st.sampled_from(["upsert", "upsert", "versioned", "mixed", "delete", "versioned delete", "payload", "filter"]),
         st.lists(st.integers(0, 6), min_size=1, max_size=4, unique=True),
         st.booleans(),
+        LANES,
     ),
-    st.sampled_from(["take", "finish first", "finish last"]),
+    st.tuples(st.just("take"), LANES),
+    st.sampled_from(["finish first", "finish last"]),
 )
 
 
@@ -59,10 +64,12 @@ def test_writes_of_an_id_keep_their_order_and_never_overlap(steps: list[Any], mo
     begun: dict[Write, int] = {}
     flying: list[Batch] = []
 
-    def take() -> None:
-        batch = queue.take()
+    def take(lane: str | None = None) -> None:
+        led = lane if lane is not None and queue.waits(lane) else None
+        batch = queue.take(lane)
         if batch is None:
             return
+        assert led is None or led in batch.points_by_lane or batch.barrier or flying, "the lane does not lead its turn"
         for one in batch.commands:
             for other in flying:
                 assert not any(overlaps(one, c) for c in other.commands), "two writes of one id in flight"
@@ -74,12 +81,12 @@ def test_writes_of_an_id_keep_their_order_and_never_overlap(steps: list[Any], mo
         flying.append(batch)
 
     for number, each in enumerate(steps):
-        if isinstance(each, tuple):
-            kind, ids, alone = each
-            added.append(command(kind, ids, number, alone))
+        if isinstance(each, tuple) and len(each) == 4:
+            kind, ids, alone, lane = each
+            added.append(command(kind, ids, number, alone, lane))
             queue.add(added[-1])
-        elif each == "take":
-            take()
+        elif isinstance(each, tuple):
+            take(each[1])
         elif flying:
             queue.finished(flying.pop(0 if each == "finish first" else -1))
     while flying or len(queue):
@@ -93,8 +100,8 @@ def test_writes_of_an_id_keep_their_order_and_never_overlap(steps: list[Any], mo
     assert (queue._points, queue._bytes) == (0, 0)
     for index, earlier in enumerate(added):
         for later in added[index + 1 :]:
-            if overlaps(earlier, later):
-                assert begun[earlier] < begun[later], "a later write of the same id went first"
+            if overlaps(earlier, later) and earlier.delivery.lane == later.delivery.lane:
+                assert begun[earlier] < begun[later], "a later write of the same id and lane went first"
 
 
 @given(parts=st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=6), min_size=1, max_size=6))
@@ -155,6 +162,34 @@ def test_of_several_deletes_of_an_id_the_highest_version_counts() -> None:
         for n, (ids, version) in enumerate(deletes)
     ]
     assert merge_versions(commands) == {1: 7, 2: 9, 3: 9}
+
+
+def test_the_lane_whose_turn_it_is_leads_and_others_fill_its_batch() -> None:
+    queue = WriteQueue(BatchLimits(max_points=4, max_bytes=1000))
+    bulk = [command("upsert", [n, n + 100], n, lane="bulk") for n in range(4)]
+    live = command("upsert", [50], 9)
+    for one in (*bulk, live):
+        queue.add(one)
+    batch = queue.take("live")
+    assert batch is not None
+    assert batch.commands == [live, bulk[0]]
+    assert batch.points_by_lane == {"live": 1, "bulk": 2}
+
+
+def test_a_write_by_filter_is_not_kept_waiting_by_other_lanes() -> None:
+    queue = WriteQueue(BatchLimits(max_points=4, max_bytes=1000))
+    queue.add(command("upsert", [1], 1, lane="bulk"))
+    flying = queue.take("bulk")
+    assert flying is not None
+    by_filter = command("filter", [0], 2)
+    queue.add(by_filter)
+    queue.add(command("upsert", [2], 3, lane="bulk"))
+    assert queue.take("live") is None, "a write is in flight"
+    assert queue.take("bulk") is None, "it would go on for ever"
+    queue.finished(flying)
+    batch = queue.take("live")
+    assert batch is not None
+    assert batch.commands == [by_filter]
 
 
 def test_a_message_larger_than_a_batch_is_a_batch_of_its_own() -> None:

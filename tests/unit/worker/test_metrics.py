@@ -71,7 +71,7 @@ def test_a_delivery_is_in_each_stage_for_as_long_as_it_was(member: Member, metri
         assert found is not None, (name, labels)
         return found
 
-    assert value("memq_messages_total", outcome="applied") == number
+    assert value("memq_messages_total", outcome="applied", lane="live") == number
     for stage, seconds in (("decode", 0.002), ("wait", 0.058), ("store", 2.0), ("settle", 7.94)):
         assert value("memq_stage_duration_seconds_count", stage=stage) == number
         assert value("memq_stage_duration_seconds_sum", stage=stage) == pytest.approx(number * seconds, rel=0.2)
@@ -103,7 +103,7 @@ def test_a_delay_is_since_the_publish_and_never_negative(member: Member, metrics
     )
     metrics.settled("upsert", "applied", [late, early])
     page = shown([member])
-    labels = {"worker": "0", "op": "upsert"}
+    labels = {"worker": "0", "op": "upsert", "lane": "live"}
     assert page.get_sample_value("memq_queue_delay_seconds_sum", labels) == pytest.approx(100, abs=1)
     assert page.get_sample_value("memq_queue_delay_seconds_count", labels) == 2
     assert page.get_sample_value("memq_queue_delay_seconds_bucket", {**labels, "le": "60.0"}) == 1
@@ -130,7 +130,7 @@ def test_deliveries_are_counted_at_once_and_their_durations_soon_after(member: M
         metrics.settled("upsert", "applied", [marked(tag, decoded=1, began=2, stored=3) for tag in range(3)])
         metrics.wrote("upsert", "idle", 5, 3)
         metrics.called("upsert", "ok", 0.1)
-        assert page.get_sample_value("memq_messages_total", {**labels, "outcome": "applied"}) == number
+        assert page.get_sample_value("memq_messages_total", {**labels, "outcome": "applied", "lane": "live"}) == number
         assert page.get_sample_value("memq_message_duration_seconds_count", labels) == number - 3
         ((seconds, fold),) = due
         assert seconds == FOLD_SECONDS

@@ -10,12 +10,13 @@ from aiormq.abc import AbstractChannel, DeliveredMessage
 from memq_amqp import Deliveries, Frames
 from pamqp.commands import Basic
 
+from memq_schemas.topology import LIVE
 from memq_worker.amqp.acks import AckLedger
 from memq_worker.amqp.failure import lost
 from memq_worker.amqp.prefetch import Prefetch
 from memq_worker.amqp.publish import Publisher
 from memq_worker.errors import BrokerUnavailable
-from memq_worker.pipeline.delivery import Delivery, Properties
+from memq_worker.pipeline.delivery import Delivery, Properties, lane_of
 
 logger = logging.getLogger(__name__)
 
@@ -29,10 +30,18 @@ class ConsumerLink:
     """
 
     def __init__(
-        self, channel: AbstractChannel, queue: str, publisher: Publisher, ended: Callable[[str], None]
+        self,
+        channel: AbstractChannel,
+        queue: str,
+        publisher: Publisher,
+        ended: Callable[[str], None],
+        *,
+        lane: str = LIVE,
     ) -> None:
+        """lane: the lane of the queue's writes."""
         self._channel = channel
         self._queue = queue
+        self._lane = lane
         self._publisher = publisher
         self._ended = ended
         self._ledger = AckLedger()
@@ -71,11 +80,12 @@ class ConsumerLink:
 
     async def consume(self, prefetch: Prefetch, accept: Accept, *, frames: Frames | None, timeout: float) -> None:
         """Begins to take deliveries and hand them to `accept`, which must not raise."""
+        lane = self._lane
 
         def take(tag: int, redelivered: bool, key: str, properties: Properties, body: bytes) -> None:
             if self._alive:
                 self._ledger.delivered(tag)
-                accept(Delivery(self, tag, self._queue, key, body, properties, redelivered))
+                accept(Delivery(self, tag, self._queue, key, body, properties, redelivered, lane))
                 prefetch.add(len(body))
                 if self._asked != prefetch.count and self._change is None and self._filled:
                     self._change = asyncio.create_task(self._consume_anew(timeout))
@@ -146,7 +156,8 @@ class ConsumerLink:
         self._ledger.delivered(tag)
         redelivered = bool(got.redelivered)
         key = got.routing_key or ""
-        return Delivery(self, tag, self._queue, key, bytes(message.body), properties, redelivered, alone=True)
+        body = bytes(message.body)
+        return Delivery(self, tag, self._queue, key, body, properties, redelivered, lane_of(properties), alone=True)
 
     async def _cancelled(self, frame: object) -> None:
         self.abandon("consumer cancelled by the broker")

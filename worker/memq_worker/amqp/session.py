@@ -9,11 +9,12 @@ from aiormq.abc import AbstractChannel
 from memq_amqp import frames_of, stop
 
 from memq_schemas import Topology
+from memq_schemas.topology import BULK, LIVE
 from memq_worker.amqp.connection import Brokers
 from memq_worker.amqp.declare import DeclareMode
 from memq_worker.amqp.failure import lost
 from memq_worker.amqp.link import Accept, ConsumerLink
-from memq_worker.amqp.prefetch import Prefetch
+from memq_worker.amqp.prefetch import Budget, Prefetch
 from memq_worker.amqp.publishing import Publishing, publishing
 from memq_worker.amqp.watch import Watch
 from memq_worker.errors import BrokerUnavailable
@@ -32,15 +33,25 @@ class SessionOptions:
     request_prefetch: int
     timeout_seconds: float
     prefetch_bytes: int | None = None
-    """Of the bodies of `prefetch` writes; None when they may have any size."""
+    """Approximate limit on the bodies of unsettled writes, over all lanes; None for no limit."""
     admit: Callable[[AbstractConnection], Awaitable[None]] | None = None
     """Called before anything is consumed. Raises what `open_session` raises."""
 
     @property
+    def lanes(self) -> dict[str, str]:
+        """Lanes by role: the queue of a role is named after it, below the prefix."""
+        names = self.topology.names
+        there = {queue.name for queue in self.topology.queues}
+        lanes = {"write": LIVE, "write.bulk": BULK}
+        return {role: lane for role, lane in lanes.items() if f"{names.prefix}.{role}" in there}
+
+    @property
     def prefetch_by_role(self) -> dict[str, Prefetch]:
-        """Each new, as the life of a session begins."""
+        """A new prefetch window for each role, for one session."""
+        budget = None if self.prefetch_bytes is None else Budget(self.prefetch_bytes)
+        lanes = self.lanes
         return {
-            "write": Prefetch(self.prefetch, self.prefetch_bytes),
+            **{role: Prefetch(self.prefetch, budget, lanes=len(lanes)) for role in lanes},
             "query": Prefetch(self.request_prefetch),
             "suspect": Prefetch(1),
         }
@@ -87,7 +98,7 @@ class Session:
 
     @property
     def unsettled_by_role(self) -> dict[str, int]:
-        """Of the queues `write`, `query` and `suspect`, by these words; none on a channel that is gone."""
+        """Unsettled deliveries by role; 0 on a channel that is gone."""
         return {role: link.unsettled if link.alive else 0 for role, link in self._by_role.items()}
 
     @property
@@ -106,16 +117,17 @@ class Session:
             self._return = asyncio.create_task(self._await_return())
 
     async def _take_up(self) -> None:
-        down, names = self._publishing.down, self._options.topology.names
+        down, prefix = self._publishing.down, self._options.topology.names.prefix
         with lost():
             for role, prefetch in self._options.prefetch_by_role.items():
-                queue = getattr(names, role)
+                queue = f"{prefix}.{role}"
                 if role not in self._by_role and queue not in down:
                     await self._consume(role, queue, prefetch)
         self.down = down
 
     async def _consume(self, role: str, queue: str, prefetch: Prefetch) -> None:
-        link = ConsumerLink(await _channel(self._consuming, self), queue, self._publishing, self.end)
+        lane = self._options.lanes.get(role, LIVE)
+        link = ConsumerLink(await _channel(self._consuming, self), queue, self._publishing, self.end, lane=lane)
         self._by_role[role] = link
         if role != "suspect":
             frames, timeout = frames_of(self._consuming), self._options.timeout_seconds
@@ -154,6 +166,11 @@ class Session:
         with lost():
             chosen = [link for link in self._links if not queues or link.queue in queues]
             await asyncio.gather(*(link.stop_consuming(self._options.timeout_seconds) for link in chosen))
+
+    async def stop_writes(self) -> None:
+        """Stop consuming every lane, until resumed. Raises BrokerUnavailable."""
+        lanes = self._options.lanes
+        await self.stop_consuming(*(link.queue for role, link in self._by_role.items() if role in lanes))
 
     async def resume_consuming(self) -> None:
         """Of whatever was stopped. Raises BrokerUnavailable."""

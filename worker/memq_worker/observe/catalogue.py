@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from memq_schemas import ErrorCode, Operation
-from memq_schemas.topology import RETRY_SECONDS
+from memq_schemas.topology import BULK, LIVE, RETRY_SECONDS
 from memq_worker.pipeline.observer import Reason
 
 # 0.2 s is an objective, so it is an edge.
@@ -15,6 +15,8 @@ _DELAYS = (*_SECONDS, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
 _SIZES = (1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0)
 
 OPERATIONS = (*(operation.value for operation in Operation), "unknown")
+WRITTEN = tuple(operation.value for operation in Operation if operation.is_write)
+LANES = (LIVE, BULK)
 OUTCOMES = (
     "applied",
     "superseded",
@@ -31,7 +33,7 @@ REASONS = get_args(Reason)
 CALLS = ("upsert", "delete", "payload", "query", "get", "count", "contract", "collections")
 CODES = tuple(code.value for code in ErrorCode)
 TIERS = tuple(str(seconds) for seconds in RETRY_SECONDS)
-CONSUMED = ("write", "query", "suspect")
+CONSUMED = ("write", "write.bulk", "query", "suspect")
 QUEUES = (*CONSUMED, "dead", *(f"retry.{tier}" for tier in TIERS))
 
 
@@ -48,7 +50,11 @@ class Instrument:
 
     @property
     def combinations(self) -> Iterator[tuple[str, ...]]:
-        return itertools.product(*self.labels.values())
+        """Label values. Requests are in the live lane alone."""
+        for values in itertools.product(*self.labels.values()):
+            named = dict(zip(self.labels, values, strict=True))
+            if named.get("lane", LIVE) == LIVE or named.get("op") in WRITTEN:
+                yield values
 
     @property
     def width(self) -> int:
@@ -57,7 +63,10 @@ class Instrument:
 
 
 MESSAGES = Instrument(
-    "memq_messages", "counter", "Deliveries settled, by how they ended", {"op": OPERATIONS, "outcome": OUTCOMES}
+    "memq_messages",
+    "counter",
+    "Settled deliveries by outcome and lane",
+    {"op": OPERATIONS, "outcome": OUTCOMES, "lane": LANES},
 )
 DURATION = Instrument(
     "memq_message_duration_seconds",
@@ -76,8 +85,8 @@ STAGE = Instrument(
 DELAY = Instrument(
     "memq_queue_delay_seconds",
     "histogram",
-    "From the publisher's timestamp, which has whole seconds, to settlement",
-    {"op": OPERATIONS},
+    "Time from the publisher's timestamp, which has whole seconds, to settlement",
+    {"op": OPERATIONS, "lane": LANES},
     _DELAYS,
 )
 CLAMPED = Instrument(

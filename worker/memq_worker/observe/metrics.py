@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from memq_schemas.topology import LIVE
 from memq_worker.observe import catalogue
 from memq_worker.observe.catalogue import PLACES, Instrument
 from memq_worker.observe.histogram import Histogram, Values
@@ -30,12 +31,13 @@ class Metrics:
         self._later = later
         self._due = False
         self._numbers = slot.numbers
-        self._messages = self._nested(catalogue.MESSAGES)
+        self._messages = self._by_lane(catalogue.MESSAGES)
         self._durations = self._histograms(catalogue.DURATION)
         stages = self._histograms(catalogue.STAGE)
         self._stages = {op: [stages[op, stage] for stage in catalogue.STAGES] for op in catalogue.OPERATIONS}
         self._delays = self._histograms(catalogue.DELAY)
         self._redelivered_places = self._places(catalogue.REDELIVERED)
+        self._lanes = frozenset(catalogue.LANES)
         self._clamped = PLACES[catalogue.CLAMPED.name, ()]
         self._batches = self._places(catalogue.BATCHES)
         self._points = self._places(catalogue.POINTS)
@@ -43,7 +45,7 @@ class Metrics:
         self._batch_messages = self._histograms(catalogue.BATCH_MESSAGES)[()]
         self._calls = self._nested(catalogue.STORE_CALLS)
         self._call_durations = self._histograms(catalogue.STORE_CALL_DURATION)
-        self._marks: dict[str, list[float]] = {op: [] for op in catalogue.OPERATIONS}
+        self._marks: dict[tuple[str, str], list[float]] = {(op, lane): [] for op, lane in catalogue.DELAY.combinations}
         self._writes: defaultdict[tuple[str, Reason, int, int], int] = defaultdict(int)
         self._call_seconds: dict[str, list[float]] = {call: [] for call in catalogue.CALLS}
         self._held_since: float | None = None
@@ -63,6 +65,13 @@ class Metrics:
             places.setdefault(first, {})[second] = PLACES[instrument.name, (first, second)]
         return places
 
+    def _by_lane(self, instrument: Instrument) -> dict[str, dict[str, dict[str, int]]]:
+        """By lane, operation and outcome."""
+        places: dict[str, dict[str, dict[str, int]]] = {lane: {} for lane in catalogue.LANES}
+        for operation, outcome, lane in instrument.combinations:
+            places[lane].setdefault(operation, {})[outcome] = PLACES[instrument.name, (operation, outcome, lane)]
+        return places
+
     def _histograms(self, instrument: Instrument) -> dict[str | tuple[str, ...], Histogram]:
         places = self._places(instrument)
         return {labels: Histogram(self._numbers, at, instrument.edges) for labels, at in places.items()}
@@ -76,10 +85,13 @@ class Metrics:
     def settled(self, operation: str, outcome: str, deliveries: Sequence[Delivery], code: str = "") -> None:
         now = time.perf_counter()
         number = len(deliveries)
-        self._numbers[self._messages[operation][outcome]] += number
+        lane = deliveries[0].lane
+        if lane not in self._lanes or operation not in catalogue.WRITTEN:
+            lane = LIVE
+        self._numbers[self._messages[lane][operation][outcome]] += number
         if code and outcome in ("refused", "dead_lettered"):
             self._add(catalogue.REFUSALS, code, amount=number)
-        marks = self._marks[operation]
+        marks = self._marks[operation, lane]
         stamp = 0.0
         for delivery in deliveries:
             if delivery.redelivered:
@@ -92,7 +104,8 @@ class Metrics:
             self._fold_later()
 
     def _redelivered(self, queue: str) -> None:
-        place = self._redelivered_places.get(queue.rpartition(".")[2])
+        role = "write.bulk" if queue.endswith(".write.bulk") else queue.rpartition(".")[2]
+        place = self._redelivered_places.get(role)
         if place is not None:
             self._numbers[place] += 1
 
@@ -115,11 +128,11 @@ class Metrics:
     def fold(self) -> None:
         """Counts what was only noted: to be called for a last time before the worker ends."""
         self._due = False
-        for operation, marks in self._marks.items():
+        for (operation, lane), marks in self._marks.items():
             if marks:
                 rows = np.array(marks).reshape(-1, _MARKS)
                 marks.clear()
-                self._fold_marks(operation, rows)
+                self._fold_marks(operation, lane, rows)
         for (operation, reason, points, messages), times in self._writes.items():
             self._numbers[self._batches[reason]] += times
             self._numbers[self._points[operation]] += points * times
@@ -131,7 +144,7 @@ class Metrics:
                 self._call_durations[call].observe_all(np.array(seconds))
                 seconds.clear()
 
-    def _fold_marks(self, operation: str, rows: Values) -> None:
+    def _fold_marks(self, operation: str, lane: str, rows: Values) -> None:
         received, decoded, began, stored, settled, stamps = rows.T
         self._durations[operation].observe_all(settled - received)
         decode, wait, store, settle = self._stages[operation]
@@ -146,7 +159,7 @@ class Metrics:
         if early.any():
             self._numbers[self._clamped] += int(early.sum())
             delays[early] = 0.0
-        self._delays[operation].observe_all(delays)
+        self._delays[operation, lane].observe_all(delays)
 
     def replied(self, outcome: str) -> None:
         self._add(catalogue.REPLIES, outcome)

@@ -22,83 +22,100 @@ class Batch:
     barrier: bool = False
 
     @property
+    def points_by_lane(self) -> dict[str, int]:
+        """Points, or ids, of each lane. A command by filter has none."""
+        found: dict[str, int] = {}
+        for command in self.commands:
+            lane = command.delivery.lane
+            found[lane] = found.get(lane, 0) + len(command.ids or ())
+        return found
+
+    @property
     def alone(self) -> bool:
         """Whether nothing else may be in this write, however much waits."""
         return self.barrier or self.kind == "payload" or self.commands[0].delivery.alone
 
 
 class WriteQueue:
-    """What waits to be written to one collection, and what of it may be written now.
+    """Commands that wait to be written to one collection, by lane, and which of them may be written now.
 
-    Commands are taken in order of arrival, except that one whose ids are free may pass one whose ids are in flight or
-    wait before it. So the writes of one id keep their order, and a command that selects by filter keeps its place among
-    all of them.
+    The commands of a lane are taken in order of arrival, except that one whose ids are free may pass one whose ids are
+    in flight or wait before it. So within a lane the writes of an id keep their order, and a command that selects by
+    filter keeps its place. No two writes of one id are ever in flight, whatever their lanes.
     """
 
     def __init__(self, limits: BatchLimits) -> None:
         self._limits = limits
-        self._waiting: deque[Write] = deque()
+        self._lanes: dict[str, deque[Write]] = {}
         self._in_flight: set[Id] = set()
         self._barrier = False
+        self._awaited: str | None = None  # the lane whose command by filter waits for the writes in flight
         self._points = self._bytes = 0
 
     @property
     def full(self) -> bool:
-        """Whether enough waits for a batch that reaches a limit."""
+        """Return True if a batch that reaches a limit is waiting."""
         return self._points >= self._limits.max_points or self._bytes >= self._limits.max_bytes
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return sum(map(len, self._lanes.values()))
 
     @property
     def idle(self) -> bool:
-        return not self._waiting and not self._in_flight and not self._barrier
+        return not self._lanes and not self._in_flight and not self._barrier
+
+    def waits(self, lane: str) -> bool:
+        """Return True if the lane has commands waiting."""
+        return lane in self._lanes
 
     def add(self, command: Write) -> None:
-        self._waiting.append(command)
+        lane = command.delivery.lane
+        waiting = self._lanes.get(lane)
+        if waiting is None:
+            self._lanes[lane] = deque((command,))
+        else:
+            waiting.append(command)
         self._points += len(command.ids or ())
         self._bytes += len(command.delivery.body)
 
-    def take(self) -> Batch | None:
-        """The next batch, whose ids are then in flight until `finished`; None when nothing may be written now."""
-        if self._barrier or not self._waiting:
+    def take(self, first: str | None = None) -> Batch | None:
+        """Return the next batch, or None when nothing may be written now. Its ids are in flight until `finished`.
+
+        first: the lane whose turn it is; its commands lead the batch, those of other lanes fill it.
+        """
+        if self._barrier or not self._lanes:
             return None
-        chosen: list[Write] = []
-        passed: list[Write] = []
-        passed_ids: set[Id] = set()
-        ids: set[Id] = set()
-        points = size = 0
-        joined: str | None = None
-        waiting = self._waiting
-        while waiting:
-            command = waiting[0]
-            wanted = command.ids
-            if wanted is None:
-                if not chosen and not passed and not self._in_flight:
-                    self._barrier = True
-                    self._forget([waiting.popleft()])
-                    return Batch(command.kind, [command], set(), barrier=True)
+        lead = first if first in self._lanes else next(iter(self._lanes))
+        if self._awaited is not None:
+            if self._awaited in self._lanes and self._awaited != lead:
+                return None
+            self._awaited = None
+        if self._lanes[lead][0].ids is None:
+            return self._alone(lead)
+        filling = _Filling(self._limits, self._in_flight)
+        for lane in (lead, *(name for name in self._lanes if name != lead)):
+            if not filling.fill(self._lanes[lane]):
                 break
-            free = self._in_flight.isdisjoint(wanted) and passed_ids.isdisjoint(wanted)
-            if not free or (chosen and (joined is None or command.kind != joined or command.delivery.alone)):
-                passed.append(waiting.popleft())
-                passed_ids.update(wanted)
-                continue
-            points_then, size_then = points + len(wanted), size + len(command.delivery.body)
-            if not chosen:
-                joined = _joined_by(command)
-            elif points_then > self._limits.max_points or size_then > self._limits.max_bytes:
-                break
-            points, size = points_then, size_then
-            chosen.append(waiting.popleft())
-            ids.update(wanted)
-        waiting.extendleft(reversed(passed))
-        if not chosen:
+        for lane in [name for name, waiting in self._lanes.items() if not waiting]:
+            del self._lanes[lane]
+        if not filling.chosen:
             return None
-        self._points -= points
-        self._bytes -= size
-        self._in_flight |= ids
-        return Batch(chosen[0].kind, chosen, ids)
+        self._points -= filling.points
+        self._bytes -= filling.size
+        self._in_flight |= filling.ids
+        return Batch(filling.chosen[0].kind, filling.chosen, filling.ids)
+
+    def _alone(self, lane: str) -> Batch | None:
+        """A batch of a command by filter, once no write is in flight. Nothing else begins before it."""
+        if self._in_flight:
+            self._awaited = lane
+            return None
+        self._barrier = True
+        command = self._lanes[lane].popleft()
+        if not self._lanes[lane]:
+            del self._lanes[lane]
+        self._forget([command])
+        return Batch(command.kind, [command], set(), barrier=True)
 
     def _forget(self, gone: list[Write]) -> None:
         self._points -= sum(len(command.ids or ()) for command in gone)
@@ -110,13 +127,63 @@ class WriteQueue:
         self._in_flight -= batch.ids
 
     def remove(self, unwanted: Callable[[Write], bool]) -> list[Write]:
-        """Takes out what waits and is unwanted, in order."""
-        removed = [command for command in self._waiting if unwanted(command)]
-        if removed:
-            gone = set(map(id, removed))
-            self._waiting = deque(command for command in self._waiting if id(command) not in gone)
-            self._forget(removed)
+        """Take out waiting commands that are unwanted, in order."""
+        removed: list[Write] = []
+        for lane, waiting in list(self._lanes.items()):
+            gone = [command for command in waiting if unwanted(command)]
+            if gone:
+                ids = set(map(id, gone))
+                left = deque(command for command in waiting if id(command) not in ids)
+                if left:
+                    self._lanes[lane] = left
+                else:
+                    del self._lanes[lane]
+                removed += gone
+        self._forget(removed)
         return removed
+
+
+class _Filling:
+    """One batch while it is being put together from the lanes."""
+
+    def __init__(self, limits: BatchLimits, in_flight: set[Id]) -> None:
+        self.chosen: list[Write] = []
+        self.ids: set[Id] = set()
+        self.points = self.size = 0
+        self._limits = limits
+        self._in_flight = in_flight
+        self._joined: str | None = None  # the kind of the batch; None when its command is written by itself
+
+    def fill(self, waiting: deque[Write]) -> bool:
+        """Take commands from one lane. Return False once no other command fits."""
+        chosen, ids, in_flight = self.chosen, self.ids, self._in_flight
+        max_points, max_bytes = self._limits.max_points, self._limits.max_bytes
+        points, size, joined = self.points, self.size, self._joined
+        passed: list[Write] = []
+        passed_ids: set[Id] = set()
+        room = True
+        while waiting:
+            command = waiting[0]
+            wanted = command.ids
+            if wanted is None:
+                break
+            free = in_flight.isdisjoint(wanted) and passed_ids.isdisjoint(wanted)
+            if not free or (chosen and (joined is None or command.kind != joined or command.delivery.alone)):
+                passed.append(waiting.popleft())
+                passed_ids.update(wanted)
+                continue
+            points_then, size_then = points + len(wanted), size + len(command.delivery.body)
+            if not chosen:
+                joined = _joined_by(command)
+            elif points_then > max_points or size_then > max_bytes:
+                room = False
+                break
+            points, size = points_then, size_then
+            chosen.append(waiting.popleft())
+            ids.update(wanted)
+        waiting.extendleft(reversed(passed))
+        self.points, self.size, self._joined = points, size, joined
+        return room and not (chosen and joined is None)
 
 
 # A payload change is not a set of points. And a point without a version is written whatever is stored; a later one that

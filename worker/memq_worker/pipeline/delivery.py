@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from memq_schemas import headers
+from memq_schemas.topology import LIVE
 from memq_worker.pipeline.deadline import epoch_seconds
 
 
@@ -60,6 +61,7 @@ class Delivery:
     body: bytes
     properties: Properties
     redelivered: bool = False
+    lane: str = LIVE  # of a request without meaning
     # Looked up at each call, so that a simulated clock can stand there.
     received: float = field(default_factory=lambda: time.perf_counter())  # noqa: PLW0108
     # When it was decoded, when its write or answer began, and when the store was done with it: as `received`, or 0.
@@ -89,6 +91,12 @@ class Delivery:
         """Until the sender's deadline; None without one. Raises MessageError for a deadline that is none."""
         deadline = self.properties.headers.get(headers.DEADLINE)
         return None if deadline is None else epoch_seconds(deadline) - time.time()
+
+
+def lane_of(properties: Properties) -> str:
+    """The lane that a worker wrote on a message in one of memq's own queues."""
+    lane = properties.headers.get(headers.LANE)
+    return lane if isinstance(lane, str) and lane else LIVE
 
 
 def _count(value: object) -> int:

@@ -22,6 +22,8 @@ from memq_worker.pipeline.hold import Abandoned, HandedBack, Hold
 from memq_worker.pipeline.observer import Observer
 from memq_worker.pipeline.outcome import Expire, Outcome, Quarantine, Refuse, Release, decide
 from memq_worker.pipeline.retry import RetryPolicy
+from memq_worker.pipeline.round import Round
+from memq_worker.pipeline.scheduler import Scheduler
 from memq_worker.pipeline.settle import Settler
 from memq_worker.pipeline.store import Store
 from memq_worker.pipeline.tracing import UNTRACED, Tracing
@@ -44,6 +46,7 @@ class PipelineOptions:
     batches: BatchLimits
     retries: RetryPolicy
     writes_in_flight: int
+    store_writes: int
     request_timeout_seconds: float
 
 
@@ -62,6 +65,7 @@ class Pipeline:
             store, self._settler, self._hold, self._contracts, options.request_timeout_seconds, tracing
         )
         self._suspect_after = _SUSPECT_AFTER_IN_ORDER if options.retries.in_place else _SUSPECT_AFTER
+        self._scheduler = Scheduler(options.store_writes, Round(options.batches.max_points))
         self._writers: dict[str, CollectionWriter] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._settling: set[asyncio.Task[None]] = set()
@@ -76,11 +80,12 @@ class Pipeline:
     def accept(self, delivery: Delivery) -> None:
         """Takes charge of a delivery. Returns at once; never raises for what is in the message."""
         names = self._options.names
-        if self._waiting is not None and delivery.queue == names.write:
+        in_lane = delivery.queue not in (names.query, names.suspect)
+        if self._waiting is not None and in_lane:
             self._waiting.append(delivery)
             return
         headed = bool(delivery.properties.headers)
-        if headed and delivery.queue == names.write and delivery.deliveries >= self._suspect_after:
+        if headed and in_lane and delivery.deliveries >= self._suspect_after:
             self._settle_later(delivery, Quarantine())
             return
         try:
@@ -134,6 +139,7 @@ class Pipeline:
             options.retries,
             options.batches,
             options.writes_in_flight,
+            self._scheduler,
             settle=self._settle_later,
             idle=self._let_go,
         )

@@ -12,7 +12,7 @@ class Observer(Protocol):
     """What the pipeline tells about itself, once for all messages that share it."""
 
     def settled(self, operation: str, outcome: str, deliveries: Sequence[Delivery], code: str = "") -> None:
-        """One or more deliveries have ended alike, now. `code` says why where the outcome is no success."""
+        """One or more deliveries of one lane have ended alike, now. `code` says why where the outcome is no success."""
         ...
 
     def wrote(self, operation: str, reason: Reason, points: int, messages: int) -> None:

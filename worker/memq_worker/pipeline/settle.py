@@ -6,6 +6,7 @@ from typing import Any, assert_never
 import orjson
 
 from memq_schemas import ErrorCode, Names, error_reply, headers
+from memq_schemas.topology import LIVE
 from memq_worker.errors import BrokerUnavailable, DependencyError, Unconfirmed, Unroutable, WorkerError
 from memq_worker.pipeline import lines
 from memq_worker.pipeline.delivery import Delivery, Properties
@@ -85,7 +86,9 @@ class Settler:
                 )
                 link.ack(tag)
             case Retry():
-                await self._move(delivery, self._names.retry(outcome.seconds), outcome.error, attempts=delivery.attempt)
+                await self._move(
+                    delivery, self._tier(delivery, outcome.seconds), outcome.error, attempts=delivery.attempt
+                )
                 self._observer.retried(outcome.seconds)
                 link.ack(tag)
             case DeadLetter():
@@ -112,11 +115,19 @@ class Settler:
             case _ as never:
                 assert_never(never)
 
+    def _tier(self, delivery: Delivery, seconds: int) -> str:
+        """The retry tier that returns a message to the lane it came from."""
+        return self._names.retry(seconds, internal=delivery.lane != LIVE)
+
     async def _move(self, delivery: Delivery, exchange: str, error: WorkerError | None, attempts: int) -> None:
         properties = delivery.properties
         copied = {
-            name: value for name, value in properties.headers.items() if not name.startswith(headers.BROKER_PREFIXES)
+            name: value
+            for name, value in properties.headers.items()
+            if not name.startswith(headers.BROKER_PREFIXES) and name != headers.LANE
         }
+        if delivery.lane != LIVE:
+            copied[headers.LANE] = delivery.lane
         copied[headers.RETRY_COUNT] = attempts
         if error is not None:
             copied |= self._failure(delivery, error)

@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 from memq_amqp.tasks import stop
 
 from memq_schemas import ErrorCode
-from memq_worker.errors import DependencyError, MessageError, WorkerError
+from memq_worker.errors import DependencyError, MessageError, Outage, WorkerError
 from memq_worker.pipeline import lines
 from memq_worker.pipeline.batch import Batch, BatchLimits, WriteQueue, merge_ids, merge_points, merge_versions
 from memq_worker.pipeline.command import ChangePayload, DeletePoints, UpsertPoints, Write
@@ -17,6 +17,7 @@ from memq_worker.pipeline.hold import Abandoned, Hold
 from memq_worker.pipeline.observer import Observer, Reason
 from memq_worker.pipeline.outcome import Done, Outcome, Release, Retry, decide
 from memq_worker.pipeline.retry import RetryPolicy
+from memq_worker.pipeline.scheduler import Place, Scheduler
 from memq_worker.pipeline.settle import Settler
 from memq_worker.pipeline.store import Store
 from memq_worker.pipeline.tracing import Tracing
@@ -31,7 +32,8 @@ _NONE: frozenset[Write] = frozenset()
 class CollectionWriter:
     """Group commit for one collection: while writes are in flight arrivals gather, and the next write takes all it may.
 
-    There is no linger timer. At low load a message is written at once; at high load batches grow by themselves.
+    There is no linger timer. At low load a message is written at once; at high load batches grow by themselves. The
+    scheduler decides when a write begins and which lane leads it.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class CollectionWriter:
         policy: RetryPolicy,
         limits: BatchLimits,
         writes_in_flight: int,
+        scheduler: Scheduler,
         settle: Callable[[Delivery, Outcome], asyncio.Task[None]],
         idle: Callable[[str], None],
     ) -> None:
@@ -59,35 +62,34 @@ class CollectionWriter:
         self._policy = policy
         self._queue = WriteQueue(limits)
         self._writes_in_flight = writes_in_flight
+        self._scheduler = scheduler
         self._busy = 0
         self._settle_later = settle
         self._idle = idle
         self._tasks: set[asyncio.Task[None]] = set()
-        self._woken = False
 
     def add(self, command: Write) -> None:
         self._queue.add(command)
-        if self._busy < self._writes_in_flight and not self._woken:
-            # After this turn of the loop, so that everything one read brought in gathers first.
-            self._woken = True
-            asyncio.get_running_loop().call_soon(self._start)
+        self._scheduler.waiting(command.delivery.lane, self)
 
-    def _start(self, after_another: bool = False) -> None:
-        self._woken = False
+    def waits(self, lane: str) -> bool:
+        return self._queue.waits(lane)
+
+    def begin(self, lane: str, place: Place, *, next_in_line: bool) -> Mapping[str, int] | None:
         # A second write beside the first only where there is a full batch for it: smaller ones cost more than they
         # save, and what waits goes out as soon as the first is done.
-        while not self._busy or (self._busy < self._writes_in_flight and self._queue.full):
-            full = self._queue.full
-            batch = self._queue.take()
-            if batch is None:
-                break
-            reason = "alone" if batch.alone else "full" if full else "next" if after_another else "idle"
-            self._busy += 1
-            task = asyncio.create_task(self._run(batch, reason))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        if self._queue.idle:
-            self._idle(self._collection)
+        full = self._queue.full
+        if self._busy and (self._busy >= self._writes_in_flight or not full):
+            return None
+        batch = self._queue.take(lane)
+        if batch is None:
+            return None
+        reason = "alone" if batch.alone else "full" if full else "next" if next_in_line else "idle"
+        self._busy += 1
+        task = asyncio.create_task(self._run(batch, reason, place))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return batch.points_by_lane
 
     def remove(self, unwanted: Callable[[Write], bool]) -> list[Write]:
         removed = self._queue.remove(unwanted)
@@ -103,13 +105,15 @@ class CollectionWriter:
         for task in self._tasks:
             stop(task)
 
-    async def _run(self, batch: Batch, reason: Reason) -> None:
+    async def _run(self, batch: Batch, reason: Reason, place: Place) -> None:
         began = time.perf_counter()
         for command in batch.commands:
             command.delivery.began = began
+        if self._hold.error is not None:
+            place.release()  # it waits for the store first
         try:
             with self._tracing.write([command.delivery for command in batch.commands]):
-                await self._apply(batch.commands, reason)
+                await self._apply(batch.commands, reason, place)
         except Exception as error:
             # Whatever of ours went wrong, nothing may stay unsettled: it would fill the prefetch window for good.
             logger.exception("unexpected error around a write", extra={"messages": len(batch.commands)})
@@ -118,9 +122,11 @@ class CollectionWriter:
         finally:
             self._queue.finished(batch)
             self._busy -= 1
-            self._start(after_another=True)
+            self._scheduler.ended(place)
+            if self._queue.idle:
+                self._idle(self._collection)
 
-    async def _apply(self, commands: list[Write], reason: Reason) -> None:
+    async def _apply(self, commands: list[Write], reason: Reason, place: Place) -> None:
         """Writes the commands as one; what is refused as a whole is halved until the offender stands alone."""
         started = time.perf_counter()
         alone = commands[0].delivery.alone
@@ -130,37 +136,54 @@ class CollectionWriter:
 
         try:
             outcomes: Sequence[Outcome] = await self._hold.through(
-                lambda: self._write(commands), wanted, size=sum(len(c.ids or ()) for c in commands)
+                lambda: self._attempt(commands, place), wanted, size=sum(len(c.ids or ()) for c in commands)
             )
         except Abandoned:
             outcomes = [Release() for _ in commands]
         except WorkerError as error:
             if len(commands) > 1 and error.code is not ErrorCode.UNKNOWN_COLLECTION:
                 middle = len(commands) // 2
-                await self._apply(commands[:middle], "split")
-                await self._apply(commands[middle:], "split")
+                await self._apply(commands[:middle], "split", place)
+                await self._apply(commands[middle:], "split", place)
                 return
             outcomes = [decide(error, c.delivery.attempt, self._policy) for c in commands]
             if self._policy.in_place and isinstance(again := outcomes[0], Retry):
-                try:
-                    await self._hold.pause(again.seconds, wanted)
-                except Abandoned:
-                    outcomes = [Release()]
-                else:
-                    commands[0].delivery.failed += 1
-                    await self._apply(commands, "retry")
+                place.release()
+                if await self._paused(commands[0], again.seconds, wanted):
+                    await self._apply(commands, "retry", place)
                     return
+                outcomes = [Release()]
         stored = time.perf_counter()
         for command in commands:
             command.delivery.stored = stored
         self._report(commands, outcomes, stored - started, reason)
-        await self._settle(commands, outcomes)
+        await self._settle(commands, outcomes, place)
+
+    async def _attempt(self, commands: list[Write], place: Place) -> list[Outcome]:
+        try:
+            return await self._write(commands)
+        except Outage:
+            place.release()
+            raise
+
+    async def _paused(self, command: Write, seconds: float, wanted: Callable[[], bool]) -> bool:
+        """Wait for the next attempt in place. Return False if the wait was abandoned."""
+        try:
+            await self._hold.pause(seconds, wanted)
+        except Abandoned:
+            return False
+        command.delivery.failed += 1
+        return True
 
     async def _write(self, commands: list[Write]) -> list[Outcome]:
         try:
             refused = await self._refusals(commands)
             accepted = [c for c in commands if c not in refused]
+            if not any(c.delivery.link.alive for c in commands):
+                raise Abandoned  # the channel was lost meanwhile; the broker delivers all of them again
             superseded = await self._store_write(accepted) if accepted else _NONE
+        except Abandoned:
+            raise
         except WorkerError as error:
             if error.code is ErrorCode.UNKNOWN_COLLECTION:
                 self._contracts.forget(self._collection)
@@ -200,17 +223,18 @@ class CollectionWriter:
                 await self._store.set_payload(self._collection, body)
         return _NONE
 
-    async def _settle(self, commands: list[Write], outcomes: Sequence[Outcome]) -> None:
-        quiet: dict[str, list[Write]] = {}
+    async def _settle(self, commands: list[Write], outcomes: Sequence[Outcome], place: Place) -> None:
+        quiet: dict[tuple[str, str], list[Write]] = {}
         slow: list[asyncio.Task[None]] = []
         for command, outcome in zip(commands, outcomes, strict=True):
             if isinstance(outcome, Done) and command.delivery.properties.reply_to is None:
-                quiet.setdefault(outcome.label, []).append(command)
+                quiet.setdefault((outcome.label, command.delivery.lane), []).append(command)
             else:
                 slow.append(self._settle_later(command.delivery, outcome))
-        for label, alike in quiet.items():
+        for (label, _), alike in quiet.items():
             self._settler.acknowledge(alike[0].operation.value, label, [command.delivery for command in alike])
         if slow:
+            place.release()  # the store is done
             await asyncio.wait(slow, timeout=_COPY_SECONDS)
 
     def _report(self, commands: list[Write], outcomes: Sequence[Outcome], seconds: float, reason: Reason) -> None:
