@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import sys
 import tempfile
@@ -12,17 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from memq import MemqError, Producer
-from stack import directions, report
+from stack import directions, report, usage
 from stack.asking import all_answers, latency, recall
 from stack.broker import NoBroker
 from stack.interrupt import run
-from stack.memories import COLLECTION, DATA, BadData, Memories, Question, memories, questions
+from stack.memories import COLLECTION, BadData, Memories, Question, memories, questions
 from stack.running import Stack, running
 from stack.screen import Screen
 from stack.serve import kept
 from stack.workers import WorkersEnded
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
     from stack.interrupt import Interrupt
@@ -30,54 +30,19 @@ if TYPE_CHECKING:
 APPLIED_SECONDS = 30.0
 CALL_SECONDS = 10.0
 
-ABOUT = """\
-Starts RabbitMQ, two worker processes and the embedded engine on free ports of this
-machine, publishes 512 memories with real embeddings, asks 32 questions whose answers
-are known, and checks that exact search finds what it has to. Everything is stopped and
-removed at the end, also after Ctrl-C.
-"""
-ENVIRONMENT = """\
-environment:
-  MEMQ_AMQP_URL   use this broker instead of starting one; the demo's exchanges and queues
-                  get a prefix of their own there and are deleted at the end
-  NO_COLOR        no colours
-
-exit codes:
-  0 all as promised   1 failed, or wrong answers   2 wrong usage   130, 143 interrupted
-
-scripts/serve runs the same stack empty, and keeps what you put into it.
-"""
-
 
 class NotApplied(RuntimeError):
     pass
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
+    options = usage.demo().parse_args(arguments)
     screen = Screen("demo")
     try:
         return run(lambda interrupt: _demo(options, screen, interrupt), screen.warn)
     except (NoBroker, WorkersEnded, NotApplied, BadData, MemqError) as error:
         screen.failed(error)
         return 1
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "scripts/demo", description=ABOUT, epilog=ENVIRONMENT, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--keep", action="store_true", help="afterwards leave all of it running, with the data, until Ctrl-C"
-    )
-    parser.add_argument(
-        "--questions",
-        type=Path,
-        default=DATA / "questions.parquet",
-        metavar="FILE",
-        help="ask these instead: columns as in data/questions.parquet, held to the same recall",
-    )
-    return parser
 
 
 async def _demo(options: argparse.Namespace, screen: Screen, interrupt: Interrupt) -> int:
@@ -110,8 +75,8 @@ async def _shown(stack: Stack, screen: Screen, told: Memories, asked: list[Quest
             alone = await latency(producer, asked)
             step.done(f"{len(asked) + alone.count} questions", "answered over an RPC reply queue")
     found = recall(answered)
-    report.answers(screen, answered)
     report.figures(screen, loading, alone, per_second, found)
+    report.answers(screen, answered)
     if not found.as_promised:
         screen.warn(report.broken(found))
     return found.as_promised

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import re
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +19,9 @@ if TYPE_CHECKING:
     from stack.machine import Machine
 
 MINUTES = 15
+LOCKED_SECONDS = 900
+RETRY_SECONDS = 2.0
+LOCKED = re.compile(r"Could not get lock|Unable to (?:acquire|lock)|is locked by another process", re.IGNORECASE)
 POLICY = Path("/usr/sbin/policy-rc.d")
 
 
@@ -40,16 +47,48 @@ COMMAND = RABBITMQ.command
 
 
 def install(machine: Machine, apt: Path, package: Package = RABBITMQ) -> None:
+    """Install `package` with apt-get, after any other installation that is under way. Raises PackageError."""
     say(f"memq: no {package.what} on this machine, installing it: {package.command}")
-    # Another apt-get may be at work on a machine that has just booted.
-    wait = "DPkg::Lock::Timeout=300"
-    with services_kept_down():
+    with _one_at_a_time(), services_kept_down():
         for args in (("update",), ("install", "-y", "--no-install-recommends", package.name)):
-            done = machine.run(apt, "-o", wait, *args, within=MINUTES * 60, DEBIAN_FRONTEND="noninteractive")
-            if done.returncode:
-                said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
-                raise PackageError(f"apt-get {args[0]} failed:\n{said}")
+            _run(machine, apt, *args)
     _keep_down_at_boot(machine, package)
+
+
+def _run(machine: Machine, apt: Path, *args: str) -> None:
+    """Run apt-get, again and again while another process holds one of its locks.
+
+    Its own DPkg::Lock::Timeout is not enough: it does not apply to the lists of packages or the downloaded archives.
+    """
+    deadline = time.monotonic() + LOCKED_SECONDS
+    waiting = False
+    while True:
+        done = machine.run(apt, *args, within=MINUTES * 60, DEBIAN_FRONTEND="noninteractive", LC_ALL="C")
+        if not done.returncode:
+            return
+        output = (done.stdout + done.stderr).strip()
+        if not LOCKED.search(output) or time.monotonic() > deadline:
+            raise PackageError(f"apt-get {args[0]} failed:\n" + "\n".join(output.splitlines()[-15:]))
+        if not waiting:
+            say(f"memq: another installation is running on this machine, waiting for it up to {LOCKED_SECONDS} s")
+            waiting = True
+        time.sleep(RETRY_SECONDS)
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Wait for other scripts of ours: the first to end would remove the policy of the others."""
+    # A directory that is there anyway serves as the lock file.
+    directory = os.open(POLICY.parent, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("memq: another script of memq is installing packages, waiting for it")
+            fcntl.flock(directory, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(directory)
 
 
 @contextmanager

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from memq_amqp import stopped
 
-from stack import directions
+from stack import directions, usage
 from stack.broker import NoBroker
 from stack.interrupt import run
 from stack.memories import memories
@@ -22,33 +20,13 @@ from stack.workers import WorkersEnded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from stack.interrupt import Interrupt
 
-ABOUT = """\
-Starts RabbitMQ, two worker processes, the embedded engine and, if it is installed,
-Prometheus with memq's rules and alerts, on free ports of this machine. Prints where they
-are and commands to try, and runs until Ctrl-C. Collections, queues and what Prometheus
-has seen are kept in --data-dir, so that the next start finds them again; ports differ
-from start to start, and DIR/env always has the current address: `. .memq/env`.
-"""
-ENVIRONMENT = """\
-environment:
-  MEMQ_AMQP_URL     use this broker instead of starting one; nothing is deleted from it
-  MEMQ_QDRANT_URL   use this Qdrant instead of the embedded engine
-  MEMQ_...          every other setting of `memq-worker run --help` that is not a place
-  NO_COLOR          no colours
-
-With RabbitMQ in Docker, which is used where no rabbitmq-server is installed, queues last
-only as long as the container; collections are kept all the same.
-
-exit codes:
-  0 stopped by Ctrl-C or SIGTERM   1 failed   2 wrong usage
-"""
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
+    options = usage.serve().parse_args(arguments)
     screen = Screen("serve")
     home = options.data_dir.absolute()
     try:
@@ -57,16 +35,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (NoBroker, WorkersEnded, OSError) as error:
         screen.failed(error)
         return 1
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "scripts/serve", description=ABOUT, epilog=ENVIRONMENT, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--data-dir", type=Path, default=Path(".memq"), metavar="DIR", help="where everything is kept [.memq]"
-    )
-    return parser
 
 
 async def _serve(home: Path, screen: Screen, interrupt: Interrupt) -> int:

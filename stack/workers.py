@@ -112,13 +112,13 @@ async def workers(processes: int, home: Path, environ: Mapping[str, str]) -> Asy
 async def _started(processes: int, home: Path, environ: Mapping[str, str]) -> Workers:
     for attempt in range(1, TRIES + 1):
         log = home / "workers.log"
-        log.unlink(missing_ok=True)
+        earlier = log.stat().st_size if log.exists() else 0
         pool = Workers(processes, home / "vectors", log, environ)
         try:
             await pool.ready()
         except WorkersEnded:
             await asyncio.to_thread(pool.stop)
-            if attempt == TRIES or not TAKEN.search(log.read_text(errors="replace")):
+            if attempt == TRIES or not TAKEN.search(log.read_bytes()[earlier:].decode(errors="replace")):
                 raise
         except BaseException:
             await asyncio.to_thread(pool.stop)

@@ -146,8 +146,8 @@ def test_root_has_it_installed(
     seen = tmp_path / "seen"
     fake(
         "apt-get",
-        f'echo "$DEBIAN_FRONTEND $3 $({policy}; echo $?)" >> {seen}\n'
-        f"test $3 = update || {{ echo '#!/bin/sh' > {tmp_path}/bin/rabbitmq-server; /bin/chmod +x {tmp_path}/bin/*; }}",
+        f'echo "$DEBIAN_FRONTEND $1 $({policy}; echo $?)" >> {seen}\n'
+        f"test $1 = update || {{ echo '#!/bin/sh' > {tmp_path}/bin/rabbitmq-server; /bin/chmod +x {tmp_path}/bin/*; }}",
     )
     _, how = choose(Machine(environ=machine.environ, servers=(), daemons=(), root=True))
     assert how == f"private node of {tmp_path}/bin/rabbitmq-server"
@@ -163,3 +163,26 @@ def test_a_failed_install_says_what_apt_said(
     fake("apt-get", "echo 'E: Unable to locate package' >&2; exit 100")
     with pytest.raises(package.PackageError, match="apt-get update failed:\nE: Unable to locate package"):
         package.install(machine, tmp_path / "bin" / "apt-get")
+
+
+def test_an_install_waits_for_another_ones_lock(
+    machine: Machine,
+    fake: Callable[[str, str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(package, "POLICY", tmp_path / "policy-rc.d")
+    monkeypatch.setattr(package, "RETRY_SECONDS", 0.0)
+    calls = tmp_path / "calls"
+    fake(
+        "apt-get",
+        f"echo $1 >> {calls}\n"
+        f"case $(/usr/bin/wc -l < {calls}) in\n"
+        "1) echo 'E: Could not get lock /var/lib/apt/lists/lock. It is held by process 7 (apt)' >&2; exit 100;;\n"
+        "3) echo 'E: Unable to acquire the dpkg frontend lock (/var/lib/dpkg/lock-frontend)' >&2; exit 100;;\n"
+        "esac",
+    )
+    package.install(machine, tmp_path / "bin" / "apt-get")
+    assert calls.read_text().split() == ["update", "update", "install", "install"]
+    assert capfd.readouterr().err.count("waiting") == 2
