@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from memq_worker.amqp.announcement import Missing
 from memq_worker.amqp.connection import Brokers
 from memq_worker.amqp.declare import declare
+from memq_worker.amqp.permissions import check_permissions
 from memq_worker.errors import BrokerUnavailable, ConfigurationError, WorkerError
 from memq_worker.qdrant.client import open_store
 from memq_worker.settings import Settings
@@ -63,12 +64,16 @@ async def _finding(what: str, look: Callable[[], Awaitable[str]]) -> Finding:
 async def _broker(settings: Settings) -> str:
     brokers = Brokers(settings.amqp_urls, settings.worker_name, settings.amqp_timeout_seconds)
     async with brokers.connect("check") as connection:
+        # A worker has two at least, and a virtual host may have room for one.
+        async with brokers.connect("check publishing"):
+            pass
         try:
             await declare(connection, settings.topology, "check", settings.amqp_timeout_seconds)
         except ConfigurationError as error:
             if settings.declare == "always":
                 return f"{', '.join(brokers.places)} answers; the topology will be declared at start"
             raise ConfigurationError(str(error)) from error
+        await check_permissions(connection, settings.topology.names, settings.amqp_timeout_seconds)
     return f"{', '.join(brokers.places)} answers; topology {settings.prefix!r} is there"
 
 

@@ -3,6 +3,7 @@ from contextlib import contextmanager
 
 from aiormq.exceptions import AMQPError, ChannelInvalidStateError
 from memq_amqp import Lost, cancellable
+from memq_amqp.refusals import Kind, refusal_of
 
 from memq_worker.errors import BrokerUnavailable
 
@@ -19,4 +20,7 @@ def lost() -> Generator[None]:
     except Lost as error:
         raise BrokerUnavailable(str(error)) from None
     except (AMQPError, ChannelInvalidStateError, OSError, TimeoutError, RuntimeError) as error:
+        refusal = refusal_of(error)
+        if refusal is not None and refusal.kind not in (Kind.LOST, Kind.TIMEOUT):
+            raise BrokerUnavailable(f"the broker refused: {refusal}") from error
         raise BrokerUnavailable(f"{type(error).__name__}: the broker is gone or does not answer") from error

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from aio_pika.abc import AbstractConnection
 from aiormq.abc import AbstractChannel
+from aiormq.exceptions import ChannelAccessRefused
 from memq_amqp import frames_of, stop
+from memq_amqp.refusals import refusal_of
 
 from memq_schemas import Topology
 from memq_schemas.topology import BULK, LIVE
@@ -14,6 +16,7 @@ from memq_worker.amqp.connection import Brokers
 from memq_worker.amqp.declare import DeclareMode
 from memq_worker.amqp.failure import lost
 from memq_worker.amqp.link import Accept, ConsumerLink
+from memq_worker.amqp.permissions import denied
 from memq_worker.amqp.prefetch import Budget, Prefetch
 from memq_worker.amqp.publishing import Publishing, publishing
 from memq_worker.amqp.watch import Watch
@@ -131,7 +134,10 @@ class Session:
         self._by_role[role] = link
         if role != "suspect":
             frames, timeout = frames_of(self._consuming), self._options.timeout_seconds
-            await link.consume(prefetch, self._accept, frames=frames, timeout=timeout)
+            try:
+                await link.consume(prefetch, self._accept, frames=frames, timeout=timeout)
+            except ChannelAccessRefused as error:
+                raise denied("read", "queue", queue, refusal_of(error)) from error
 
     async def _await_return(self) -> None:
         try:

@@ -1,0 +1,119 @@
+"""A worker whose user or virtual host lacks something says what, in `check` and in `run`."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote, urlsplit
+
+import pytest
+
+from stack.amqp import management
+from tests.support.worker import COMMAND, running_worker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.support.broker import Address
+    from tests.support.engine import EmbeddedEngine
+
+pytestmark = pytest.mark.integration
+
+
+class Stranger:
+    """A user of the test's own on its virtual host."""
+
+    def __init__(self, amqp: Address) -> None:
+        self._amqp = amqp
+        self.name, self._password = f"user-{secrets.token_hex(4)}", secrets.token_hex(8)
+
+    @property
+    def url(self) -> str:
+        parts = urlsplit(self._amqp.url)
+        return parts._replace(netloc=f"{self.name}:{self._password}@{parts.hostname}:{parts.port}").geturl()
+
+    def api(self, method: str, path: str, body: dict[str, Any] | None = None) -> None:
+        parts = urlsplit(self._amqp.url)
+        user, password = unquote(parts.username or ""), unquote(parts.password or "")
+        management(method, f"{self._amqp.management_url}/api/{path}", user, password, body)
+
+    def make(self) -> None:
+        self.api("PUT", f"users/{self.name}", {"password": self._password, "tags": ""})
+
+    def may(self, *, write: str = ".*", read: str = ".*") -> None:
+        vhost = quote(self._amqp.vhost, safe="")
+        self.api("PUT", f"permissions/{vhost}/{self.name}", {"configure": "", "write": write, "read": read})
+
+    def limit(self, name: str, value: int) -> None:
+        self.api("PUT", f"vhost-limits/{quote(self._amqp.vhost, safe='')}/{name}", {"value": value})
+
+
+@pytest.fixture
+def stranger(amqp: Address, engine: EmbeddedEngine) -> Iterator[Stranger]:
+    if amqp.management_url is None:
+        pytest.skip("needs the management API, to make users")
+    with running_worker(amqp, qdrant_url=engine.url) as worker:
+        assert worker.terminate() == 0  # it has declared the topology
+    made = Stranger(amqp)
+    made.make()
+    try:
+        yield made
+    finally:
+        made.api("DELETE", f"users/{made.name}")
+
+
+def worker(command: str, stranger: Stranger, amqp: Address, engine: EmbeddedEngine) -> tuple[int, str]:
+    environ = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("MEMQ_")},
+        "MEMQ_AMQP_URL": stranger.url,
+        "MEMQ_PREFIX": amqp.prefix,
+        "MEMQ_QDRANT_URL": engine.url,
+        "MEMQ_DECLARE": "check",
+        "MEMQ_METRICS_PORT": "0",
+    }
+    ended = subprocess.run([COMMAND, command], env=environ, capture_output=True, text=True, timeout=60, check=False)
+    return ended.returncode, ended.stdout + ended.stderr
+
+
+@pytest.mark.parametrize("queue", ["write", "query"])
+def test_a_missing_read_permission_is_named(
+    queue: str, amqp: Address, engine: EmbeddedEngine, stranger: Stranger
+) -> None:
+    stranger.may(read=f"^(?!{amqp.prefix}[.]{queue}$).*")
+    for command, code in (("check", 1), ("run", 2)):
+        ended, said = worker(command, stranger, amqp, engine)
+        assert ended == code, said
+        assert f"queue '{amqp.prefix}.{queue}'" in said
+        assert "read permission" in said
+
+
+@pytest.mark.parametrize("exchange", ["retry.5", "dead", ""])
+def test_a_missing_write_permission_is_named_by_check(
+    exchange: str, amqp: Address, engine: EmbeddedEngine, stranger: Stranger
+) -> None:
+    name = f"{amqp.prefix}.{exchange}" if exchange else "amq.default"
+    stranger.may(write=f"^(?!{name}$).*")
+    ended, said = worker("check", stranger, amqp, engine)
+    assert ended == 1, said
+    assert f"exchange '{name}'" in said
+    assert "write permission" in said
+
+
+def test_check_of_a_user_with_all_it_needs_leaves_no_message_and_no_consumer(
+    amqp: Address, engine: EmbeddedEngine, stranger: Stranger
+) -> None:
+    stranger.may()
+    ended, said = worker("check", stranger, amqp, engine)
+    assert ended == 0, said
+
+
+def test_a_virtual_host_without_room_for_two_connections_is_named(
+    amqp: Address, engine: EmbeddedEngine, stranger: Stranger
+) -> None:
+    stranger.may()
+    stranger.limit("max-connections", 1)
+    ended, said = worker("check", stranger, amqp, engine)
+    assert ended == 1, said
+    assert "connection limit (1)" in said
