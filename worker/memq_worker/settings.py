@@ -23,108 +23,138 @@ _PREFIX = r"^[A-Za-z0-9_-]{1,40}(\.[A-Za-z0-9_-]{1,40}){0,3}$"
 
 
 class Settings(BaseSettings):
-    """Everything a worker can be told: by flag, else by MEMQ_* variable, else by default."""
+    """Settings of a worker: from the flag, else from the MEMQ_ variable, else the default."""
 
     model_config = SettingsConfigDict(env_prefix="MEMQ_", extra="ignore", frozen=True, hide_input_in_errors=True)
 
     amqp_url: Annotated[
         SecretStr,
         Field(
-            description="RabbitMQ, as amqp[s]://user:password@host:port/vhost; several hosts of one cluster with commas"
+            description="Address of RabbitMQ: amqp[s]://user:password@host:port/vhost. "
+            "Separate several nodes of a cluster with commas."
         ),
     ] = SecretStr("amqp://guest:guest@127.0.0.1:5672/%2F")
-    prefix: Annotated[str, Field(pattern=_PREFIX, description="first part of the name of every exchange and queue")] = (
-        DEFAULT_PREFIX
-    )
+    prefix: Annotated[
+        str, Field(pattern=_PREFIX, description="First part of the name of every exchange and queue.")
+    ] = DEFAULT_PREFIX
     declare: Annotated[
         Literal["always", "check", "never"],
-        Field(description="make the topology at start, only check that it is there, or neither"),
+        Field(
+            description="always: declare exchanges and queues at start; check: verify that they exist; never: neither."
+        ),
     ] = "always"
     qdrant_url: Annotated[
         str | None,
-        Field(description="gRPC address of Qdrant, as http[s]://host:6334; unset runs the embedded engine"),
+        Field(description="gRPC address of Qdrant: http[s]://host:6334. If unset, the pool runs the embedded engine."),
     ] = None
-    qdrant_api_key: Annotated[SecretStr | None, Field(description="API key of Qdrant")] = None
-    data_dir: Annotated[Path, Field(description="where the embedded engine keeps its collections")] = Path("memq-data")
-    embedded_listen: Annotated[str, Field(description="host:port on which the embedded engine serves gRPC")] = (
+    qdrant_api_key: Annotated[SecretStr | None, Field(description="API key of Qdrant.")] = None
+    data_dir: Annotated[Path, Field(description="Data directory of the embedded engine.")] = Path("memq-data")
+    embedded_listen: Annotated[str, Field(description="host:port on which the embedded engine serves gRPC.")] = (
         "127.0.0.1:6334"
     )
-    processes: Annotated[int, Field(ge=1, le=64, description="worker processes in the pool")] = 1
-    prefetch: Annotated[int, Field(ge=1, le=10_000, description="writes taken from the broker and not yet settled")] = (
-        256
-    )
+    processes: Annotated[int, Field(ge=1, le=64, description="Number of worker processes in the pool.")] = 1
+    prefetch: Annotated[
+        int, Field(ge=1, le=10_000, description="Maximum number of unsettled writes per worker (AMQP prefetch).")
+    ] = 256
     prefetch_bytes: Annotated[
         int,
         Field(
             ge=1024,
-            description="about the most bytes of those: fewer are taken where they are large, in relaxed order",
+            description="Approximate limit, in bytes, on unsettled messages per worker. Relaxed order only.",
         ),
     ] = 16 * 2**20
-    request_prefetch: Annotated[int, Field(ge=1, le=10_000, description="requests being answered at a time")] = 32
+    request_prefetch: Annotated[
+        int, Field(ge=1, le=10_000, description="Maximum number of unsettled requests per worker (AMQP prefetch).")
+    ] = 32
     transport: Annotated[
         Literal["fast", "stock"],
-        Field(description="read and publish frames of aiormq's connections at a fraction of the CPU, or as it does"),
+        Field(description="fast: memq's AMQP frame codec. stock: aiormq's, at several times the CPU."),
     ] = "fast"
-    max_body_bytes: Annotated[int, Field(ge=1024, le=128 * 2**20, description="largest message body that is read")] = (
-        8 * 2**20
-    )
+    max_body_bytes: Annotated[
+        int,
+        Field(ge=1024, le=128 * 2**20, description="Maximum size of a message body in bytes; a larger one is refused."),
+    ] = 8 * 2**20
     max_reply_bytes: Annotated[
         int,
         Field(
             ge=1024,
             le=128 * 2**20,
-            description="largest reply body; has to stay below RabbitMQ's max_message_size; beyond it: too_large",
+            description="Maximum size of a reply in bytes; keep it below RabbitMQ's max_message_size.",
         ),
     ] = 8 * 2**20
     reply_ttl_seconds: Annotated[
         float,
-        Field(ge=1, le=30 * 86_400, description="expiration of a reply to a message without a deadline"),
+        Field(ge=1, le=30 * 86_400, description="Expiration in seconds of a reply to a message without a deadline."),
     ] = 3600.0
-    max_points: Annotated[int, Field(ge=1, le=100_000, description="most points, or ids, in one message")] = 1000
+    max_points: Annotated[
+        int, Field(ge=1, le=100_000, description="Maximum number of points or ids in one message.")
+    ] = 1000
     batch_points: Annotated[
-        int, Field(ge=1, le=100_000, description="most points that waiting messages are merged into for one write")
+        int, Field(ge=1, le=100_000, description="Maximum number of points in one write that merges waiting messages.")
     ] = 512
-    batch_bytes: Annotated[int, Field(ge=1024, description="the same limit in bytes of message bodies")] = 4 * 2**20
-    writes_in_flight: Annotated[int, Field(ge=1, le=64, description="concurrent writes to one collection")] = 2
+    batch_bytes: Annotated[
+        int, Field(ge=1024, description="Maximum size of such a write in bytes of message bodies.")
+    ] = 4 * 2**20
+    writes_in_flight: Annotated[
+        int, Field(ge=1, le=64, description="Maximum number of concurrent writes to one collection.")
+    ] = 2
     store_writes: Annotated[
         int, Field(ge=1, le=256, description="Maximum number of writes in flight to the store, over all collections.")
     ] = 4
     max_attempts: Annotated[
-        int, Field(ge=1, le=100, description="attempts at a write that fails for its own sake, before the dead letters")
+        int,
+        Field(
+            ge=1,
+            le=100,
+            description="Attempts at a write that fails for a reason in the message, before it is dead-lettered.",
+        ),
     ] = 5
     order: Annotated[
         Literal["relaxed", "strict"],
-        Field(description="strict: one worker at a time takes writes, in the order in which they were queued"),
+        Field(description="strict: one worker at a time consumes writes, in queue order. relaxed: all workers do."),
     ] = "relaxed"
-    store_timeout_seconds: Annotated[float, Field(gt=0, description="for one call to Qdrant")] = 20.0
+    store_timeout_seconds: Annotated[float, Field(gt=0, description="Timeout of one call to Qdrant in seconds.")] = 20.0
     drain_seconds: Annotated[
-        float, Field(gt=0, description="after the first stop signal, for what is in flight to be settled")
+        float,
+        Field(gt=0, description="Maximum time in seconds to settle unsettled messages after the first stop signal."),
     ] = 30.0
     amqp_timeout_seconds: Annotated[
-        float, Field(gt=0, description="for connecting, declaring and publisher confirms")
+        float, Field(gt=0, description="Timeout in seconds for connecting, declaring and publisher confirms.")
     ] = 15.0
     consumer_timeout_seconds: Annotated[
         float,
-        Field(gt=0, description="RabbitMQ's consumer_timeout; writes held for half of it are handed back to the queue"),
+        Field(
+            gt=0,
+            description="RabbitMQ's consumer_timeout in seconds. Writes held for half of it are released to the queue.",
+        ),
     ] = 1800.0
-    metrics_host: Annotated[str, Field(description="address of the metrics endpoint")] = "127.0.0.1"
+    metrics_host: Annotated[str, Field(description="Address of the metrics endpoint.")] = "127.0.0.1"
     metrics_port: Annotated[
-        int, Field(ge=0, le=65535, description="port of the metrics endpoint, one for a whole pool; 0 is off")
+        int, Field(ge=0, le=65535, description="Port of the pool's metrics endpoint; 0 disables it.")
     ] = 9464
     worker_name: Annotated[
         str,
-        Field(pattern=r"^[\x21-\x7e]{1,100}$", description="shown in logs, dead letters and RabbitMQ's connections"),
+        Field(
+            pattern=r"^[\x21-\x7e]{1,100}$",
+            description="Name of the worker in logs, dead letters and RabbitMQ's connection list.",
+        ),
     ] = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
-    log_level: Annotated[Literal["debug", "info", "warning", "error"], Field(description="least level to log")] = "info"
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], Field(description="Lowest level to log.")] = (
+        "info"
+    )
     log_format: Annotated[
-        Literal["auto", "json", "text"], Field(description="auto is text on a terminal and JSON elsewhere")
+        Literal["auto", "json", "text"], Field(description="auto: text on a terminal, JSON elsewhere.")
     ] = "auto"
     log_repeats: Annotated[
         int,
-        Field(ge=0, description="lines of one kind in ten seconds; the rest are counted and told in one; 0 is all"),
+        Field(
+            ge=0,
+            description="Maximum identical log lines per ten seconds; the rest are summarised in one line. "
+            "0 disables the limit.",
+        ),
     ] = 20
     log_repeats_level: Annotated[
-        Literal["info", "warning", "error"], Field(description="least level of the lines that are limited so")
+        Literal["info", "warning", "error"], Field(description="Lowest level that the limit applies to.")
     ] = "warning"
 
     parent_pid: Annotated[int | None, Field(description=INTERNAL)] = None
