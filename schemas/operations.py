@@ -1,4 +1,4 @@
-"""The ten operations as the generated documents show them: body, result and an example of each."""
+"""The operations as the generated documents show them: body, result and an example of each."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,6 +6,10 @@ from typing import Any
 from pydantic import create_model
 
 from memq_schemas import (
+    AliasCreated,
+    AliasDeleted,
+    Aliases,
+    AliasSwitched,
     CollectionDeleted,
     CollectionDescription,
     CollectionNames,
@@ -13,21 +17,31 @@ from memq_schemas import (
     Counted,
     CreateCollection,
     Created,
+    CreateIndex,
     Delete,
     Deleted,
+    DeleteIndex,
     Empty,
+    Facet,
+    Facets,
     Get,
+    IndexCreated,
+    IndexDeleted,
+    NameAlias,
     Operation,
+    Page,
     PayloadSet,
     Query,
     Record,
     ResultReply,
     ScoredPoint,
+    Scroll,
     SetPayload,
     Upsert,
     Upserted,
 )
 from memq_schemas.model import Model
+from memq_schemas.routing import UNNAMED
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +61,7 @@ class WireOperation:
 
     @property
     def address(self) -> str:
-        return self.operation.value if self.operation is Operation.LIST else f"{self.operation.value}.{{collection}}"
+        return self.operation.value if self.operation in UNNAMED else f"{self.operation.value}.{{collection}}"
 
     @property
     def example_reply(self) -> dict[str, Any]:
@@ -119,11 +133,29 @@ OPERATIONS = (
     WireOperation(
         Operation.COUNT,
         "Count",
-        "an exact count, of all points or of those a filter selects",
+        "how many points there are, or how many a filter selects",
         Count,
         Counted,
         {"filter": {"must": [{"key": "lang", "match": {"value": "en"}}]}},
         {"count": 1},
+    ),
+    WireOperation(
+        Operation.SCROLL,
+        "Scroll",
+        "a page of the points, all or those a filter selects, by id or by a payload key",
+        Scroll,
+        Page,
+        {"limit": 2, "offset": 1, "filter": {"must": [{"key": "lang", "match": {"value": "en"}}]}},
+        {"points": [{"id": 1, "payload": {"lang": "en"}}, {"id": 4, "payload": {"lang": "en"}}], "next": 9},
+    ),
+    WireOperation(
+        Operation.FACET,
+        "Facet",
+        "the values of a payload key, and how many points have each",
+        Facet,
+        Facets,
+        {"key": "lang", "limit": 2, "exact": True},
+        {"values": [{"value": "en", "count": 7}, {"value": "de", "count": 2}]},
     ),
     WireOperation(
         Operation.LIST,
@@ -160,5 +192,59 @@ OPERATIONS = (
         CollectionDeleted,
         {},
         {"deleted": True},
+    ),
+    WireOperation(
+        Operation.CREATE_INDEX,
+        "CreateIndex",
+        "index a payload key",
+        CreateIndex,
+        IndexCreated,
+        {"key": "lang", "type": "keyword"},
+        {"accepted": True},
+    ),
+    WireOperation(
+        Operation.DELETE_INDEX,
+        "DeleteIndex",
+        "delete the index of a payload key",
+        DeleteIndex,
+        IndexDeleted,
+        {"key": "lang"},
+        {"accepted": True},
+    ),
+    WireOperation(
+        Operation.CREATE_ALIAS,
+        "CreateAlias",
+        "give a collection another name",
+        NameAlias,
+        AliasCreated,
+        {"alias": "current"},
+        {"created": True},
+    ),
+    WireOperation(
+        Operation.SWITCH_ALIAS,
+        "SwitchAlias",
+        "give a collection the alias that another one has, or a new one",
+        NameAlias,
+        AliasSwitched,
+        {"alias": "current"},
+        {"before": "docs-1"},
+    ),
+    WireOperation(
+        Operation.DELETE_ALIAS,
+        "DeleteAlias",
+        "take an alias from a collection",
+        NameAlias,
+        AliasDeleted,
+        {"alias": "current"},
+        {"deleted": True},
+    ),
+    WireOperation(
+        Operation.ALIASES,
+        "ListAliases",
+        "all aliases, with the collections they belong to",
+        Empty,
+        Aliases,
+        {},
+        {"aliases": [{"alias": "current", "collection": "docs"}]},
     ),
 )

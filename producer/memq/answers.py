@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from memq_schemas import CollectionDescription, Record, ScoredPoint
+    from memq_schemas import CollectionDescription, FacetValue, OrderedRecord, Record, ScoredPoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,60 @@ class GetAnswer:
 @dataclass(frozen=True, slots=True)
 class CountAnswer:
     count: int
+    elapsed_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class PageAnswer:
+    """A page of points. `next` is the `offset` of the next page, None at the end. Iterating it iterates the points."""
+
+    points: list[OrderedRecord]
+    next: int | str | None
+    elapsed_ms: float
+
+    def __iter__(self) -> Iterator[OrderedRecord]:
+        return iter(self.points)
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+
+@dataclass(frozen=True, slots=True)
+class FacetAnswer:
+    """Most frequent first. Iterating it iterates the values."""
+
+    values: list[FacetValue]
+    elapsed_ms: float
+
+    def __iter__(self) -> Iterator[FacetValue]:
+        return iter(self.values)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class IndexAnswer:
+    """accepted: the store has the request; `collections.describe` shows how far it is."""
+
+    accepted: bool
+    elapsed_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class AliasAnswer:
+    """changed: whether the aliases are others than before.   before: the collection that the alias belonged to."""
+
+    changed: bool
+    before: str | None
+    elapsed_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class AliasesAnswer:
+    """Collection names by alias."""
+
+    aliases: dict[str, str]
     elapsed_ms: float
 
 

@@ -8,7 +8,8 @@ from uuid import UUID
 
 from pydantic import TypeAdapter
 
-from memq.answers import CountAnswer, GetAnswer, QueryAnswer, Receipt
+from memq.aliases import Aliases
+from memq.answers import CountAnswer, FacetAnswer, GetAnswer, PageAnswer, QueryAnswer, Receipt
 from memq.collections import Collections
 from memq.connection.address import addresses
 from memq.deliver.calls import read
@@ -17,20 +18,25 @@ from memq.deliver.upserts import Given, upserted
 from memq.deliver.writes import Writes
 from memq.encode.requests import body, vector_text, wire_ids
 from memq.errors import MemqError
+from memq.indexes import Indexes
 from memq.opened import Opened
 from memq.options import Options
 from memq_schemas import (
     Count,
     Counted,
     Delete,
+    Facet,
+    Facets,
     Filter,
     Get,
     Names,
     Operation,
+    Page,
     Point,
     Query,
     Record,
     ScoredPoint,
+    Scroll,
     SetPayload,
 )
 from memq_schemas.topology import DEFAULT_PREFIX
@@ -55,6 +61,8 @@ MIB = 1024 * 1024
 _SCORED = TypeAdapter(list[ScoredPoint])
 _RECORDS = TypeAdapter(list[Record])
 _COUNTED = TypeAdapter(Counted)
+_PAGE = TypeAdapter(Page)
+_FACETS = TypeAdapter(Facets)
 
 
 class Producer:
@@ -154,6 +162,14 @@ class Producer:
     @property
     def collections(self) -> Collections:
         return Collections(self._opened.calls)
+
+    @property
+    def indexes(self) -> Indexes:
+        return Indexes(self._opened.calls)
+
+    @property
+    def aliases(self) -> Aliases:
+        return Aliases(self._opened.calls)
 
     @property
     def dead(self) -> DeadLetters:
@@ -267,11 +283,59 @@ class Producer:
         reply = await self._opened.calls.ask(Operation.GET, collection, body(Get, fields), timeout)
         return GetAnswer(read(_RECORDS, reply), reply.elapsed_ms)
 
+    async def scroll(
+        self,
+        collection: str,
+        *,
+        limit: int = 100,
+        offset: Id | None = None,
+        filter: FilterLike | None = None,
+        order_by: str | Mapping[str, Any] | None = None,
+        with_payload: bool | Sequence[str] = True,
+        with_vector: bool | Literal["base64"] = False,
+        timeout: float | None = None,
+    ) -> PageAnswer:
+        """A page of the points by id, or in the order of an indexed payload key. Raises as `query` does.
+
+        offset: `next` of the page before.   order_by: a key, or {"key", "direction", "start_from"}.
+        A page may have fewer points than `limit`, where its reply would be too large; only `next` None is the end.
+        """
+        fields = {
+            "limit": limit,
+            "offset": None if offset is None else wire_ids([offset])[0],
+            "filter": filter,
+            "order_by": {"key": order_by} if isinstance(order_by, str) else order_by,
+            "with_payload": with_payload,
+            "with_vector": with_vector,
+        }
+        reply = await self._opened.calls.ask(Operation.SCROLL, collection, body(Scroll, fields), timeout)
+        page = read(_PAGE, reply)
+        return PageAnswer(page.points, page.next, reply.elapsed_ms)
+
+    async def facet(
+        self,
+        collection: str,
+        key: str,
+        *,
+        limit: int = 10,
+        exact: bool = False,
+        filter: FilterLike | None = None,
+        timeout: float | None = None,
+    ) -> FacetAnswer:
+        """The values of an indexed payload key with their numbers of points, most frequent first. Raises as `query`."""
+        fields = {"key": key, "limit": limit, "exact": exact, "filter": filter}
+        reply = await self._opened.calls.ask(Operation.FACET, collection, body(Facet, fields), timeout)
+        return FacetAnswer(read(_FACETS, reply).values, reply.elapsed_ms)
+
     async def count(
-        self, collection: str, *, filter: FilterLike | None = None, timeout: float | None = None
+        self, collection: str, *, filter: FilterLike | None = None, exact: bool = True, timeout: float | None = None
     ) -> CountAnswer:
-        """How many points there are, or how many the filter selects; exact. Raises as `query` does."""
-        reply = await self._opened.calls.ask(Operation.COUNT, collection, body(Count, {"filter": filter}), timeout)
+        """How many points there are, or how many the filter selects. Raises as `query` does.
+
+        exact: False for an estimate, which takes less time.
+        """
+        fields = {"filter": filter, "exact": None if exact else False}
+        reply = await self._opened.calls.ask(Operation.COUNT, collection, body(Count, fields), timeout)
         return CountAnswer(read(_COUNTED, reply).count, reply.elapsed_ms)
 
     @property

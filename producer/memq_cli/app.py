@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from memq_cli.commands import changes, collections, dead, load, reads, top, traffic, upsert
+from memq_cli.commands import aliases, changes, collections, dead, indexes, load, reads, scroll, top, traffic, upsert
 from memq_cli.output import say
 
 EPILOG = """\b
@@ -36,6 +36,7 @@ app = typer.Typer(
 )
 for command in (
     upsert.upsert,
+    scroll.scroll,
     reads.query,
     reads.get,
     reads.count,
@@ -47,6 +48,8 @@ for command in (
 ):
     app.command(epilog=EPILOG)(command)
 app.add_typer(collections.app, name="collections", epilog=EPILOG)
+app.add_typer(indexes.app, name="index", epilog=EPILOG)
+app.add_typer(aliases.app, name="alias", epilog=EPILOG)
 app.add_typer(dead.app, name="dead", epilog=EPILOG)
 
 

@@ -1,5 +1,6 @@
 """The contract between producers and workers: bodies, replies, codes, routing keys, headers and topology. No I/O."""
 
+from memq_schemas.aliases import Alias, AliasCreated, AliasDeleted, Aliases, AliasSwitched, NameAlias
 from memq_schemas.codes import CODES, CodeMeaning, ErrorCode
 from memq_schemas.collections import (
     CollectionDeleted,
@@ -11,8 +12,10 @@ from memq_schemas.collections import (
     Empty,
     VectorParams,
 )
+from memq_schemas.facets import Facet, Facets, FacetValue
 from memq_schemas.filters import Filter
 from memq_schemas.ids import PointId, point_id
+from memq_schemas.indexes import CreateIndex, DeleteIndex, IndexCreated, IndexDeleted, IndexType, Stopwords
 from memq_schemas.points import (
     Delete,
     Deleted,
@@ -25,10 +28,16 @@ from memq_schemas.points import (
 from memq_schemas.queries import Count, Counted, Get, Query, Record, ScoredPoint
 from memq_schemas.replies import ErrorDetail, ErrorReply, ResultReply, error_reply
 from memq_schemas.routing import Operation, check_collection, parse_routing_key, routing_key
+from memq_schemas.scrolls import OrderBy, OrderedRecord, Page, Scroll
 from memq_schemas.topology import Names, Topology, definitions, topology
 
 __all__ = [
     "CODES",
+    "Alias",
+    "AliasCreated",
+    "AliasDeleted",
+    "AliasSwitched",
+    "Aliases",
     "CodeMeaning",
     "CollectionDeleted",
     "CollectionDescription",
@@ -36,18 +45,30 @@ __all__ = [
     "Count",
     "Counted",
     "CreateCollection",
+    "CreateIndex",
     "Created",
     "Delete",
+    "DeleteIndex",
     "Deleted",
     "Distance",
     "Empty",
     "ErrorCode",
     "ErrorDetail",
     "ErrorReply",
+    "Facet",
+    "FacetValue",
+    "Facets",
     "Filter",
     "Get",
+    "IndexCreated",
+    "IndexDeleted",
+    "IndexType",
+    "NameAlias",
     "Names",
     "Operation",
+    "OrderBy",
+    "OrderedRecord",
+    "Page",
     "PayloadSet",
     "Point",
     "PointId",
@@ -55,7 +76,9 @@ __all__ = [
     "Record",
     "ResultReply",
     "ScoredPoint",
+    "Scroll",
     "SetPayload",
+    "Stopwords",
     "Topology",
     "Upsert",
     "Upserted",

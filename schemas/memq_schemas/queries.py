@@ -1,4 +1,4 @@
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, Tag
 
@@ -21,6 +21,12 @@ WithPayload = Annotated[
 ]
 
 
+WithVector = Annotated[
+    bool | Literal["base64"],
+    Field(description="false, true for numbers, or base64 for texts of little-endian float32: a third of the size"),
+]
+
+
 class Query(Input):
     """Body of `query.<collection>`: the points nearest to a vector, best first."""
 
@@ -30,7 +36,7 @@ class Query(Input):
     score_threshold: float | None = None
     filter: WholeFilter | None = None
     with_payload: WithPayload = True
-    with_vector: bool = False
+    with_vector: WithVector = False
     using: Annotated[
         VectorName | None, Field(description="name of the vector, where the collection has named vectors")
     ] = None
@@ -41,13 +47,25 @@ class Get(Input):
 
     ids: Annotated[list[PointId], Field(fail_fast=True, min_length=1, max_length=MAX_IDS)]
     with_payload: WithPayload = True
-    with_vector: bool = False
+    with_vector: WithVector = False
 
 
 class Count(Input):
-    """Body of `count.<collection>`: an exact count."""
+    """Body of `count.<collection>`."""
 
     filter: WholeFilter | None = None
+    exact: Annotated[bool, Field(description="false for an estimate, which takes less time")] = True
+
+
+class StoredSparseVector(Model):
+    indices: list[int] | str
+    values: list[float] | str
+
+
+StoredVector = Annotated[
+    list[float] | str | list[list[float]] | list[str] | StoredSparseVector,
+    Field(description="numbers or base64; rows of them for a multivector; indices and values for a sparse vector"),
+]
 
 
 class Record(Model):
@@ -55,7 +73,9 @@ class Record(Model):
 
     id: PointId
     payload: Payload | None = None
-    vector: list[float] | dict[str, list[float]] | None = None
+    vector: Annotated[
+        StoredVector | dict[str, StoredVector] | None, Field(description="an object by name where vectors have names")
+    ] = None
     version: Annotated[
         int | None, Field(description="as it was upserted; absent where there is none or the payload was not asked for")
     ] = None

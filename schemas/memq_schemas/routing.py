@@ -14,12 +14,20 @@ class Operation(StrEnum):
     DELETE = "delete"
     PAYLOAD = "payload"
     QUERY = "query"
+    SCROLL = "scroll"
+    FACET = "facet"
     GET = "get"
     COUNT = "count"
     LIST = "collections.list"
     CREATE = "collections.create"
     DESCRIBE = "collections.describe"
     DROP = "collections.delete"
+    CREATE_INDEX = "index.create"
+    DELETE_INDEX = "index.delete"
+    CREATE_ALIAS = "alias.create"
+    SWITCH_ALIAS = "alias.switch"
+    DELETE_ALIAS = "alias.delete"
+    ALIASES = "alias.list"
 
     @property
     def is_write(self) -> bool:
@@ -30,7 +38,11 @@ class Operation(StrEnum):
 WRITES = frozenset({Operation.UPSERT, Operation.DELETE, Operation.PAYLOAD})
 REQUESTS = frozenset(Operation) - WRITES
 
-_BY_WORD = {op.value: op for op in Operation if not op.value.startswith("collections.")}
+# Operations that are about no one collection.
+UNNAMED = frozenset({Operation.LIST, Operation.ALIASES})
+
+_BY_WORD = {op.value: op for op in Operation if "." not in op.value}
+_FAMILIES = {op.value.partition(".")[0] for op in Operation if "." in op.value}
 
 
 @lru_cache(maxsize=1024)
@@ -44,14 +56,14 @@ def check_collection(name: str) -> str:
 
 
 def routing_key(operation: Operation, collection: str | None = None) -> str:
-    """`<operation>.<collection>`, or `collections.list`. Raises ValueError for an unusable collection name."""
-    if operation is Operation.LIST:
+    """`<operation>.<collection>`, or the operation alone. Raises ValueError for an unusable collection name."""
+    if operation in UNNAMED:
         return operation.value
     return f"{operation.value}.{check_collection(collection or '')}"
 
 
 def parse_routing_key(key: str) -> tuple[Operation, str | None]:
-    """Operation and collection; the collection is None for `collections.list`.
+    """Operation and collection; the collection is None for `collections.list` and `alias.list`.
 
     Raises LookupError for an unknown operation and ValueError for an unusable collection name.
     """
@@ -59,13 +71,13 @@ def parse_routing_key(key: str) -> tuple[Operation, str | None]:
     operation = _BY_WORD.get(word)
     if operation is not None:
         return operation, check_collection(rest)
-    if word == "collections":
+    if word in _FAMILIES:
         action, _, name = rest.partition(".")
         try:
-            operation = Operation(f"collections.{action}")
+            operation = Operation(f"{word}.{action}")
         except ValueError:
             raise LookupError(_EXPECTED) from None
-        if operation is Operation.LIST:
+        if operation in UNNAMED:
             return operation, None
         return operation, check_collection(name)
     raise LookupError(_EXPECTED)

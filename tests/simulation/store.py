@@ -14,7 +14,7 @@ from tests.simulation.model import mark_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from memq_schemas import CreateCollection, Filter, Get, Query, SetPayload
+    from memq_schemas import CreateCollection, Filter, Get, Operation, Query, SetPayload
     from memq_worker.pipeline.store import PointsBatch
     from tests.simulation.world import Process, World
 
@@ -114,6 +114,10 @@ class SimulatedStore:
     async def count(self, collection: str, where: Filter | None, timeout: float) -> int:
         await self._ask()
         return 0
+
+    async def request(self, operation: Operation, collection: str, body: Any, timeout: float) -> Any:
+        await self._ask()
+        return {}
 
     async def list_collections(self, timeout: float) -> list[str]:
         await self._ask()

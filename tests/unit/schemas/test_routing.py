@@ -3,13 +3,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memq_schemas import Names, Operation, check_collection, parse_routing_key, routing_key
-from memq_schemas.routing import MAX_COLLECTION_BYTES, REQUESTS, WRITES
+from memq_schemas.routing import MAX_COLLECTION_BYTES, REQUESTS, UNNAMED, WRITES
 
 FORBIDDEN = '/\\:*?"<>|#\x7f'
 COLLECTIONS = st.text(
     st.characters(exclude_categories=["Cs", "Cc"], exclude_characters=FORBIDDEN), min_size=1, max_size=50
 ).filter(lambda name: name not in (".", ".."))
-WITH_COLLECTION = st.sampled_from([op for op in Operation if op is not Operation.LIST])
+WITH_COLLECTION = st.sampled_from([op for op in Operation if op not in UNNAMED])
 
 
 @given(WITH_COLLECTION, COLLECTIONS)

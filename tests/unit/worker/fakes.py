@@ -21,7 +21,7 @@ from memq_worker.pipeline.store import Contract, PointsBatch
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from memq_schemas import CreateCollection, Filter, Get, Query, SetPayload
+    from memq_schemas import CreateCollection, Filter, Get, Operation, Query, SetPayload
     from memq_worker.pipeline.observer import Reason
 
 NAMES = Names()
@@ -162,6 +162,10 @@ class FakeStore:
     async def count(self, collection: str, where: Filter | None, timeout: float) -> int:
         await self._fail()
         return len(self.points)
+
+    async def request(self, operation: Operation, collection: str, body: Any, timeout: float) -> Any:
+        await self._fail()
+        return {}
 
     async def list_collections(self, timeout: float) -> list[str]:
         await self._fail()

@@ -30,7 +30,20 @@ OUTCOMES = (
 )
 STAGES = ("decode", "wait", "store", "settle")
 REASONS = get_args(Reason)
-CALLS = ("upsert", "delete", "payload", "query", "get", "count", "contract", "collections")
+CALLS = (
+    "upsert",
+    "delete",
+    "payload",
+    "query",
+    "get",
+    "count",
+    "scroll",
+    "facet",
+    "index",
+    "alias",
+    "contract",
+    "collections",
+)
 CODES = tuple(code.value for code in ErrorCode)
 TIERS = tuple(str(seconds) for seconds in RETRY_SECONDS)
 CONSUMED = ("write", "write.bulk", "query", "suspect")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from memq_schemas import ErrorCode
+from memq_schemas import ErrorCode, Operation
 from memq_worker.errors import WorkerError
 
 T = TypeVar("T")
@@ -64,6 +64,10 @@ class MeteredStore:
 
     def count(self, collection: str, where: Filter | None, timeout: float) -> Call[int]:
         return self._timed("count", self._store.count(collection, where, timeout))
+
+    def request(self, operation: Operation, collection: str, body: Any, timeout: float) -> Call[Any]:
+        name = operation.value.partition(".")[0]
+        return self._timed(name, self._store.request(operation, collection, body, timeout))
 
     def list_collections(self, timeout: float) -> Call[list[str]]:
         return self._timed("collections", self._store.list_collections(timeout))

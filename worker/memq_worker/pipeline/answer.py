@@ -3,7 +3,19 @@ import logging
 import time
 from typing import Any
 
-from memq_schemas import Count, CreateCollection, ErrorCode, Get, Operation, Query
+from memq_schemas import (
+    Count,
+    CreateCollection,
+    CreateIndex,
+    DeleteIndex,
+    ErrorCode,
+    Facet,
+    Get,
+    NameAlias,
+    Operation,
+    Query,
+    Scroll,
+)
 from memq_schemas.vectors import to_array
 from memq_worker.errors import DependencyError, MessageError, Outage, WorkerError
 from memq_worker.pipeline import lines
@@ -104,7 +116,7 @@ class Answerer:
             retry_after_seconds=self._hold.most_seconds,
         )
 
-    async def _ask(self, request: Request, timeout: float) -> Any:
+    async def _ask(self, request: Request, timeout: float) -> Any:  # noqa: PLR0911  (one for each kind of body)
         store, collection, body = self._store, request.collection or "", request.body
         match body:
             case Query():
@@ -112,8 +124,13 @@ class Answerer:
                 return await store.query(collection, body, timeout)
             case Get():
                 return await store.get(collection, body, timeout)
-            case Count():
+            case Count(exact=True):
                 return {"count": await store.count(collection, body.filter, timeout)}
+            case Count() | Scroll() | Facet() | CreateIndex() | DeleteIndex():
+                return await store.request(request.operation, collection, body, timeout)
+            case NameAlias():
+                self._contracts.forget(body.alias)
+                return await store.request(request.operation, collection, body, timeout)
             case CreateCollection():
                 self._contracts.forget(collection)
                 return {"created": await store.create_collection(collection, body, timeout)}
@@ -123,6 +140,8 @@ class Answerer:
     async def _about_collections(self, operation: Operation, collection: str, timeout: float) -> Any:
         if operation is Operation.LIST:
             return {"collections": await self._store.list_collections(timeout)}
+        if operation is Operation.ALIASES:
+            return await self._store.request(operation, collection, None, timeout)
         if operation is Operation.DESCRIBE:
             return await self._store.describe_collection(collection, timeout)
         self._contracts.forget(collection)

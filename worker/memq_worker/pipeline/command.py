@@ -1,12 +1,26 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from memq_schemas import Count, CreateCollection, Delete, Filter, Get, Operation, Query, SetPayload
+from memq_schemas import (
+    Count,
+    CreateCollection,
+    CreateIndex,
+    Delete,
+    DeleteIndex,
+    Facet,
+    Filter,
+    Get,
+    NameAlias,
+    Operation,
+    Query,
+    Scroll,
+    SetPayload,
+)
 from memq_schemas.collections import Empty
 from memq_worker.pipeline.delivery import Delivery
 from memq_worker.pipeline.store import Id, PointsBatch
 
-RequestBody = Query | Get | Count | CreateCollection | Empty
+RequestBody = Query | Get | Count | Scroll | Facet | CreateCollection | CreateIndex | DeleteIndex | NameAlias | Empty
 
 
 @dataclass(slots=True, eq=False)
@@ -90,7 +104,7 @@ Write = UpsertPoints | DeletePoints | ChangePayload
 
 @dataclass(slots=True, eq=False)
 class Request:
-    """Something to answer: the collection is None only for `collections.list`."""
+    """Something to answer: the collection is None only for `collections.list` and `alias.list`."""
 
     delivery: Delivery
     operation: Operation

@@ -1,7 +1,7 @@
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from memq_schemas import CreateCollection, Filter, Get, Query, SetPayload
+from memq_schemas import CreateCollection, Filter, Get, Operation, Query, SetPayload
 
 Id = int | str
 Column = list[bytes | memoryview | None]
@@ -56,6 +56,10 @@ class Store(Protocol):
     async def get(self, collection: str, get: Get, timeout: float) -> list[dict[str, Any]]: ...
 
     async def count(self, collection: str, where: Filter | None, timeout: float) -> int: ...
+
+    async def request(self, operation: Operation, collection: str, body: Any, timeout: float) -> Any:
+        """Return the result of a request that the pipeline passes on as it is, in its JSON form."""
+        ...
 
     async def list_collections(self, timeout: float) -> list[str]: ...
 

@@ -8,13 +8,14 @@ from qdrant_client import grpc as q
 from qdrant_client.conversions.conversion import payload_to_grpc
 from yarl import URL
 
-from memq_schemas import CreateCollection, ErrorCode, Filter, Get, Query, SetPayload
+from memq_schemas import CreateCollection, ErrorCode, Filter, Get, Operation, Query, SetPayload
 from memq_worker.errors import MessageError, Outage
 from memq_worker.pipeline.store import Contract, Id, PointsBatch
 from memq_worker.qdrant import collections, encode, overwrite, reads
 from memq_worker.qdrant.errors import translated
 from memq_worker.qdrant.grouped import QueryGroups
 from memq_worker.qdrant.replies import MAX_REPLY_BYTES, ReplyLimit, too_large
+from memq_worker.qdrant.requests import Requests
 from memq_worker.qdrant.upserts import upsert_request
 
 logger = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ class QdrantStore:
         self._admitted: tuple[tuple[str, str], ...] | None = None if guarded else self._key
         self._timeout_seconds = timeout_seconds
         self._replies = replies
+        self._requests = Requests(points, about, self._ask, replies)
         self._groups = QueryGroups(self._query_one, self._query_many)
 
     @property
@@ -160,6 +162,9 @@ class QdrantStore:
         request = q.CountPoints(collection_name=collection, filter=encode.where(where), exact=True)
         reply = await self._ask(self._points.Count, request, timeout)
         return int(reply.result.count)
+
+    async def request(self, operation: Operation, collection: str, body: Any, timeout: float) -> Any:
+        return await self._requests.answer(operation, collection, body, timeout)
 
     async def list_collections(self, timeout: float) -> list[str]:
         reply = await self._ask(self._about.List, q.ListCollectionsRequest(), timeout)

@@ -1,11 +1,13 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import pybase64
 from qdrant_client import grpc
 
 from memq_schemas import Get, Query
 from memq_schemas.points import VERSION_KEY
-from memq_schemas.vectors import to_array
+from memq_schemas.vectors import to_array, to_base64
 from memq_worker.pipeline.store import Id
 from memq_worker.qdrant.encode import point_id, where
 
@@ -22,8 +24,8 @@ def query_request(collection: str, query: Query) -> Any:
         score_threshold=query.score_threshold,
         limit=query.limit,
         offset=query.offset or None,
-        with_payload=_payload_selector(query.with_payload),
-        with_vectors=grpc.WithVectorsSelector(enable=query.with_vector),
+        with_payload=payload_selector(query.with_payload),
+        with_vectors=grpc.WithVectorsSelector(enable=bool(query.with_vector)),
     )
 
 
@@ -32,18 +34,18 @@ def get_request(collection: str, get: Get, ids: Sequence[Id]) -> Any:
     return grpc.GetPoints(
         collection_name=collection,
         ids=[point_id(i) for i in ids],
-        with_payload=_payload_selector(get.with_payload),
-        with_vectors=grpc.WithVectorsSelector(enable=get.with_vector),
+        with_payload=payload_selector(get.with_payload),
+        with_vectors=grpc.WithVectorsSelector(enable=bool(get.with_vector)),
     )
 
 
-def _payload_selector(wanted: bool | list[str]) -> Any:
+def payload_selector(wanted: bool | list[str]) -> Any:
     if isinstance(wanted, bool):
         return grpc.WithPayloadSelector(enable=wanted)
     return grpc.WithPayloadSelector(include=grpc.PayloadIncludeSelector(fields=wanted))
 
 
-def record(point: Any, with_payload: bool | list[str], with_vector: bool) -> dict[str, Any]:
+def record(point: Any, with_payload: bool | list[str], with_vector: bool | str) -> dict[str, Any]:
     """A stored point as the reply says it; what was not asked for is absent."""
     result: dict[str, Any] = {"id": id_of(point.id)}
     if with_payload is not False:
@@ -53,7 +55,7 @@ def record(point: Any, with_payload: bool | list[str], with_vector: bool) -> dic
             result["version"] = version
         result["payload"] = payload
     if with_vector:
-        result["vector"] = _vectors(point.vectors)
+        result["vector"] = _vectors(point.vectors, with_vector == "base64")
     return result
 
 
@@ -76,12 +78,29 @@ def _value(value: Any) -> Any:
     return None if kind in (None, "null_value") else getattr(value, kind)
 
 
-def _vectors(vectors: Any) -> list[float] | dict[str, list[float]]:
+def _vectors(vectors: Any, as_text: bool) -> Any:
     if vectors.WhichOneof("vectors_options") == "vectors":
-        return {name: _dense(vector) for name, vector in vectors.vectors.vectors.items()}
-    return _dense(vectors.vector)
+        return {name: _vector(vector, as_text) for name, vector in vectors.vectors.vectors.items()}
+    return _vector(vectors.vector, as_text)
 
 
-def _dense(vector: Any) -> list[float]:
-    # Servers before 1.16 fill only the older field.
-    return list(vector.dense.data if vector.WhichOneof("vector") == "dense" else vector.data)
+def _vector(vector: Any, as_text: bool) -> Any:
+    """One vector as the wire has it: numbers or base64, indices with values, or rows."""
+    match vector.WhichOneof("vector"):
+        case "sparse":
+            indices, values = vector.sparse.indices, vector.sparse.values
+            if as_text:
+                packed = np.asarray(indices, dtype="<u4").tobytes()
+                return {"indices": pybase64.b64encode(packed).decode("ascii"), "values": _dense(values, as_text=True)}
+            return {"indices": list(indices), "values": list(values)}
+        case "multi_dense":
+            return [_dense(row.data, as_text) for row in vector.multi_dense.vectors]
+        case "dense":
+            return _dense(vector.dense.data, as_text)
+        case _:
+            # Servers before 1.16 fill only the older field.
+            return _dense(vector.data, as_text)
+
+
+def _dense(numbers: Any, as_text: bool) -> Any:
+    return to_base64(numbers) if as_text else list(numbers)

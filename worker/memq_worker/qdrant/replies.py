@@ -29,6 +29,10 @@ class ReplyLimit:
         """The largest answer of Qdrant that may still fit."""
         return self.most * _SHRINKAGE + 2**20
 
+    def surely_holds(self, answer: Any) -> bool:
+        """Return True if the JSON of the answer's points cannot exceed the limit."""
+        return int(answer.ByteSize() * _GROWTH) <= self.most
+
     def none(self) -> "Converted":
         """No points yet."""
         return Converted(self.most)

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from memq_cli import options
+from memq_cli.options import Collection, Json, Prefix, Target, Timeout, Url
+from memq_cli.output import emit, say
+from memq_cli.run import run
+from memq_schemas import IndexType  # noqa: TC001  (typer reads it)
+
+if TYPE_CHECKING:
+    from memq.producer import Producer
+
+app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Create and delete indexes of payload keys.")
+
+Key = Annotated[str, typer.Argument(help="The payload key.")]
+
+
+@app.command()
+def create(
+    collection: Collection,
+    key: Key,
+    type_: Annotated[IndexType, typer.Option("--type", help="The type of the key's values.")],
+    given: Annotated[
+        str | None, typer.Option("--options", metavar="JSON", help='Options of the type: {"tokenizer": "word"}.')
+    ] = None,
+    json: Json = False,
+    url: Url = options.URL,
+    prefix: Prefix = options.PREFIX,
+    timeout: Timeout = options.TIMEOUT,
+) -> None:
+    """Index a payload key. Returns when the store has accepted it; building may take longer.
+
+    \b
+    memq index create user -c memories --type keyword
+    """
+    target = Target(url, prefix, timeout, json)
+    more = options.json_object(given, "--options") or {}
+
+    async def ask(producer: Producer) -> None:
+        answer = await producer.indexes.create(collection, key, type_, **more)
+        if target.json:
+            emit(answer)
+        else:
+            say(f"{key}: accepted")
+
+    run(target, ask)
+
+
+@app.command()
+def delete(
+    collection: Collection,
+    key: Key,
+    json: Json = False,
+    url: Url = options.URL,
+    prefix: Prefix = options.PREFIX,
+    timeout: Timeout = options.TIMEOUT,
+) -> None:
+    """Delete the index of a payload key; the payload stays."""
+    target = Target(url, prefix, timeout, json)
+
+    async def ask(producer: Producer) -> None:
+        answer = await producer.indexes.delete(collection, key)
+        if target.json:
+            emit(answer)
+        else:
+            say(f"{key}: accepted")
+
+    run(target, ask)
