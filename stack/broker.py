@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
+from memq import ConfigurationError
+from memq.connection.address import addresses
 from stack import chroot, package
 from stack.amqp import answers
 from stack.container import Container, ContainerError, engine_answers
@@ -96,8 +98,12 @@ def found(machine: Machine | None = None, *, keep: bool = False, directory: Path
 
 
 def given(machine: Machine, url: str) -> Broker:
-    parts = urlsplit(url)
-    port = parts.port or (5671 if parts.scheme == "amqps" else 5672)
+    """The broker of MEMQ_AMQP_URL, the first if there are several. Raises NoBroker if none answers there."""
+    try:
+        first = addresses(url)[0]
+    except ConfigurationError as error:
+        raise NoBroker(f"MEMQ_AMQP_URL: {error}") from None
+    parts, port = urlsplit(first.url), first.port
     place = f"{parts.hostname}:{port}"  # never the whole URL: it has the password
     if parts.scheme == "amqp" and not answers(parts.hostname or "", port):
         raise NoBroker(f"MEMQ_AMQP_URL is set, but no AMQP broker answers at {place}")

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import os
 from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
 from memq_cli.commands import aliases, changes, collections, dead, indexes, load, reads, scroll, top, traffic, upsert
-from memq_cli.output import say
+from memq_cli.output import notice, say
+from memq_schemas.variables import misspelt, unknown
 
 EPILOG = """\b
 Exit codes:
@@ -74,6 +76,12 @@ def options(
     memq dead list
     memq upsert --help
     """
+    wrong = misspelt(os.environ)
+    for name in unknown(os.environ):
+        meant = f", did you mean {wrong[name]}?" if name in wrong else " ignored"
+        notice(f"memq: {name}: unknown variable{meant}")
+    if wrong:
+        raise typer.Exit(2)
 
 
 def main() -> None:

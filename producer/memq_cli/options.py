@@ -10,6 +10,7 @@ import typer
 
 from memq.connection.address import VARIABLE, addresses
 from memq.errors import ConfigurationError
+from memq_cli.output import notice
 from memq_schemas.topology import DEFAULT_PREFIX
 
 Url: TypeAlias = Annotated[
@@ -55,7 +56,9 @@ class Target:
         try:
             addresses(self.url)
         except ConfigurationError as error:
-            raise typer.BadParameter(str(error), param_hint="--url") from None
+            # One line and no usage: the address is more often in the environment than in the command.
+            notice(f"memq: {VARIABLE} or --url: {error}")
+            raise typer.Exit(2) from None
 
 
 def json_object(text: str | None, option: str) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stack.broker import Broker, found
+from stack.broker import Broker, NoBroker, found
 from tests.benchmarks import report
 from tests.benchmarks.compare import DIRECT, PEERS, PYTHON, Compared, Load, direct, ours, peer
 from tests.benchmarks.drain import Drained, drain
@@ -193,4 +193,7 @@ def _set_up_peers() -> None:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    try:
+        typer.run(main)
+    except NoBroker as error:
+        raise SystemExit(f"bench: {error}") from None

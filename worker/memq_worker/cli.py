@@ -1,5 +1,7 @@
 import asyncio
 import inspect
+import logging
+import os
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
@@ -10,11 +12,14 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from memq_schemas.variables import unknown
 from memq_worker import garbage
 from memq_worker.errors import BrokerUnavailable, ConfigurationError, WorkerError
 from memq_worker.observe import lastwords, logs
 from memq_worker.observe.healthcheck import ask
 from memq_worker.settings import INTERNAL, Settings, flag, load, variable
+
+logger = logging.getLogger(__name__)
 
 EXIT_FAILED = 1
 EXIT_CONFIGURATION = 2
@@ -106,6 +111,8 @@ def _log(settings: Settings, worker: str) -> None:
         repeats_level=settings.log_repeats_level,
     )
     lastwords.caught()
+    if settings.parent_pid is None and (names := unknown(os.environ)):
+        logger.warning("unknown variables ignored", extra={"variables": names})
 
 
 def run(settings: Settings, flags: dict[str, str]) -> int:

@@ -10,6 +10,7 @@ from yarl import URL
 
 from memq_schemas import Topology, topology
 from memq_schemas.topology import DEFAULT_PREFIX
+from memq_schemas.variables import KNOWN, misspelt
 from memq_worker.errors import ConfigurationError
 
 STRICT_ATTEMPTS = 6  # with the waits between them: thirteen minutes
@@ -232,6 +233,9 @@ def load(flags: dict[str, Any] | None = None) -> Settings:
     Raises ConfigurationError naming every bad one, never quoting a value.
     """
     flags = flags or {}
+    if wrong := misspelt(os.environ, KNOWN | {variable(name) for name in Settings.model_fields}):
+        lines = [f"{name}: unknown variable, did you mean {meant}?" for name, meant in wrong.items()]
+        raise ConfigurationError("\n".join(lines))
     files = _files(flags)
     given: dict[str, Any] = {**files, **flags}
     try:
