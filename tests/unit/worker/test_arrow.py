@@ -238,12 +238,19 @@ class TestTheWholeBody:
         [
             pa.array([{"a": "x"}] * 2, pa.struct({"a": pa.string_view()})),
             pa.array([{"a": [1]}] * 2, pa.struct({"a": pa.list_view(pa.int64())})),
-            pa.StructArray.from_arrays([pa.RunEndEncodedArray.from_arrays([2], [1])], ["a"]),
         ],
     )
     def test_types_that_repeat_memory_are_refused(self, column: Any) -> None:
         error = refusal(stream(table(payload=column)))
         assert error.code is ErrorCode.MALFORMED
+        assert "payload" in error.message
+
+    def test_runs_are_read_as_far_as_what_they_expand_to_is_bounded(self) -> None:
+        short = pa.StructArray.from_arrays([pa.RunEndEncodedArray.from_arrays([2], ["x"])], ["a"])
+        assert len(decode_arrow(stream(table(payload=short)), 100)) == 2
+        long = pa.StructArray.from_arrays([pa.RunEndEncodedArray.from_arrays([2], ["x" * (40 * 2**20)])], ["a"])
+        error = refusal(stream(table(payload=long)))
+        assert error.code is ErrorCode.TOO_LARGE
         assert "payload" in error.message
 
     def test_a_schema_has_a_limit(self) -> None:

@@ -11,6 +11,8 @@ from memq_worker.pipeline.decode.limits import SMALL, check_count, check_values,
 # Arrow's columnar format, Message.fbs: fields of the tables Message and RecordBatch.
 _HEADER, _COMPRESSION = 2, 3
 _MAX_SCHEMA_BYTES = 2**18
+# Run-end encoded rows times the bytes of all their values: an upper bound of what they expand to.
+MAX_REPEATED_BYTES = 64 * 2**20
 _END_BYTES = (8, 4)  # of the mark that ends a stream, now and before Arrow 0.15
 
 
@@ -57,21 +59,40 @@ def check_payloads(pa: Any, batches: list[tuple[int, Any]]) -> None:
 
 
 def _values(pa: Any, array: Any) -> int:
-    """How many values an array has, those within its values included."""
-    kind, types = array.type, pa.types
-    if types.is_struct(kind):
-        return len(array) + sum(_values(pa, array.field(index)) for index in range(kind.num_fields))
-    if types.is_map(kind):
-        return len(array) + len(array.keys) + _values(pa, array.items)
-    if types.is_list(kind) or types.is_large_list(kind):
-        return len(array) + _values(pa, array.values)
-    if types.is_fixed_size_list(kind):
+    """Number of values in an array, nested ones included."""
+    while isinstance(array.type, pa.BaseExtensionType):
+        array = array.storage
+    if pa.types.is_run_end_encoded(array.type):
+        return _repeated(pa, array)
+    if pa.types.is_fixed_size_list(array.type):
         # Its values may take no memory at all, as those of the type null do.
-        _checked(len(array) * kind.list_size)
-        return len(array) + _values(pa, array.values)
+        _checked(len(array) * array.type.list_size)
+    return len(array) + sum(_values(pa, child) for child in _children(pa, array))
+
+
+def _children(pa: Any, array: Any) -> list[Any]:
+    """Arrays within an array. Raise MessageError for a type that may repeat memory."""
+    kind, types = array.type, pa.types
+    if types.is_struct(kind) or types.is_union(kind):
+        return [array.field(index) for index in range(kind.num_fields)]
+    if types.is_map(kind):
+        return [array.keys, array.items]
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        return [array.values]
     if not _is_plain(types, kind):
         raise malformed(f"payload: {str(kind)[:80]} is not read; send structs, lists and plain values")
-    return len(array)
+    return []
+
+
+def _repeated(pa: Any, array: Any) -> int:
+    """Number of values in a run-end encoded array, which repeats each of its values without taking memory for it."""
+    values = array.values
+    if len(array) * values.nbytes > MAX_REPEATED_BYTES:
+        raise MessageError(
+            ErrorCode.TOO_LARGE, "payload: run-end encoded values are too large; send plain values", stage="decode"
+        )
+    each = _values(pa, values)
+    return _checked(len(array) if each == len(values) else len(array) * each)
 
 
 def _checked(count: int) -> int:
@@ -81,7 +102,7 @@ def _checked(count: int) -> int:
 
 
 def _is_plain(types: Any, kind: Any) -> bool:
-    """Whether each value has memory of its own: views, runs and dictionaries can repeat what is there once."""
+    """Return True if each value has memory of its own; views, runs and dictionaries can repeat values."""
     return types.is_primitive(kind) or any(
         is_kind(kind)
         for is_kind in (
