@@ -29,6 +29,7 @@ class ErrorCode(StrEnum):
     UNSUPPORTED_BY_STORE = "unsupported_by_store"
     STORE_ERROR = "store_error"
     STORE_UNAVAILABLE = "store_unavailable"
+    QUOTA_EXCEEDED = "quota_exceeded"
     DEADLINE_EXCEEDED = "deadline_exceeded"
     DELIVERY_LIMIT = "delivery_limit"
 
@@ -65,6 +66,7 @@ CODES: dict[ErrorCode, CodeMeaning] = {
     ErrorCode.UNSUPPORTED_BY_STORE: CodeMeaning(501, False, "this store does not implement the operation"),
     ErrorCode.STORE_ERROR: CodeMeaning(500, True, "the store failed in a way that may pass"),
     ErrorCode.STORE_UNAVAILABLE: CodeMeaning(503, True, "the store cannot be reached or takes no writes"),
+    ErrorCode.QUOTA_EXCEEDED: CodeMeaning(507, True, "the collection has reached its limit of points or bytes"),
     ErrorCode.DEADLINE_EXCEEDED: CodeMeaning(504, True, "the deadline passed before there was an answer"),
     ErrorCode.DELIVERY_LIMIT: CodeMeaning(500, False, "the broker gave the message up after too many deliveries"),
 }

@@ -12,7 +12,7 @@ from qdrant_client import grpc as q
 
 from memq import Producer, RemoteError
 from memq_schemas import ErrorCode, Names, headers
-from memq_worker.errors import DependencyError, MessageError, Outage
+from memq_worker.errors import DependencyError, MessageError, Throttled
 from memq_worker.qdrant.errors import ROWS, find
 from tests.support.broker import depth, take
 from tests.support.faults import Fault, FaultyStore, faulty_store
@@ -40,7 +40,8 @@ async def store(engine: EmbeddedEngine) -> AsyncIterator[FaultyStore]:
 @pytest.fixture
 async def worker(amqp: Address, store: FaultyStore) -> AsyncIterator[WorkerProcess]:
     def enter() -> Any:
-        context = running_worker(amqp, qdrant_url=store.url, max_attempts=2, store_timeout_seconds=3, drain_seconds=8)
+        given = {"max_attempts": 2, "store_timeout_seconds": 3, "drain_seconds": 8, "log_repeats": 0}
+        context = running_worker(amqp, qdrant_url=store.url, **given)
         return context, context.__enter__()
 
     # In a thread: the proxy the worker talks to lives on this loop.
@@ -90,22 +91,19 @@ async def test_after_the_last_attempt_it_is_a_dead_letter_with_its_history(
     assert dead.routing_key == "upsert.docs"
 
 
+# Answers that rule out that the message is at fault.
 OUTAGES = {
-    "unavailable": Fault(S.UNAVAILABLE, "shard temporarily unavailable"),
-    "rate limit": Fault(S.RESOURCE_EXHAUSTED, "Rate limiting exceeded", (("retry-after", "1"),)),
+    "shard": Fault(S.UNAVAILABLE, "Shard temporarily unavailable: recovering"),
     "quota": Fault(S.RESOURCE_EXHAUSTED, "quota", (("qdrant-insufficient-storage", "1"),)),
     "disk": Fault(S.INTERNAL, "Service internal error: No space left on device: WAL buffer size exceeds"),
     "replica": Fault(S.INTERNAL, "Service internal error: The replica set has no active replica"),
-    "deadline": Fault(S.DEADLINE_EXCEEDED, "Timeout"),
     "auth revoked": Fault(S.UNAUTHENTICATED, "Invalid API key"),
-    "read only": Fault(S.PERMISSION_DENIED, "Write access denied"),
-    "locked": Fault(S.FAILED_PRECONDITION, "locked"),
-    "wait timeout": Fault(
-        alter=lambda _: q.PointsOperationResponse(
-            result=q.UpdateResult(status=q.UpdateStatus.WaitTimeout)
-        ).SerializeToString()
-    ),
 }
+WAIT_TIMEOUT = Fault(
+    alter=lambda _: q.PointsOperationResponse(
+        result=q.UpdateResult(status=q.UpdateStatus.WaitTimeout)
+    ).SerializeToString()
+)
 
 
 @pytest.mark.parametrize("name", OUTAGES)
@@ -117,9 +115,98 @@ async def test_an_outage_is_waited_out_and_spends_no_attempt(
     assert store.calls.count("Upsert") == 4
     assert worker.logged("store held")
     await asyncio.to_thread(worker.until, "store back")
+    await nothing_was_spent(worker, amqp)
+
+
+async def nothing_was_spent(worker: WorkerProcess, amqp: Address) -> None:
     assert not worker.logged("delivery not applied"), "no attempt was spent"
     names = Names(amqp.prefix)
     assert [await depth(amqp, queue) for queue in (names.dead, names.retry(1), names.retry(5))] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("status", [S.UNAVAILABLE, S.DEADLINE_EXCEEDED, S.CANCELLED, S.FAILED_PRECONDITION, S.ABORTED])
+async def test_an_outage_that_an_independent_question_confirms_spends_no_attempt(
+    status: grpc.StatusCode, producer: Producer, store: FaultyStore, worker: WorkerProcess, amqp: Address
+) -> None:
+    store.fail_always("List", Fault(status))
+    store.fail_always("Upsert", Fault(status))
+    writing = asyncio.create_task(write(producer, 1))
+    await until(lambda: store.calls.count("Upsert") > 3, within=60)
+    store.fail_always("List", None)
+    store.fail_always("Upsert", None)
+    await writing
+    await asyncio.to_thread(worker.until, "store back")
+    await nothing_was_spent(worker, amqp)
+
+
+@pytest.mark.parametrize("status", [S.UNAVAILABLE, S.CANCELLED, S.FAILED_PRECONDITION, S.ABORTED])
+async def test_a_failure_while_the_store_answers_is_tried_again_and_then_costs_an_attempt(
+    status: grpc.StatusCode, producer: Producer, store: FaultyStore, worker: WorkerProcess, amqp: Address
+) -> None:
+    store.fail("Upsert", Fault(status))
+    await write(producer, 1)
+    await nothing_was_spent(worker, amqp)
+    store.fail("Upsert", Fault(status), Fault(status), Fault(status))
+    await write(producer, 1)
+    (line,) = worker.logged("delivery not applied")
+    assert (line["outcome"], line["attempt"]) == ("retried", 1)
+    assert not worker.logged("store held")
+
+
+@pytest.mark.parametrize("fault", [Fault(S.DEADLINE_EXCEEDED), WAIT_TIMEOUT], ids=["deadline", "wait timeout"])
+async def test_a_write_that_takes_too_long_costs_an_attempt_while_the_store_answers(
+    fault: Fault, producer: Producer, store: FaultyStore, worker: WorkerProcess
+) -> None:
+    store.fail("Upsert", fault)
+    await write(producer, 1)
+    (line,) = worker.logged("delivery not applied")
+    assert (line["outcome"], line["code"]) == ("retried", "deadline_exceeded")
+    assert not worker.logged("store held")
+
+
+async def test_a_rate_limit_parks_the_message_and_spends_no_attempt(
+    producer: Producer, store: FaultyStore, worker: WorkerProcess
+) -> None:
+    limit = Fault(S.RESOURCE_EXHAUSTED, "Rate limiting exceeded", (("retry-after", "1"),))
+    store.fail("Upsert", limit, limit, limit)  # more than there are attempts
+    await write(producer, 1)
+    lines = worker.logged("delivery not applied")
+    assert [(line["outcome"], line["code"], line["attempt"]) for line in lines] == [("retried", "overloaded", 1)] * 3
+    assert not worker.logged("store held")
+
+
+async def test_a_missing_permission_spends_attempts_and_holds_nobody(
+    producer: Producer, store: FaultyStore, worker: WorkerProcess, amqp: Address
+) -> None:
+    store.fail_always("Upsert", Fault(S.PERMISSION_DENIED, "Forbidden: Write access to collection docs is required"))
+    with pytest.raises(RemoteError) as caught:
+        await write(producer, 1)
+    assert (caught.value.code, caught.value.status) == ("forbidden", 403)
+    assert not worker.logged("store held")
+    assert await depth(amqp, Names(amqp.prefix).dead) == 1
+    store.fail_always("Upsert", None)
+
+
+async def test_a_held_collection_leaves_others_alone_and_parks_most_of_its_messages(
+    producer: Producer, store: FaultyStore, worker: WorkerProcess, amqp: Address
+) -> None:
+    await producer.collections.create("other", 2, exist_ok=True)
+    await producer.upsert("other", [(0, [1.0, 1.0])], wait=True)
+    only = b"docs"
+    full = Fault(OUTAGES["disk"].status, OUTAGES["disk"].details, only=lambda body: only in body[:20])
+    store.fail_always("Upsert", full)
+    for number in range(400):
+        await producer.upsert("docs", [(number, [1.0, 1.0])])
+    await asyncio.to_thread(worker.until, "collection held")
+    for number in range(50):
+        await producer.upsert("other", [(number, [1.0, 1.0])], wait=True)
+    await asyncio.to_thread(worker.until, "delivery not applied", count=400 - 256 // 4)
+    assert {line["attempt"] for line in worker.logged("delivery not applied")} == {1}
+    assert not worker.logged("store held")
+    store.fail_always("Upsert", None)
+    await until(lambda: count_is(producer, 400), within=120, every=0.5)
+    assert await depth(amqp, Names(amqp.prefix).dead) == 0
+    await producer.collections.delete("other")
 
 
 REFUSALS = {
@@ -156,7 +243,7 @@ async def test_every_row_of_the_table_does_what_it_says(
                 await write(producer, number)
             assert caught.value.code == row.code.value
         else:
-            if row.raises is DependencyError:
+            if row.raises in (DependencyError, Throttled) or row.status is S.DEADLINE_EXCEEDED:
                 expected.append(("retried", row.code.value))
             await write(producer, number)
         assert store.waiting("Upsert") == 0
@@ -249,5 +336,5 @@ def test_every_status_code_has_a_row_and_unknown_ones_cost_an_attempt() -> None:
     assert listed == set(S) - {S.OK}
     assert find(S.INTERNAL, "", {}).raises is DependencyError
     assert find(S.RESOURCE_EXHAUSTED, "", {}).raises is MessageError
-    assert find(S.RESOURCE_EXHAUSTED, "", {"retry-after": "1"}).raises is Outage
+    assert find(S.RESOURCE_EXHAUSTED, "", {"retry-after": "1"}).raises is Throttled
     assert find(S.NOT_FOUND, "Not found: No point with id 7 found", {}).code is ErrorCode.UNKNOWN_POINT

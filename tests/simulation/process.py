@@ -43,6 +43,8 @@ class Watch:
     def __getattr__(self, name: str) -> Callable[..., None]:
         return lambda *_, **__: None
 
+    admitted = True
+
     async def broker(self, *_: Any) -> None: ...
 
     async def check(self, *_: Any) -> None: ...

@@ -45,6 +45,7 @@ class Points:
         self.events: dict[int, list[Event]] = {}
         self.failures: dict[int, int] = {}  # by message: how often it failed for its own sake
         self.away: Away | None = None
+        self.lost: set[int] = set()  # messages of which a reply was lost
 
     def note(self, point: int, event: Event) -> None:
         self.events.setdefault(point, []).append(event)
@@ -166,7 +167,7 @@ class SimulatedStore:
             if away is not None:
                 raise away.error
             self._fail_for_a_message(marks)
-            await self._apply(writes, began)
+            await self._apply(writes, began, marks)
         finally:
             for point, _ in reached:
                 self._in_flight.pop(point, None)
@@ -187,9 +188,12 @@ class SimulatedStore:
                     raise ZeroDivisionError("simulated")
                 raise DependencyError(ErrorCode.STORE_ERROR, "odd")
 
-    async def _apply(self, writes: list[Callable[[], None]], began: int) -> None:
+    async def _apply(self, writes: list[Callable[[], None]], began: int, marks: list[int]) -> None:
         world = self._world
         drawn = world.random.random()
+        # Lost twice while the store answers others, it would rightly be taken for the message's own failure.
+        if not world.points.lost.isdisjoint(marks):
+            drawn = 1.0
         lost = drawn < world.scenario.lost_replies
         part = not lost and drawn < world.scenario.lost_replies + world.scenario.partial
         done = asyncio.Event()
@@ -205,4 +209,5 @@ class SimulatedStore:
         await done.wait()
         await asyncio.sleep(world.random.random() * 0.01)
         if lost or part:
+            world.points.lost.update(marks)
             raise Outage(ErrorCode.STORE_UNAVAILABLE, "no reply", away=drawn * 1000 % 2 < 1)

@@ -33,7 +33,7 @@ def test_whatever_happens_every_message_ends_in_one_way_for_a_reason(first: int)
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: m.__name__)
 def test_a_broken_worker_is_found(mutant: Callable[[], Any]) -> None:
     with mutant():
-        assert any(simulate(seed).failures for seed in range(600)), "600 seeds did not notice"
+        assert any(simulate(seed).failures for seed in range(1500)), "1500 seeds did not notice"
 
 
 def test_a_seed_replays_identically_in_any_process() -> None:

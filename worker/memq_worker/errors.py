@@ -1,3 +1,5 @@
+from typing import Literal, Self
+
 from memq_schemas import ErrorCode
 
 
@@ -28,10 +30,22 @@ class DependencyError(WorkerError):
     """The store answered badly for a reason that may lie in the message: costs an attempt."""
 
 
-class Outage(WorkerError):
-    """The store is away, takes no writes, or asks to slow down: wait, spend nothing, take no more.
+class Throttled(WorkerError):
+    """A collection's rate limit is reached: try again after `retry_after_seconds`. Costs no attempt."""
 
-    `away` when it cannot be asked anything; otherwise it may still answer questions.
+    def __init__(self, message: str, *, stage: str = "write", retry_after_seconds: float) -> None:
+        super().__init__(ErrorCode.OVERLOADED, message, stage=stage)
+        self.retry_after_seconds = retry_after_seconds
+
+
+Scope = Literal["message", "collection"]
+
+
+class Outage(WorkerError):
+    """The store may be unavailable. Whose failure it is, an independent question to the store decides.
+
+    `away`: the store cannot be asked anything; otherwise it may still answer requests. `least`: the smallest scope that
+    the failure can have; "collection" where the store's answer rules out that the message is at fault.
     """
 
     def __init__(
@@ -42,10 +56,34 @@ class Outage(WorkerError):
         stage: str = "write",
         retry_after_seconds: float | None = None,
         away: bool = False,
+        least: Scope = "message",
     ) -> None:
         super().__init__(code, message, stage=stage)
         self.retry_after_seconds = retry_after_seconds
         self.away = away
+        self.least: Scope = least
+
+    @classmethod
+    def of(cls, error: "Outage") -> Self:
+        """Return the same failure as a `cls`."""
+        found = cls(
+            error.code,
+            error.message,
+            stage=error.stage,
+            retry_after_seconds=error.retry_after_seconds,
+            away=error.away,
+            least=error.least,
+        )
+        found.__cause__ = error.__cause__
+        return found
+
+
+class StoreOutage(Outage):
+    """Confirmed: the store does not answer an independent question either. All writes are held."""
+
+
+class CollectionOutage(Outage):
+    """The store answers others. Writes to this collection are held."""
 
 
 class BrokerUnavailable(Exception):

@@ -23,6 +23,7 @@ from memq_worker.observe.tracing import traced
 from memq_worker.outages import Outages
 from memq_worker.pipeline.batch import BatchLimits
 from memq_worker.pipeline.decode.bodies import Limits
+from memq_worker.pipeline.held import HeldLimits
 from memq_worker.pipeline.intake import Pipeline, PipelineOptions
 from memq_worker.pipeline.retry import RetryPolicy
 from memq_worker.probes import Probes
@@ -48,6 +49,10 @@ def pipeline_options(settings: Settings) -> PipelineOptions:
         writes_in_flight=settings.writes_in_flight,
         store_writes=settings.store_writes,
         request_timeout_seconds=settings.store_timeout_seconds,
+        held=HeldLimits(
+            None if settings.order == "strict" else max(1, settings.prefetch // 4),
+            settings.consumer_timeout_seconds / 2,
+        ),
     )
 
 
@@ -224,13 +229,15 @@ async def serve(settings: Settings) -> None:
     with ExitStack() as stack:
         exposition = Exposition([member], settings.topology_labels)
         stack.enter_context(served([member], exposition, settings.metrics_host, settings.metrics_port))
-        async with open_store(
+        opening = open_store(
             settings.qdrant_url,
             key,
             settings.store_timeout_seconds,
+            filter_timeout_seconds=settings.filter_timeout_seconds,
             guarded=True,
             max_reply_bytes=settings.max_reply_bytes,
-        ) as store:
+        )
+        async with opening as store:
             options = pipeline_options(settings)
             seen, tracing = traced(MeteredStore(store, metrics), settings.qdrant_url, options.names)
             pipeline = Pipeline(seen, metrics, options, tracing)

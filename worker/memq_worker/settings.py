@@ -115,6 +115,13 @@ class Settings(BaseSettings):
         Field(description="strict: one worker at a time consumes writes, in queue order. relaxed: all workers do."),
     ] = "relaxed"
     store_timeout_seconds: Annotated[float, Field(gt=0, description="Timeout of one call to Qdrant in seconds.")] = 20.0
+    filter_timeout_seconds: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            description="Timeout of a delete or payload change by filter, in seconds; unset: store_timeout_seconds.",
+        ),
+    ] = None
     drain_seconds: Annotated[
         float,
         Field(gt=0, description="Maximum time in seconds to settle unsettled messages after the first stop signal."),
@@ -212,6 +219,8 @@ class Settings(BaseSettings):
         # Each has to be able to end within the next, or the outer one cuts off work that was about to succeed.
         if not self.store_timeout_seconds < self.drain_seconds < self.consumer_timeout_seconds:
             raise ValueError("store_timeout_seconds < drain_seconds < consumer_timeout_seconds has to hold")
+        if (self.filter_timeout_seconds or 0) >= self.drain_seconds:
+            raise ValueError("filter_timeout_seconds < drain_seconds has to hold")
         if self.order == "strict" and self.max_attempts > STRICT_ATTEMPTS:
             raise ValueError(
                 f"max_attempts: at most {STRICT_ATTEMPTS} with order strict, where all of them have to end within "

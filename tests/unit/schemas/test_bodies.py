@@ -173,4 +173,4 @@ def test_an_error_reply_has_the_status_and_retryability_of_its_code(code: ErrorC
     assert reply["error"]["retryable"] == (code.value in RETRYABLE)
 
 
-RETRYABLE = {"overloaded", "unexpected", "store_error", "store_unavailable", "deadline_exceeded"}
+RETRYABLE = {"overloaded", "unexpected", "quota_exceeded", "store_error", "store_unavailable", "deadline_exceeded"}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from memq_worker.pipeline.store import PointsBatch
 
 AWAY = Outage(ErrorCode.STORE_UNAVAILABLE, "away", away=True)
-FULL = Outage(ErrorCode.STORE_UNAVAILABLE, "no space left")
+FULL = Outage(ErrorCode.STORE_UNAVAILABLE, "no space left", least="collection")
 
 
 @pytest.fixture

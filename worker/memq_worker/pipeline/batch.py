@@ -1,3 +1,4 @@
+import itertools
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -125,6 +126,13 @@ class WriteQueue:
         if batch.barrier:
             self._barrier = False
         self._in_flight -= batch.ids
+
+    def cut(self, kept: int) -> list[Write]:
+        """Take out all but the first `kept` waiting commands, in order."""
+        staying: set[int] = set()
+        for waiting in self._lanes.values():
+            staying.update(id(command) for command in itertools.islice(waiting, kept - len(staying)))
+        return self.remove(lambda command: id(command) not in staying)
 
     def remove(self, unwanted: Callable[[Write], bool]) -> list[Write]:
         """Take out waiting commands that are unwanted, in order."""

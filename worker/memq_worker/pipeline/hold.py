@@ -5,6 +5,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from memq_worker.errors import Outage, WorkerError
@@ -15,6 +16,9 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 HandedBack = Literal["none", "suspects", "all"]
 
+# The size of a question that only finds out whether calls get through. Writes go first, those by filter last.
+QUESTION = 1e18
+
 _ENOUGH = 16  # calls at a time that have got through: the store is as it was before
 
 
@@ -22,20 +26,39 @@ class Abandoned(Exception):
     """The hold ended because nobody waits for its result any more: it is handed back, or the channel is gone."""
 
 
-class Hold:
-    """Waits out an outage of the store: the same call again, with backoff, until it gets through. Spends no attempts.
+@dataclass(slots=True)
+class Reins:
+    """What the worker tells all its holds: release every held call, or those of suspects alone."""
 
-    What is held stays unacknowledged, so the prefetch fills up and the broker sends no more. While the store is held
-    one call at a time tries, the smallest first. When it gets through two may try, when both do four, and so on, so
-    that a store that has just come back is not met by all that has gathered.
+    stopping: bool = False
+    handing_back: HandedBack = "none"
+
+
+class Hold:
+    """Waits out an outage: the same call again, with backoff, until it gets through. Spends no attempts.
+
+    Held messages stay unacknowledged. One call at a time tries, the smallest first. When it gets through two may try,
+    when both do four, and so on, so that a store that has just come back is not met by everything that has gathered.
+
+    catches: the outages that are waited out here; others pass. scope: the collection, "" for the whole store.
     """
 
-    def __init__(self, observer: Observer, *, first_seconds: float = 0.2, most_seconds: float = 5.0) -> None:
+    def __init__(
+        self,
+        observer: Observer,
+        *,
+        catches: type[Outage] = Outage,
+        scope: str = "",
+        reins: Reins | None = None,
+        first_seconds: float = 0.2,
+        most_seconds: float = 5.0,
+    ) -> None:
         self._observer = observer
+        self._catches = catches
+        self._scope = scope
+        self._reins = Reins() if reins is None else reins
         self._first_seconds = first_seconds
         self.most_seconds = most_seconds
-        self._stopping = False
-        self._handing_back: HandedBack = "none"
         self._error: Outage | None = None
         self._since = 0.0
         self._failures = 0
@@ -48,20 +71,26 @@ class Hold:
         self._number = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
         self.began = asyncio.Event()
+        self.passes = 0  # calls that got through after an outage
+
+    @property
+    def seconds(self) -> float:
+        """How long this hold has lasted; 0 while nothing is held."""
+        return time.monotonic() - self._since if self._error is not None else 0.0
 
     @property
     def error(self) -> Outage | None:
-        """Why the store is held; None while it is not."""
+        """Why calls are held; None while they are not."""
         return self._error
 
     def stop(self) -> None:
         """Every held call is abandoned now, and every later one at its first outage."""
-        self._stopping = True
+        self._reins.stopping = True
         self._admit()
 
     def hand_back(self, which: HandedBack) -> None:
         """Abandons these held calls, and later ones at their first outage, until told otherwise."""
-        self._handing_back = which
+        self._reins.handing_back = which
         self._admit()
 
     def look_again(self) -> None:
@@ -70,7 +99,8 @@ class Hold:
 
     def keeps(self, alone: bool) -> bool:
         """Whether what has failed is held here rather than handed back."""
-        return not self._stopping and self._handing_back != "all" and not (alone and self._handing_back == "suspects")
+        back = self._reins.handing_back
+        return not self._reins.stopping and back != "all" and not (alone and back == "suspects")
 
     async def through(self, call: Callable[[], Awaitable[T]], wanted: Callable[[], bool], size: float = 0) -> T:
         """The result of `call`. Raises Abandoned once stopped or unwanted, and whatever else `call` raises.
@@ -82,7 +112,7 @@ class Hold:
             if self._limit is None:
                 try:
                     return await call()
-                except Outage as error:
+                except self._catches as error:
                     self._met(error, in_turn=False)
                     if not wanted():
                         raise Abandoned from error
@@ -110,7 +140,7 @@ class Hold:
             await self._turn(size, wanted)
             try:
                 result = await call()
-            except Outage as error:
+            except self._catches as error:
                 self._met(error, in_turn=True)
                 if not wanted():
                     raise Abandoned from error
@@ -141,7 +171,7 @@ class Hold:
 
     def _admit(self) -> None:
         """Lets as many try as may now."""
-        unwanted = [w for w in (*self._waiting, *self._pausing) if self._stopping or not w.wanted()]
+        unwanted = [w for w in (*self._waiting, *self._pausing) if self._reins.stopping or not w.wanted()]
         for waiter in unwanted:
             if not waiter.admitted.done():
                 waiter.admitted.set_exception(Abandoned())
@@ -177,10 +207,15 @@ class Hold:
         if begins:
             self._since = time.monotonic()
             self.began.set()
-            self._observer.held(True)
-            logger.warning("store held", extra={"code": error.code.value, "reason": error.message})
+            if self._scope:
+                fields = {"collection": self._scope, "code": error.code.value, "reason": error.message}
+                logger.warning("collection held", extra=fields)
+            else:
+                self._observer.held(True)
+                logger.warning("store held", extra={"code": error.code.value, "reason": error.message})
 
     def _passed(self) -> None:
+        self.passes += 1
         self._release()
         if self._limit is not None:
             self._limit += 1
@@ -196,8 +231,12 @@ class Hold:
         if self._error is not None:
             self._error = None
             self.began.clear()
-            self._observer.held(False)
-            logger.info("store back", extra={"held_seconds": round(time.monotonic() - self._since, 3)})
+            held_seconds = round(time.monotonic() - self._since, 3)
+            if self._scope:
+                logger.info("collection back", extra={"collection": self._scope, "held_seconds": held_seconds})
+            else:
+                self._observer.held(False)
+                logger.info("store back", extra={"held_seconds": held_seconds})
 
 
 class _Waiter:

@@ -1,8 +1,6 @@
 import asyncio
 import logging
-import math
 import time
-import uuid
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -11,14 +9,16 @@ from typing import Any
 from memq_amqp.tasks import stopped
 
 from memq_schemas import ErrorCode, Names
-from memq_worker.errors import DependencyError, MessageError, WorkerError
+from memq_worker.errors import DependencyError, MessageError, Outage, StoreOutage, WorkerError
 from memq_worker.pipeline.answer import Answerer
 from memq_worker.pipeline.batch import BatchLimits
 from memq_worker.pipeline.command import Request, Write
 from memq_worker.pipeline.contracts import Contracts
 from memq_worker.pipeline.decode.bodies import Limits, decode, operation_of
 from memq_worker.pipeline.delivery import Delivery
-from memq_worker.pipeline.hold import Abandoned, HandedBack, Hold
+from memq_worker.pipeline.diagnosis import Diagnosis
+from memq_worker.pipeline.held import HeldLimits
+from memq_worker.pipeline.hold import QUESTION, Abandoned, HandedBack, Hold, Reins
 from memq_worker.pipeline.observer import Observer
 from memq_worker.pipeline.outcome import Expire, Outcome, Quarantine, Refuse, Release, decide
 from memq_worker.pipeline.retry import RetryPolicy
@@ -26,6 +26,7 @@ from memq_worker.pipeline.round import Round
 from memq_worker.pipeline.scheduler import Scheduler
 from memq_worker.pipeline.settle import Settler
 from memq_worker.pipeline.store import Store
+from memq_worker.pipeline.throttles import Throttles
 from memq_worker.pipeline.tracing import UNTRACED, Tracing
 from memq_worker.pipeline.write import CollectionWriter
 
@@ -34,6 +35,7 @@ logger = logging.getLogger(__name__)
 # A write that was given out twice before and never settled may be what kills the workers that take it.
 _SUSPECT_AFTER = 2
 _STILL_SECONDS = 5.0
+_QUESTION_SECONDS = 2.0  # a store that does not answer a question within this time is unavailable
 # Moved aside it loses its place among the writes of its ids, so with strict order a few lost connections do not do it.
 _SUSPECT_AFTER_IN_ORDER = 5
 
@@ -48,6 +50,7 @@ class PipelineOptions:
     writes_in_flight: int
     store_writes: int
     request_timeout_seconds: float
+    held: HeldLimits = HeldLimits()  # noqa: RUF009  (frozen)
 
 
 class Pipeline:
@@ -58,7 +61,10 @@ class Pipeline:
         self._observer = observer
         self._tracing = tracing
         self._options = options
-        self._hold = Hold(observer)
+        self._reins = Reins()
+        self._hold = Hold(observer, catches=StoreOutage, reins=self._reins)
+        self._diagnosis = Diagnosis(store, min(_QUESTION_SECONDS, options.request_timeout_seconds / 2))
+        self._throttles = Throttles()
         self._contracts = Contracts(store)
         self._settler = Settler(options.names, options.worker, observer, tracing)
         self._answerer = Answerer(
@@ -133,6 +139,9 @@ class Pipeline:
             self._store,
             self._settler,
             self._hold,
+            self._reins,
+            self._diagnosis,
+            self._throttles,
             self._contracts,
             self._observer,
             self._tracing,
@@ -140,6 +149,7 @@ class Pipeline:
             options.batches,
             options.writes_in_flight,
             self._scheduler,
+            options.held,
             settle=self._settle_later,
             idle=self._let_go,
         )
@@ -206,6 +216,10 @@ class Pipeline:
             for command in writer.remove(unwanted):
                 await self._settler.settle(command.delivery, Release())
 
+    def _look_again(self) -> None:
+        for writer in self._writers.values():
+            writer.look_again()
+
     async def outage(self) -> None:
         """Returns once the store is held."""
         await self._hold.began.wait()
@@ -216,6 +230,7 @@ class Pipeline:
         Their consumers have to be stopped before, or the same would come again at once.
         """
         self._hold.hand_back(which)
+        self._look_again()
         if which == "all":
             await self._release(lambda _: True)
             for writer in list(self._writers.values()):
@@ -226,23 +241,31 @@ class Pipeline:
         collection = next(iter(self._writers), None)
 
         async def ask() -> None:
-            if collection is None:
-                await self._store.list_collections(self._options.request_timeout_seconds)
-            else:
-                await self._store.delete(collection, [str(uuid.uuid4())], None)
+            try:
+                if collection is None:
+                    await self._store.list_collections(self._options.request_timeout_seconds)
+                else:
+                    await self._diagnosis.ask(collection)
+            except Outage as error:
+                raise StoreOutage.of(error) from error
 
         # Whoever answers with a refusal is back as well; a write that is held is the better question, so it goes first.
         with suppress(Abandoned, WorkerError):
-            await self._hold.through(ask, wanted, size=math.inf)
+            await self._hold.through(ask, wanted, size=QUESTION)
+        if self._options.retries.in_place:
+            for writer in list(self._writers.values()):
+                await writer.back(wanted)
 
     async def forget_dead(self) -> None:
         """Drops what waits on a channel that is gone: the broker delivers it again."""
         self._hold.look_again()
+        self._look_again()
         await self._release(lambda command: not command.delivery.link.alive)
 
     async def drain(self) -> None:
         """Hands back what was not begun, and waits until everything begun is settled."""
         self._hold.stop()
+        self._look_again()
         await self._release(lambda _: True)
         for writer in list(self._writers.values()):
             await writer.drained()

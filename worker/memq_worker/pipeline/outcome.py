@@ -2,8 +2,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from memq_schemas import ErrorCode
-from memq_worker.errors import DependencyError, MessageError, WorkerError
-from memq_worker.pipeline.retry import RetryPolicy
+from memq_worker.errors import DependencyError, MessageError, Throttled, WorkerError
+from memq_worker.pipeline.retry import RetryPolicy, tier
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,10 +16,11 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """A copy goes to the tier of `seconds`, with one attempt more on its count."""
+    """A copy goes to the tier of `seconds`. `spends`: the attempt counts."""
 
     seconds: int
     error: WorkerError
+    spends: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,8 @@ def decide(error: Exception, attempt: int, policy: RetryPolicy) -> Outcome:
     """What becomes of a write that failed in its `attempt`, which counts from 1."""
     if isinstance(error, MessageError):
         return DeadLetter(error)
+    if isinstance(error, Throttled):
+        return Retry(tier(error.retry_after_seconds), error, spends=False)
     if not isinstance(error, WorkerError):
         error = DependencyError(ErrorCode.UNEXPECTED, f"unexpected {type(error).__name__} in the worker")
     seconds = policy.next_seconds(attempt)

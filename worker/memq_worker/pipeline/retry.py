@@ -15,3 +15,8 @@ class RetryPolicy:
         if attempt >= self.max_attempts:
             return None
         return RETRY_SECONDS[min(max(attempt, 1), len(RETRY_SECONDS)) - 1]
+
+
+def tier(seconds: float) -> int:
+    """Return the shortest tier of at least `seconds`, or the longest there is."""
+    return next((each for each in RETRY_SECONDS if each >= seconds), RETRY_SECONDS[-1])

@@ -87,7 +87,10 @@ class Settler:
                 link.ack(tag)
             case Retry():
                 await self._move(
-                    delivery, self._tier(delivery, outcome.seconds), outcome.error, attempts=delivery.attempt
+                    delivery,
+                    self._tier(delivery, outcome.seconds),
+                    outcome.error,
+                    attempts=delivery.attempt - (not outcome.spends),
                 )
                 self._observer.retried(outcome.seconds)
                 link.ack(tag)

@@ -7,19 +7,22 @@ from collections.abc import Set as AbstractSet
 from memq_amqp.tasks import stop
 
 from memq_schemas import ErrorCode
-from memq_worker.errors import DependencyError, MessageError, Outage, WorkerError
+from memq_worker.errors import CollectionOutage, DependencyError, MessageError, Outage, Throttled, WorkerError
 from memq_worker.pipeline import lines
 from memq_worker.pipeline.batch import Batch, BatchLimits, WriteQueue, merge_ids, merge_points, merge_versions
 from memq_worker.pipeline.command import ChangePayload, DeletePoints, UpsertPoints, Write
 from memq_worker.pipeline.contracts import Contracts
 from memq_worker.pipeline.delivery import Delivery
-from memq_worker.pipeline.hold import Abandoned, Hold
+from memq_worker.pipeline.diagnosis import Diagnosis
+from memq_worker.pipeline.held import HeldCollection, HeldLimits
+from memq_worker.pipeline.hold import Abandoned, Hold, Reins
 from memq_worker.pipeline.observer import Observer, Reason
 from memq_worker.pipeline.outcome import Done, Outcome, Release, Retry, decide
 from memq_worker.pipeline.retry import RetryPolicy
 from memq_worker.pipeline.scheduler import Place, Scheduler
 from memq_worker.pipeline.settle import Settler
 from memq_worker.pipeline.store import Store
+from memq_worker.pipeline.throttles import Throttles
 from memq_worker.pipeline.tracing import Tracing
 
 logger = logging.getLogger(__name__)
@@ -27,6 +30,9 @@ logger = logging.getLogger(__name__)
 # A copy that the broker does not take for now, such as one for a full queue, keeps later writes waiting no longer.
 _COPY_SECONDS = 1.0
 _NONE: frozenset[Write] = frozenset()
+# Nothing is gained from writing half of a batch: every message of it is refused alike.
+_ALIKE = frozenset({ErrorCode.UNKNOWN_COLLECTION, ErrorCode.FORBIDDEN, ErrorCode.QUOTA_EXCEEDED})
+_THROTTLED = "the collection's rate limit in the store is reached"
 
 
 class CollectionWriter:
@@ -42,6 +48,9 @@ class CollectionWriter:
         store: Store,
         settler: Settler,
         hold: Hold,
+        reins: Reins,
+        diagnosis: Diagnosis,
+        throttles: Throttles,
         contracts: Contracts,
         observer: Observer,
         tracing: Tracing,
@@ -49,6 +58,7 @@ class CollectionWriter:
         limits: BatchLimits,
         writes_in_flight: int,
         scheduler: Scheduler,
+        held: HeldLimits,
         settle: Callable[[Delivery, Outcome], asyncio.Task[None]],
         idle: Callable[[str], None],
     ) -> None:
@@ -56,11 +66,16 @@ class CollectionWriter:
         self._store = store
         self._settler = settler
         self._hold = hold
+        self._throttles = throttles
         self._contracts = contracts
         self._observer = observer
         self._tracing = tracing
         self._policy = policy
         self._queue = WriteQueue(limits)
+        own = Hold(observer, catches=CollectionOutage, scope=collection, reins=reins)
+        self._held = HeldCollection(
+            collection, self._queue, hold, own, diagnosis, held, writes_in_flight, lambda c, o: settle(c.delivery, o)
+        )
         self._writes_in_flight = writes_in_flight
         self._scheduler = scheduler
         self._busy = 0
@@ -69,8 +84,31 @@ class CollectionWriter:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def add(self, command: Write) -> None:
+        if self._parked(command):
+            return
         self._queue.add(command)
         self._scheduler.waiting(command.delivery.lane, self)
+
+    def _parked(self, command: Write) -> bool:
+        """Park an arriving command if the collection may not be written for now. Return True if it was parked."""
+        outcome: Outcome | None = self._held.parked
+        if not self._policy.in_place and (seconds := self._throttles.seconds_left(self._collection)):
+            throttled = Throttled(_THROTTLED, retry_after_seconds=seconds)
+            outcome = decide(throttled, command.delivery.attempt, self._policy)
+        if outcome is None:
+            return False
+        self._settle_later(command.delivery, outcome)
+        if self._queue.idle:
+            self._idle(self._collection)
+        return True
+
+    def look_again(self) -> None:
+        """Abandon the held calls that have become unwanted."""
+        self._held.look_again()
+
+    async def back(self, wanted: Callable[[], bool]) -> None:
+        """Return once the collection is not held, or once unwanted."""
+        await self._held.back(wanted)
 
     def waits(self, lane: str) -> bool:
         return self._queue.waits(lane)
@@ -109,7 +147,7 @@ class CollectionWriter:
         began = time.perf_counter()
         for command in batch.commands:
             command.delivery.began = began
-        if self._hold.error is not None:
+        if self._hold.error is not None or self._held.error is not None:
             place.release()  # it waits for the store first
         try:
             with self._tracing.write([command.delivery for command in batch.commands]):
@@ -127,7 +165,7 @@ class CollectionWriter:
                 self._idle(self._collection)
 
     async def _apply(self, commands: list[Write], reason: Reason, place: Place) -> None:
-        """Writes the commands as one; what is refused as a whole is halved until the offender stands alone."""
+        """Write the commands as one; what is refused as a whole is halved until the offender stands alone."""
         started = time.perf_counter()
         alone = commands[0].delivery.alone
 
@@ -135,13 +173,13 @@ class CollectionWriter:
             return self._hold.keeps(alone) and any(c.delivery.link.alive for c in commands)
 
         try:
-            outcomes: Sequence[Outcome] = await self._hold.through(
-                lambda: self._attempt(commands, place), wanted, size=sum(len(c.ids or ()) for c in commands)
-            )
+            outcomes = await self._held.through(commands, wanted, lambda each: self._attempt(each, place))
         except Abandoned:
-            outcomes = [Release() for _ in commands]
+            outcomes = [self._held.abandoned(wanted()) for _ in commands]
         except WorkerError as error:
-            if len(commands) > 1 and error.code is not ErrorCode.UNKNOWN_COLLECTION:
+            if isinstance(error, Throttled):
+                self._throttles.close(self._collection, error.retry_after_seconds)
+            elif len(commands) > 1 and error.code not in _ALIKE:
                 middle = len(commands) // 2
                 await self._apply(commands[:middle], "split", place)
                 await self._apply(commands[middle:], "split", place)
@@ -149,10 +187,10 @@ class CollectionWriter:
             outcomes = [decide(error, c.delivery.attempt, self._policy) for c in commands]
             if self._policy.in_place and isinstance(again := outcomes[0], Retry):
                 place.release()
-                if await self._paused(commands[0], again.seconds, wanted):
+                if await self._waited(commands, again, wanted):
                     await self._apply(commands, "retry", place)
                     return
-                outcomes = [Release()]
+                outcomes = [Release() for _ in commands]
         stored = time.perf_counter()
         for command in commands:
             command.delivery.stored = stored
@@ -166,13 +204,14 @@ class CollectionWriter:
             place.release()
             raise
 
-    async def _paused(self, command: Write, seconds: float, wanted: Callable[[], bool]) -> bool:
-        """Wait for the next attempt in place. Return False if the wait was abandoned."""
+    async def _waited(self, commands: list[Write], again: Retry, wanted: Callable[[], bool]) -> bool:
+        """Wait for the next attempt in this place. Return False if the commands are to be released instead."""
         try:
-            await self._hold.pause(seconds, wanted)
+            await self._hold.pause(again.seconds, wanted)
         except Abandoned:
             return False
-        command.delivery.failed += 1
+        for command in commands:
+            command.delivery.failed += again.spends
         return True
 
     async def _write(self, commands: list[Write]) -> list[Outcome]:

@@ -44,6 +44,7 @@ class QdrantStore:
         timeout_seconds: float,
         replies: ReplyLimit,
         *,
+        filter_timeout_seconds: float | None = None,
         guarded: bool = False,
     ) -> None:
         # The generated stubs are untyped.
@@ -60,6 +61,7 @@ class QdrantStore:
         self._timeout_seconds = timeout_seconds
         self._replies = replies
         self._requests = Requests(points, about, self._ask, replies)
+        self._filter_timeout_seconds = filter_timeout_seconds or timeout_seconds
         self._groups = QueryGroups(self._query_one, self._query_many)
 
     @property
@@ -101,7 +103,7 @@ class QdrantStore:
 
     async def delete(self, collection: str, ids: list[Id] | None, where: Filter | None) -> None:
         request = q.DeletePoints(collection_name=collection, wait=True, points=encode.selector(ids, where))
-        await self._update(self._points.Delete, request)
+        await self._update(self._points.Delete, request, self._seconds(ids))
 
     async def delete_older(self, collection: str, versions: dict[Id, int]) -> None:
         chosen = q.PointsSelector(filter=encode.older_than(versions))
@@ -113,11 +115,11 @@ class QdrantStore:
         if change.overwrite is not None:
             await self._overwrite(collection, change, change.overwrite)
         if change.set is not None:
-            await self._update(
-                self._points.SetPayload, q.SetPayloadPoints(payload=payload_to_grpc(change.set), **place)
-            )
+            request = q.SetPayloadPoints(payload=payload_to_grpc(change.set), **place)
+            await self._update(self._points.SetPayload, request, self._seconds(change.ids))
         if change.unset is not None:
-            await self._update(self._points.DeletePayload, q.DeletePayloadPoints(keys=change.unset, **place))
+            request = q.DeletePayloadPoints(keys=change.unset, **place)
+            await self._update(self._points.DeletePayload, request, self._seconds(change.ids))
 
     async def _overwrite(self, collection: str, change: SetPayload, payload: dict[str, Any]) -> None:
         found: list[Any] = []
@@ -203,14 +205,17 @@ class QdrantStore:
                     raise too_large(self._replies.most) from error
                 raise
 
-    async def _update(self, method: Any, request: Any) -> None:
+    def _seconds(self, ids: list[Id] | None) -> float:
+        return self._filter_timeout_seconds if ids is None else self._timeout_seconds
+
+    async def _update(self, method: Any, request: Any, timeout: float | None = None) -> None:
         with translated():
-            reply = await method(request, timeout=self._timeout_seconds, metadata=self._metadata)
+            reply = await method(request, timeout=timeout or self._timeout_seconds, metadata=self._metadata)
         for result in reply.result if isinstance(reply, q.UpdateBatchResponse) else [reply.result]:
             if result.status != q.UpdateStatus.Completed:
                 # WaitTimeout and Acknowledged come back as success, but the points cannot be found yet.
                 name = q.UpdateStatus.Name(result.status)
-                raise Outage(ErrorCode.OVERLOADED, f"Qdrant answered {name} instead of Completed")
+                raise Outage(ErrorCode.DEADLINE_EXCEEDED, f"Qdrant answered {name} instead of Completed")
 
 
 @asynccontextmanager
@@ -219,6 +224,7 @@ async def open_store(
     api_key: str | None,
     timeout_seconds: float,
     *,
+    filter_timeout_seconds: float | None = None,
     guarded: bool = False,
     max_reply_bytes: int = MAX_REPLY_BYTES,
 ) -> AsyncGenerator[QdrantStore]:
@@ -236,7 +242,14 @@ async def open_store(
     else:
         channel = grpc.aio.insecure_channel(target, options=options)
     async with channel:
-        store = QdrantStore(channel, api_key, timeout_seconds, replies, guarded=guarded)
+        store = QdrantStore(
+            channel,
+            api_key,
+            timeout_seconds,
+            replies,
+            filter_timeout_seconds=filter_timeout_seconds,
+            guarded=guarded,
+        )
         try:
             yield store
         finally:

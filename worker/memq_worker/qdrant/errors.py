@@ -7,11 +7,15 @@ from typing import Any
 import grpc
 
 from memq_schemas import ErrorCode
-from memq_worker.errors import DependencyError, MessageError, Outage
+from memq_worker.errors import DependencyError, MessageError, Outage, Scope, Throttled
 
 _S = grpc.StatusCode
+_AWAY = ErrorCode.STORE_UNAVAILABLE
 
 
+Raised = MessageError | DependencyError | Outage | Throttled
+
+_LEAST_SECONDS = 1.0  # Qdrant rounds retry-after to whole seconds
 _QUOTED = "{details}"
 
 
@@ -24,41 +28,122 @@ class Row:
     """
 
     status: Any
-    raises: type[MessageError | DependencyError | Outage]
+    raises: type[Raised]
     code: ErrorCode
     text: str = ""
     metadata: str = ""
     away: bool = False
     said: str = ""
+    least: Scope = "message"
 
+
+_NO_KEY = "Qdrant refused the API key: set MEMQ_QDRANT_API_KEY to a valid one"
+_NO_PERMISSION = "the API key in MEMQ_QDRANT_API_KEY has no permission for this in Qdrant"
+_DISK = "Qdrant accepts no writes: strict mode's max_disk_usage_percent is reached"
+_MEMORY = "Qdrant accepts no writes: strict mode's max_resident_memory_percent is reached"
+_FULL = "Qdrant accepts no writes: no space left on its device"
+_REPLICA = "Qdrant cannot write to every shard: a node or replica is down"
+_POINTS = "the collection has reached strict mode's max_points_count"
+_BYTES = "the collection has reached strict mode's limit on its vectors' or payloads' size"
+_LARGE = "the request exceeds a rate limit of the collection by itself: send fewer points in a message"
 
 # First match wins. Sources: Qdrant's src/tonic and error conversions as of 1.19, and answers of a running 1.18.3.
 ROWS: tuple[Row, ...] = (
-    Row(_S.NOT_FOUND, MessageError, ErrorCode.UNKNOWN_COLLECTION, text="Collection `"),
-    Row(_S.NOT_FOUND, MessageError, ErrorCode.UNKNOWN_POINT),
+    Row(_S.NOT_FOUND, MessageError, ErrorCode.UNKNOWN_COLLECTION, text="Collection "),
+    Row(_S.NOT_FOUND, MessageError, ErrorCode.UNKNOWN_COLLECTION, text="Alias ", said="there is no such alias"),
+    Row(_S.NOT_FOUND, MessageError, ErrorCode.UNKNOWN_VECTOR, text="Vector with name"),
+    Row(_S.NOT_FOUND, MessageError, ErrorCode.UNKNOWN_POINT, text="No point with id"),
+    Row(_S.NOT_FOUND, MessageError, ErrorCode.REJECTED_BY_STORE),
     Row(_S.INVALID_ARGUMENT, MessageError, ErrorCode.WRONG_DIMENSION, text="Vector dimension error"),
     Row(_S.INVALID_ARGUMENT, MessageError, ErrorCode.UNKNOWN_VECTOR, text="Not existing vector name"),
+    # Strict mode answers INVALID_ARGUMENT also where the message is not at fault.
+    Row(
+        _S.INVALID_ARGUMENT,
+        Outage,
+        _AWAY,
+        text="Disk usage is at",
+        said=_DISK,
+        least="collection",
+    ),
+    Row(
+        _S.INVALID_ARGUMENT,
+        Outage,
+        _AWAY,
+        text="Resident memory usage is at",
+        said=_MEMORY,
+        least="collection",
+    ),
+    Row(_S.INVALID_ARGUMENT, DependencyError, ErrorCode.QUOTA_EXCEEDED, text="Max points count limit", said=_POINTS),
+    Row(_S.INVALID_ARGUMENT, DependencyError, ErrorCode.QUOTA_EXCEEDED, text="storage size limit of", said=_BYTES),
     Row(_S.INVALID_ARGUMENT, MessageError, ErrorCode.REJECTED_BY_STORE),
     Row(_S.ALREADY_EXISTS, MessageError, ErrorCode.COLLECTION_EXISTS),
     Row(_S.UNIMPLEMENTED, MessageError, ErrorCode.UNSUPPORTED_BY_STORE),
     Row(_S.OUT_OF_RANGE, MessageError, ErrorCode.REJECTED_BY_STORE),
     # With retry-after it is a rate limit; with this key a full quota; without either the request alone is too large.
-    Row(_S.RESOURCE_EXHAUSTED, Outage, ErrorCode.STORE_UNAVAILABLE, metadata="qdrant-insufficient-storage"),
-    Row(_S.RESOURCE_EXHAUSTED, Outage, ErrorCode.OVERLOADED, metadata="retry-after"),
+    Row(
+        _S.RESOURCE_EXHAUSTED,
+        Outage,
+        _AWAY,
+        metadata="qdrant-insufficient-storage",
+        said=_FULL,
+        least="collection",
+    ),
+    Row(_S.RESOURCE_EXHAUSTED, Throttled, ErrorCode.OVERLOADED, metadata="retry-after"),
+    Row(_S.RESOURCE_EXHAUSTED, MessageError, ErrorCode.TOO_LARGE, text="rate limiter capacity", said=_LARGE),
     Row(_S.RESOURCE_EXHAUSTED, MessageError, ErrorCode.TOO_LARGE),
-    Row(_S.UNAVAILABLE, Outage, ErrorCode.STORE_UNAVAILABLE, text="data directory ", said=_QUOTED),
-    Row(_S.UNAVAILABLE, Outage, ErrorCode.STORE_UNAVAILABLE, away=True),
-    Row(_S.UNAUTHENTICATED, Outage, ErrorCode.STORE_UNAVAILABLE, away=True),
-    Row(_S.PERMISSION_DENIED, Outage, ErrorCode.FORBIDDEN),
-    Row(_S.FAILED_PRECONDITION, Outage, ErrorCode.STORE_UNAVAILABLE, text="memq store ", said=_QUOTED),
-    Row(_S.FAILED_PRECONDITION, Outage, ErrorCode.STORE_UNAVAILABLE),
+    Row(_S.UNAVAILABLE, Outage, _AWAY, text="data directory ", said=_QUOTED, least="collection"),
+    Row(_S.UNAVAILABLE, Outage, _AWAY, text="Shard temporarily unavailable", least="collection"),
+    Row(_S.UNAVAILABLE, Outage, _AWAY, away=True),
+    Row(_S.UNAUTHENTICATED, Outage, _AWAY, away=True, said=_NO_KEY, least="collection"),
+    Row(
+        _S.PERMISSION_DENIED,
+        Outage,
+        _AWAY,
+        text="ExpiredSignature",
+        away=True,
+        said="the token in MEMQ_QDRANT_API_KEY has expired",
+        least="collection",
+    ),
+    Row(
+        _S.PERMISSION_DENIED,
+        Outage,
+        _AWAY,
+        text="InvalidSignature",
+        away=True,
+        said=_NO_KEY,
+        least="collection",
+    ),
+    Row(_S.PERMISSION_DENIED, DependencyError, ErrorCode.FORBIDDEN, said=_NO_PERMISSION),
+    Row(
+        _S.FAILED_PRECONDITION,
+        Outage,
+        _AWAY,
+        text="memq store ",
+        said=_QUOTED,
+        away=True,
+        least="collection",
+    ),
+    Row(_S.FAILED_PRECONDITION, Outage, _AWAY),
     # It may have been applied, and it may be the queue that is full: the same write again is harmless.
-    Row(_S.DEADLINE_EXCEEDED, Outage, ErrorCode.OVERLOADED),
-    Row(_S.CANCELLED, Outage, ErrorCode.STORE_UNAVAILABLE),
-    Row(_S.ABORTED, Outage, ErrorCode.STORE_UNAVAILABLE),
-    Row(_S.INTERNAL, Outage, ErrorCode.STORE_UNAVAILABLE, text="No space left on device"),
-    Row(_S.INTERNAL, Outage, ErrorCode.STORE_UNAVAILABLE, text="no active replica"),
-    Row(_S.INTERNAL, Outage, ErrorCode.STORE_UNAVAILABLE, text="Active replica"),
+    Row(_S.DEADLINE_EXCEEDED, Outage, ErrorCode.DEADLINE_EXCEEDED, said="Qdrant did not finish the request in time"),
+    # A connection that was closed, or a panic of the server.
+    Row(_S.CANCELLED, Outage, _AWAY),
+    Row(_S.ABORTED, Outage, _AWAY),
+    # For good: the same request meets the same defect again.
+    Row(_S.INTERNAL, MessageError, ErrorCode.REJECTED_BY_STORE, text="panicked"),
+    Row(_S.INTERNAL, MessageError, ErrorCode.UNSUPPORTED_BY_STORE, text="InferenceService URL not configured"),
+    Row(_S.INTERNAL, MessageError, ErrorCode.REJECTED_BY_STORE, text="failed to decode Protobuf message"),
+    Row(_S.INTERNAL, Outage, _AWAY, text="No space left on device", said=_FULL, least="collection"),
+    *(
+        Row(_S.INTERNAL, Outage, _AWAY, text=text, said=_REPLICA, least="collection")
+        for text in (
+            "no active replica",
+            "enough active replicas",
+            "ailed to apply operation",
+            "The service is currently unavailable",
+            "tcp connect error",
+        )
+    ),
     Row(_S.INTERNAL, DependencyError, ErrorCode.STORE_ERROR),
     Row(_S.UNKNOWN, DependencyError, ErrorCode.STORE_ERROR),
     Row(_S.DATA_LOSS, DependencyError, ErrorCode.STORE_ERROR),
@@ -68,8 +153,7 @@ ROWS: tuple[Row, ...] = (
 _SAID: dict[ErrorCode, str] = {
     ErrorCode.UNKNOWN_COLLECTION: "there is no such collection",
     ErrorCode.STORE_UNAVAILABLE: "Qdrant cannot be reached or takes no writes",
-    ErrorCode.OVERLOADED: "Qdrant is overloaded or too slow",
-    ErrorCode.FORBIDDEN: "the worker's key may not do this in Qdrant",
+    ErrorCode.OVERLOADED: "the collection's rate limit in Qdrant is reached",
     ErrorCode.COLLECTION_EXISTS: "the collection exists already",
 }
 
@@ -102,15 +186,18 @@ def translated(stage: str = "write", *, deadline_is_the_callers: bool = False) -
         raise Outage(ErrorCode.STORE_UNAVAILABLE, "the connection to Qdrant was closed", stage=stage) from None
 
 
-def _translate(error: grpc.aio.AioRpcError, stage: str) -> MessageError | DependencyError | Outage:
+def _translate(error: grpc.aio.AioRpcError, stage: str) -> Raised:
     metadata = {str(key): str(value) for key, value in error.trailing_metadata() or ()}
     details = error.details() or ""
     row = find(error.code(), details, metadata)
     said = row.said.format(details=details[:300]) or _SAID.get(row.code)
-    if issubclass(row.raises, Outage):
-        seconds = _seconds(metadata.get("retry-after"))
-        text = said or f"Qdrant failed: {error.code().name}"
-        return Outage(row.code, text, stage=stage, retry_after_seconds=seconds, away=row.away)
+    seconds = _seconds(metadata.get("retry-after"))
+    text = said or f"Qdrant failed: {error.code().name}"
+    if row.raises is Throttled:
+        return Throttled(text, stage=stage, retry_after_seconds=seconds or _LEAST_SECONDS)
+    if row.raises is Outage:
+        return Outage(row.code, text, stage=stage, retry_after_seconds=seconds, away=row.away, least=row.least)
+    assert issubclass(row.raises, MessageError | DependencyError)
     # Qdrant quotes what it refuses, so its words go to the sender and nowhere else.
     answer = said or f"Qdrant: {details[:500]}"
     return row.raises(row.code, said or f"Qdrant refused: {error.code().name}", stage=stage, answer=answer)

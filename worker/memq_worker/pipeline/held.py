@@ -1,0 +1,163 @@
+import math
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from memq_schemas.topology import RETRY_SECONDS
+from memq_worker.errors import CollectionOutage, DependencyError, Outage, StoreOutage, WorkerError
+from memq_worker.pipeline.batch import WriteQueue
+from memq_worker.pipeline.command import Write
+from memq_worker.pipeline.diagnosis import Diagnosis, too_slow
+from memq_worker.pipeline.hold import QUESTION, Abandoned, Hold
+from memq_worker.pipeline.outcome import Outcome, Release, Retry
+from memq_worker.pipeline.retry import tier
+
+_PARK_SECONDS = 5.0
+_MOST_PARKED_SECONDS = 120.0
+_TRIES = 3
+
+WriteCall = Callable[[list[Write]], Awaitable[Sequence[Outcome]]]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldLimits:
+    """Limits on the messages of one collection while it is held and the store answers others.
+
+    messages: that stay unacknowledged, the rest are parked in the retry tiers; None keeps all in their place, as strict
+    order needs. seconds: after which those are parked too.
+    """
+
+    messages: int | None = None
+    seconds: float = math.inf
+
+
+class HeldCollection:
+    """Writes to one collection, waiting while the store or this collection alone is held."""
+
+    def __init__(
+        self,
+        collection: str,
+        queue: WriteQueue,
+        store_hold: Hold,
+        hold: Hold,
+        diagnosis: Diagnosis,
+        limits: HeldLimits,
+        writes_in_flight: int,
+        park: Callable[[Write, Retry], object],
+    ) -> None:
+        self._collection = collection
+        self._queue = queue
+        self._store_hold = store_hold
+        self._hold = hold
+        self._diagnosis = diagnosis
+        self._limits = limits
+        self._writes_in_flight = writes_in_flight
+        self._park = park
+        self._writing: list[list[Write]] = []
+
+    @property
+    def error(self) -> Outage | None:
+        """Why the collection is held; None while it is not."""
+        return self._hold.error
+
+    @property
+    def parked(self) -> Retry | None:
+        """The outcome of a write that arrives while the collection keeps as many as it may; None if it may stay."""
+        error, limit = self._hold.error, self._limits.messages
+        if error is None or limit is None or self._in_hand + len(self._queue) < limit:
+            return None
+        return self._parking(error)
+
+    def abandoned(self, wanted: bool) -> Outcome:
+        """The outcome of a write that is held no longer. wanted: the worker would still hold it."""
+        error = self._hold.error
+        return Retry(RETRY_SECONDS[-1], error, spends=False) if wanted and error is not None else Release()
+
+    def look_again(self) -> None:
+        """Abandon the held calls that have become unwanted."""
+        self._hold.look_again()
+
+    async def back(self, wanted: Callable[[], bool]) -> None:
+        """Return once the collection takes a write that changes nothing, or once unwanted."""
+
+        async def ask() -> None:
+            try:
+                await self._diagnosis.ask(self._collection)
+            except Outage as error:
+                raise CollectionOutage.of(error) from error
+
+        with suppress(Abandoned, WorkerError):
+            await self._hold.through(ask, wanted, size=QUESTION)
+
+    async def through(self, commands: list[Write], wanted: Callable[[], bool], write: WriteCall) -> Sequence[Outcome]:
+        """The outcomes of `write`, called again until the store lets it through. Raises Abandoned and WorkerError.
+
+        While the collection is held `commands` is shortened to what may stay unacknowledged.
+        """
+        by_filter = commands[0].ids is None
+        size = math.inf if by_filter else sum(len(c.ids or ()) for c in commands)
+        failed_at: int | None = None
+
+        def kept() -> bool:
+            return bool(commands) and wanted() and self._hold.seconds < self._limits.seconds
+
+        async def attempt() -> Sequence[Outcome]:
+            nonlocal failed_at
+            found = await self._written(commands, write)
+            if isinstance(found, StoreOutage) and by_filter and too_slow(found):
+                # Others have been written since it failed last: it is this write that takes too long.
+                if failed_at is not None and failed_at < self._store_hold.passes:
+                    found = DependencyError(found.code, found.message, stage=found.stage)
+                failed_at = self._store_hold.passes
+            if isinstance(found, CollectionOutage):
+                self._shed(commands, found)
+            if isinstance(found, WorkerError):
+                raise found
+            return found
+
+        self._writing.append(commands)
+        try:
+            return await self._hold.through(lambda: self._store_hold.through(attempt, wanted, size), kept, size)
+        finally:
+            self._writing.remove(commands)
+
+    async def _written(self, commands: list[Write], write: WriteCall) -> Sequence[Outcome] | WorkerError:
+        """The outcomes of one write, or whose failure it is.
+
+        A write that fails while the store answers is sent again before its messages are at fault: the connection may
+        just have been replaced, or the store have come back.
+        """
+        for left in reversed(range(_TRIES)):
+            began = time.monotonic()
+            try:
+                outcomes = await write(commands)
+            except Outage as error:
+                outage = error
+            else:
+                self._diagnosis.wrote(self._collection)
+                return outcomes
+            found = await self._diagnosis.of(outage, self._collection, began)
+            if not left or isinstance(found, Outage) or too_slow(found):
+                return found
+        raise AssertionError("the last write has returned")
+
+    @property
+    def _in_hand(self) -> int:
+        return sum(map(len, self._writing))
+
+    def _shed(self, commands: list[Write], error: WorkerError) -> None:
+        """Park what a held collection may not keep unacknowledged, the newest messages first."""
+        if self._limits.messages is None:
+            return
+        # A suspect keeps every other suspect waiting while it is held.
+        kept = 0 if commands[0].delivery.alone else max(1, self._limits.messages // self._writes_in_flight)
+        gone = commands[kept:]
+        del commands[kept:]
+        gone += self._queue.cut(max(0, self._limits.messages - self._in_hand))
+        for command in gone:
+            self._park(command, self._parking(error))
+
+    def _parking(self, error: WorkerError) -> Retry:
+        seconds = min(_MOST_PARKED_SECONDS, max(_PARK_SECONDS, self._hold.seconds))
+        return Retry(tier(seconds), error, spends=False)
