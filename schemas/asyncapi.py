@@ -1,4 +1,4 @@
-"""The wire as an AsyncAPI 3.1 document, as the worker sees it: operations received, replies and dead letters sent."""
+"""The wire as an AsyncAPI 3.0 document, as the worker sees it: operations received, replies and dead letters sent."""
 
 import tomllib
 from pathlib import Path
@@ -21,8 +21,8 @@ REQUEST_HEADERS: dict[str, Any] = {
     "type": "object",
     "properties": {
         headers.DEADLINE: {
-            "type": "integer",
-            "description": "epoch milliseconds after which nobody waits for the answer",
+            "type": ["integer", "string"],
+            "description": "epoch milliseconds after which nobody waits for the answer; or an AMQP timestamp",
         },
         headers.TRACEPARENT: _TEXT | {"description": "W3C Trace Context; carried on to the reply"},
         headers.RETRY_COUNT: {
@@ -57,6 +57,9 @@ ARROW_STREAM: dict[str, Any] = {
     "(fixed_size_list of float or halffloat), and optionally payload (string, each the JSON of an object, or struct) "
     "and version (integer).",
 }
+
+# A dead letter has the content type that it was sent with.
+_DEAD = {"DeadLetter": headers.JSON, "DeadLetterArrow": headers.ARROW_STREAM}
 
 REQUEST_PROPERTIES: dict[str, Any] = {
     "type": "object",
@@ -145,7 +148,7 @@ def _dead_channel(layout: Topology) -> dict[str, Any]:
     return {
         "address": dead.name,
         "description": "Writes that were refused or given up, unchanged but for their headers.",
-        "messages": {"DeadLetter": _ref("messages", "DeadLetter")},
+        "messages": {title: _ref("messages", title) for title in _DEAD},
         "bindings": {
             "amqp": {
                 "is": "queue",
@@ -200,13 +203,14 @@ def _operations() -> dict[str, Any]:
             "action": "send",
             "summary": "give up a write, with the reason in its headers",
             "channel": {"$ref": "#/channels/dead"},
-            "messages": [{"$ref": "#/channels/dead/messages/DeadLetter"}],
+            "messages": [{"$ref": f"#/channels/dead/messages/{title}"} for title in _DEAD],
         }
     }
 
 
 def _message(title: str, summary: str, payload: Any, **more: Any) -> dict[str, Any]:
-    return {"name": title, "title": title, "summary": summary, "contentType": headers.JSON, "payload": payload, **more}
+    given: dict[str, Any] = {"name": title, "title": title, "summary": summary, "contentType": headers.JSON}
+    return given | {"payload": payload} | more
 
 
 def _messages() -> dict[str, Any]:
@@ -237,9 +241,14 @@ def _messages() -> dict[str, Any]:
     messages["ErrorReply"] = _message(
         "ErrorReply", "why there is no result", _ref("schemas", "ErrorReply"), **correlation
     )
-    messages["DeadLetter"] = _message(
-        "DeadLetter", "a write that was given up", {}, headers=_ref("schemas", "DeadLetterHeaders")
-    )
+    for title, content_type in _DEAD.items():
+        messages[title] = _message(
+            title,
+            "a write that was given up",
+            _ref("schemas", title),
+            headers=_ref("schemas", "DeadLetterHeaders"),
+            contentType=content_type,
+        )
     return messages
 
 
@@ -252,6 +261,8 @@ def _schemas() -> dict[str, Any]:
         "RequestHeaders": REQUEST_HEADERS,
         "RequestProperties": REQUEST_PROPERTIES,
         "DeadLetterHeaders": DEAD_LETTER_HEADERS,
+        "DeadLetter": {"description": "The body as it was sent: that of a write, or what was refused as one."},
+        "DeadLetterArrow": ARROW_STREAM,
     }
 
 
@@ -259,7 +270,7 @@ def asyncapi() -> dict[str, Any]:
     layout = topology()
     project = tomllib.loads(PROJECT.read_text("utf-8"))["project"]
     return {
-        "asyncapi": "3.1.0",
+        "asyncapi": "3.0.0",
         "info": {
             "title": "memq",
             "version": project["version"],

@@ -8,7 +8,9 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+from pydantic.json_schema import models_json_schema
 
 from memq_schemas import CODES, ErrorReply, definitions, topology
 from schemas.asyncapi import asyncapi
@@ -82,10 +84,34 @@ def json_schemas() -> dict[str, dict[str, Any]]:
     return found
 
 
+def types_schema() -> dict[str, Any]:
+    """All bodies and replies in one schema, so that a generator makes each type once and names it as it is called."""
+    models = {each.body for each in OPERATIONS} | {each.reply for each in OPERATIONS} | {ErrorReply}
+    ordered = sorted(models, key=lambda model: model.__name__)
+    _, found = models_json_schema([(model, "validation") for model in ordered])
+    return {
+        "$schema": DIALECT,
+        "title": "Memq",
+        "description": "Every body and reply by name, for generators of types; the other files are single bodies.",
+        "$defs": {name: _any_json(found["$defs"][name]) for name in sorted(found["$defs"]) if name != "JsonValue"},
+    }
+
+
+def _any_json(schema: Any) -> Any:
+    """The schema with JSON values of any kind written as {}: a type without a form has no place among the others."""
+    if isinstance(schema, dict):
+        fields = cast("dict[str, Any]", schema)
+        if fields.get("$ref") == "#/$defs/JsonValue":
+            return {}
+        return {name: _any_json(inner) for name, inner in fields.items()}
+    return [_any_json(each) for each in cast("list[Any]", schema)] if isinstance(schema, list) else schema
+
+
 def generated() -> dict[Path, str]:
     """Every generated file with its text."""
     documents: dict[str, Any] = {f"schemas/json/{name}.json": schema for name, schema in json_schemas().items()}
     documents["schemas/json/codes.json"] = codes_table()
+    documents["schemas/json/types.json"] = types_schema()
     documents["schemas/asyncapi.json"] = asyncapi()
     documents["rabbitmq/definitions.json"] = definitions(topology())
     texts = {ROOT / name: json.dumps(each, indent=2, ensure_ascii=False) + "\n" for name, each in documents.items()}

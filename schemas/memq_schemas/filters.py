@@ -6,6 +6,7 @@ Source: https://qdrant.tech/documentation/concepts/filtering/
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
+from typing_extensions import TypeAliasType
 
 from memq_schemas.conditions import Condition_, Count, FieldCondition, Key
 from memq_schemas.ids import PointId
@@ -88,7 +89,7 @@ def _how_many(value: object) -> str:
 
 
 # A plain union would report every arm's errors for a condition, and multiply them by the arms at each level of nesting.
-Condition = Annotated[
+_Condition = Annotated[
     Annotated[FieldCondition, Tag("(field)")]
     | Annotated[IsEmpty, Tag("(is-empty)")]
     | Annotated[IsNull, Tag("(is-null)")]
@@ -98,6 +99,8 @@ Condition = Annotated[
     | Annotated[Filter, Tag("(filter)")],
     Discriminator(_condition_kind),
 ]
+# An alias with a name is one definition in the schema, and one type where types are generated.
+Condition = TypeAliasType("Condition", _Condition)
 ConditionList = Annotated[list[Condition], Field(fail_fast=True, max_length=MAX_CONDITIONS)]
 Conditions = Annotated[
     Annotated[ConditionList, Tag("(list)")] | Annotated[Condition, Tag("(one)")], Discriminator(_how_many)

@@ -1,5 +1,5 @@
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 from pydantic.config import JsonDict
@@ -103,8 +103,9 @@ class Selection(Input):
 
 def _delete_schema(schema: JsonDict) -> None:
     given("oneOf", "ids", "filter")(schema)
-    # A version or a filter or neither, never both.
-    schema["anyOf"] = [{"properties": {"version": {"type": "null"}}}, {"properties": {"filter": {"type": "null"}}}]
+    # A version or a filter or neither, never both. Said as what must not be, generators of types leave it alone.
+    both: dict[str, Any] = {name: {"not": {"type": "null"}} for name in ("filter", "version")}
+    schema["not"] = {"required": list(both), "properties": both}
 
 
 class Delete(Selection):
