@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from memq.encode.arrow import ArrowStream
     from memq.outbox import Outbox
     from memq_schemas.model import Model
+    from memq_schemas.topology import Lane
 
 Id: TypeAlias = int | str | UUID
 Row: TypeAlias = Mapping[str, Any] | Point | Sequence[Any]
@@ -145,6 +146,11 @@ class Producer:
         return self._open is not None and self._open.link.connected
 
     @property
+    def bulk_refused(self) -> str:
+        """Why bulk writes use the live lane, or ""."""
+        return "" if (session := self._opened.link.current) is None else session.bulk.refused
+
+    @property
     def ignored_replies(self) -> int:
         """Answers that came after their caller had given up, or that nobody had asked for."""
         return self._opened.pending.ignored
@@ -185,25 +191,25 @@ class Producer:
         vectors: Any = None,
         payloads: Sequence[Mapping[str, Any] | None] | Any = None,
         versions: Sequence[int | None] | Any = None,
+        lane: Lane = "live",
         wait: bool = False,
         progress: Callable[[Receipt], None] | None = None,
     ) -> Receipt:
-        """Inserts points or replaces those with the same ids. Returns when the broker has them all safe; with `wait`
-        when the worker has applied them.
+        """Insert points or replace those with the same ids. Return once the broker holds all; with `wait` once applied.
 
         points: an iterable, or an async one, of dicts {"id", "vector", "payload"?, "version"?}, Points, or tuples
         (id, vector[, payload[, version]]); or a pyarrow table, batch or reader, or a Polars, pandas or DuckDB frame,
         whose other columns become payload keys. It is read as it is sent, never as a whole.
         ids, vectors, payloads, versions: the same as columns; vectors of shape (points, dimensions), any float or
         integer numpy array or a list of lists. All but float16 travel as float32.
+        lane: "bulk" for a load that must not delay live writes. Between lanes there is no order.
         progress: called after every delivered message with a Receipt of the call so far.
-
+        A NaN in a payload becomes null, a date RFC 3339 text (UTC where it has no zone).
         Raises InvalidPoint, Unconfirmed, BufferFull, Unroutable, with `wait` also RemoteError and ReplyTimeout. Their
         `points` say which message failed, `confirmed` what was delivered; messages of one call may arrive in any order.
-        A NaN in a payload becomes null, a date RFC 3339 text (UTC where it has no zone).
         """
         opened, given = self._opened, Given(points, ids, vectors, payloads, versions)
-        return await upserted(opened.way(wait), opened.calls, collection, given, self._options, progress)
+        return await upserted(opened.way(wait), opened.calls, collection, given, self._options, progress, lane)
 
     async def delete(
         self,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from memq_cli.creation import Dimensions
     from memq_cli.sources import Source
     from memq_schemas import Distance
+    from memq_schemas.topology import Lane
 
 
 class Upload:
@@ -37,6 +38,7 @@ class Upload:
         columns: ColumnNames,
         *,
         distance: Distance | None,
+        lane: Lane,
         wait: bool,
         json: bool,
     ) -> None:
@@ -45,6 +47,7 @@ class Upload:
         self._checkpoint = checkpoint
         self._columns = columns
         self._distance = distance
+        self._lane: Lane = lane
         self._wait = wait
         self._json = json
         self._progress: UploadProgress | None = None
@@ -57,7 +60,9 @@ class Upload:
             self._progress = progress
             try:
                 with self._placing(start):
-                    receipt = await producer.upsert(self._collection, points, wait=self._wait, progress=progress)
+                    receipt = await producer.upsert(
+                        self._collection, points, lane=self._lane, wait=self._wait, progress=progress
+                    )
             except BadFile:
                 # Nothing goes on from here before the file has been changed.
                 self._remove()
@@ -67,6 +72,8 @@ class Upload:
                     self._checkpoint.write()
                 raise
         self._remove()
+        if producer.bulk_refused:
+            notice(f"memq: no bulk lane, sent through the live lane ({producer.bulk_refused}): restart the workers")
         self._report(progress, receipt)
 
     async def _begin(self, producer: Producer) -> tuple[int, Any]:

@@ -29,6 +29,7 @@ SPENT = frozenset(
         LAST_FAILED_AT,
         ORIGINAL_QUEUE,
         WORKER,
+        LANE,
     }
 )
 

@@ -19,7 +19,9 @@ REQUEST_TTL_MS = 30_000
 
 Order = Literal["relaxed", "strict"]
 
-LIVE, BULK = "live", "bulk"
+Lane = Literal["live", "bulk"]
+LIVE: Lane = "live"
+BULK: Lane = "bulk"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import memq_amqp
 from memq_amqp import Lost, cancellable
 from memq_amqp.refusals import Fault, refusal_of
 
+from memq.connection.bulk import BulkLane
 from memq.connection.publisher import GONE, publisher
 from memq.connection.reply_queue import ReplyQueue
 from memq.connection.silence import Silence
@@ -39,6 +40,7 @@ class Session:
     ) -> None:
         self.address = address
         self.publisher = publisher
+        self.bulk = BulkLane(connection, names.bulk, memq_amqp.frames_of(connection))
         self.replies = ReplyQueue(address, connection, names, pending, self.lose)
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         # Apart, because a queue may be stuck while others on the same channel go on.
@@ -49,6 +51,7 @@ class Session:
         if not self.lost.done():
             self.lost.set_result(reason)
             self.publisher.close(reason)
+            self.bulk.close(reason)
             self.replies.end()
 
     def closed(self, _sender: Any = None, error: BaseException | None = None) -> None:

@@ -11,6 +11,7 @@ from memq_amqp import Properties, stopped
 from memq.connection.message import Message
 from memq.errors import Unroutable
 from memq_schemas import headers
+from memq_schemas.topology import BULK, LIVE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +52,8 @@ class Replay:
                     return
                 key = message.routing_key or ""
                 try:
-                    await self._sender.deliver(key, lambda message_id: again(message, message_id), self._timeout)
+                    lane = BULK if message.headers.get(headers.LANE) == BULK else LIVE
+                    await self._sender.deliver(key, lambda message_id: again(message, message_id), self._timeout, lane)
                     await self._walk.remove(message.delivery_tag or 0)
                 except Unroutable as error:
                     unroutable(error)

@@ -18,6 +18,7 @@ from memq.deliver.deadlines import Deadlines
 from memq.deliver.tracing import tracing
 from memq.errors import BrokerUnavailable, ReplyTimeout, Unconfirmed, Unroutable
 from memq_schemas import Operation, headers, routing_key
+from memq_schemas.topology import LIVE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -45,6 +46,7 @@ class Outgoing(NamedTuple):
     content_type: str = headers.JSON
     traceparent: str | None = None
     content_encoding: str | None = None
+    lane: str = LIVE
 
     @property
     def routing_key(self) -> str:
@@ -63,9 +65,11 @@ class Sender:
 
     def send(self, outgoing: Outgoing, timeout: float) -> Coroutine[Any, Any, None]:
         """Returns when the broker has confirmed. Raises Unconfirmed after `timeout` seconds, and Unroutable."""
-        return self.deliver(outgoing.routing_key, lambda message_id: self._message(outgoing, message_id), timeout)
+        return self.deliver(
+            outgoing.routing_key, lambda message_id: self._message(outgoing, message_id), timeout, outgoing.lane
+        )
 
-    async def deliver(self, routing_key: str, make: Callable[[str], Message], timeout: float) -> None:
+    async def deliver(self, routing_key: str, make: Callable[[str], Message], timeout: float, lane: str = LIVE) -> None:
         """As `send`. make: builds the message of one attempt, with the message id of that attempt."""
         attempt = _Attempt()
         if (deadlines := self._deadlines.get(timeout)) is None:
@@ -74,7 +78,7 @@ class Sender:
             with deadlines.one():
                 while True:
                     session = self._link.current or await self._link.session()
-                    if await self._published(session, routing_key, attempt, make(self._message_id())):
+                    if await self._published(session, routing_key, attempt, make(self._message_id()), lane):
                         return
         except TimeoutError:
             self._doubt(attempt, timeout)
@@ -91,7 +95,9 @@ class Sender:
         try:
             async with asyncio.timeout(timeout):
                 session = self._link.current or await self._link.session()
-                if await self._published(session, key, attempt, self._message(outgoing, self._message_id())):
+                if await self._published(
+                    session, key, attempt, self._message(outgoing, self._message_id()), outgoing.lane
+                ):
                     return
         except TimeoutError:
             self._doubt(attempt, timeout)
@@ -137,7 +143,7 @@ class Sender:
         message = self._question(outgoing, reply_to, correlation_id, deadline)
         answer = self._pending.expect(correlation_id)
         try:
-            if await self._published(session, outgoing.routing_key, attempt, message) or answer.done():
+            if await self._published(session, outgoing.routing_key, attempt, message, outgoing.lane) or answer.done():
                 body = await answer
                 if body is None:
                     attempt.lost("the connection was lost before the answer came")
@@ -146,15 +152,20 @@ class Sender:
         finally:
             self._pending.forget(correlation_id)
 
-    async def _published(self, session: Session, routing_key: str, attempt: _Attempt, message: Message) -> bool:
+    async def _published(
+        self, session: Session, routing_key: str, attempt: _Attempt, message: Message, lane: str
+    ) -> bool:
         """Whether the broker has confirmed; if not, another attempt may follow at once."""
         durable = message.properties.delivery_mode == headers.PERSISTENT
         silence = session.writes if durable else session.requests
         attempt.waiting = (session, silence, silence.begun())
+        publisher = session.publisher
         try:
+            if lane != LIVE:
+                publisher = await session.bulk.publisher() or publisher
             with self._tracing.sending(message, routing_key, session):
                 try:
-                    await session.publisher.publish(message, routing_key, silence.heard)
+                    await publisher.publish(message, routing_key, silence.heard)
                 except Returned:
                     raise Unroutable(
                         f"no queue takes {routing_key}: "
@@ -162,7 +173,10 @@ class Sender:
                     ) from None
         except Lost as error:
             attempt.lost(str(error))
-            self._link.drop(session, str(error))
+            if publisher is session.publisher:
+                self._link.drop(session, str(error))
+            else:  # its channel alone may be gone
+                await asyncio.sleep(attempt.pause())
             return False
         except Refused as error:
             attempt.refused(str(error))

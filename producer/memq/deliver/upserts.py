@@ -12,6 +12,7 @@ from memq.encode.arrow.library import pyarrow
 from memq.encode.splitter import Splitter
 from memq.errors import InvalidRequest
 from memq_schemas import Operation, headers
+from memq_schemas.topology import BULK, LIVE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from memq.deliver.writes import Part
     from memq.encode.splitter import Batch
     from memq.options import Options
+    from memq_schemas.topology import Lane
 
 
 class Given(NamedTuple):
@@ -44,23 +46,34 @@ def upserted(
     given: Given,
     options: Options,
     progress: Callable[[Receipt], None] | None,
+    lane: Lane = LIVE,
 ) -> Coroutine[Any, Any, Receipt]:
     """Once all is delivered. Raises what `Producer.upsert` raises."""
+    if lane != LIVE and (lane != BULK or way.stores):
+        raise InvalidRequest(
+            f"lane: {lane!r}, expected 'live' or 'bulk'" if lane != BULK else "lane: an outbox has the live lane only"
+        )
     if type(cast("object", given.points)) is list and len(given.points) == 1 and not given.columns:
-        return single(way, given.points[0], options.max_message_bytes, _outgoing(calls, collection, options), progress)
-    return Writes(way, progress).run(upserts(calls, collection, given, options))
+        return single(
+            way, given.points[0], options.max_message_bytes, _outgoing(calls, collection, options, lane), progress
+        )
+    return Writes(way, progress).run(upserts(calls, collection, given, options, lane))
 
 
-def upserts(calls: Calls, collection: str, given: Given, options: Options) -> Iterator[Part] | AsyncIterator[Part]:
+def upserts(
+    calls: Calls, collection: str, given: Given, options: Options, lane: Lane = LIVE
+) -> Iterator[Part] | AsyncIterator[Part]:
     """Raises InvalidRequest, also on the way, and there InvalidPoint."""
-    outgoing = _outgoing(calls, collection, options)
+    outgoing = _outgoing(calls, collection, options, lane)
     return batches.parts(_batches(given, options), lambda batch: outgoing(batch.body(), batch.content_type))
 
 
-def _outgoing(calls: Calls, collection: str, options: Options) -> Callable[..., Outgoing]:
+def _outgoing(calls: Calls, collection: str, options: Options, lane: Lane) -> Callable[..., Outgoing]:
     def outgoing(body: bytes, content_type: str = headers.JSON) -> Outgoing:
         # Limits are of what a worker has after decompression.
         whole = calls.outgoing(Operation.UPSERT, collection, body, content_type)
+        if lane != LIVE:
+            whole = whole._replace(lane=lane)
         return whole if options.compression is None else _compressed(whole, options.compression)
 
     return outgoing

@@ -27,10 +27,10 @@ class Way:
         self._sender = sender
         self._options = options
         self._outbox = outbox
-        self._stores = outbox is not None and not asks
+        self.stores = outbox is not None and not asks
 
     def receipt(self, points: int, messages: int, complete: int, slowest: float | None) -> Receipt:
-        return Receipt(points, messages, self.asks, slowest, self._stores, complete)
+        return Receipt(points, messages, self.asks, slowest, self.stores, complete)
 
     async def begun(self) -> None:
         """Before the first message of a call."""

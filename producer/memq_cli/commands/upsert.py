@@ -21,6 +21,11 @@ class Decimals(StrEnum):
     TEXT = "text"
 
 
+class LaneName(StrEnum):
+    LIVE = "live"
+    BULK = "bulk"
+
+
 def upsert(
     file: Annotated[str, typer.Argument(help="What to send; - reads JSON Lines from standard input.")],
     collection: Collection,
@@ -60,6 +65,13 @@ def upsert(
             show_default=False,
         ),
     ] = None,
+    lane: Annotated[
+        LaneName,
+        typer.Option(
+            help="bulk: the load does not delay live writes. Rows without a version may then overwrite newer live "
+            "writes; live keeps the order of the queue."
+        ),
+    ] = LaneName.BULK,
     wait: options.Wait = False,
     json: Json = False,
     url: Url = options.URL,
@@ -101,7 +113,9 @@ def upsert(
             kept.read(restart=restart)
     except BadFile as error:
         raise typer.BadParameter(str(error)) from None
-    upload = Upload(source, collection, kept, columns, distance=distance if create else None, wait=wait, json=json)
+    upload = Upload(
+        source, collection, kept, columns, distance=distance if create else None, lane=lane.value, wait=wait, json=json
+    )
     compression = "zstd" if zstd else None
     run(target, upload.send, batch_size=batch_size, compression=compression, after_failure=upload.left)
 

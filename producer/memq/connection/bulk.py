@@ -1,0 +1,72 @@
+"""The bulk lane of one connection."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+from typing import TYPE_CHECKING, Any
+
+import aiormq.exceptions
+
+from memq.connection.publisher import losing, publisher
+
+if TYPE_CHECKING:
+    from aio_pika.abc import AbstractConnection
+    from memq_amqp import Frames
+
+    from memq.connection.publisher import Publisher
+
+log = logging.getLogger(__name__)
+
+
+class BulkLane:
+    """Publishes to the bulk exchange, on a channel of its own that is opened with the first message.
+
+    An error on that channel, such as a missing exchange or right, leaves the connection and the live lane alone.
+    """
+
+    def __init__(self, connection: AbstractConnection, exchange: str, frames: Frames | None) -> None:
+        self._connection = connection
+        self._exchange = exchange
+        self._frames = frames
+        self._opening: asyncio.Task[Publisher | None] | None = None
+        self._publisher: Publisher | None = None
+        self.refused = ""
+        """Why messages of the bulk lane are sent through the live lane; empty while they are not."""
+
+    async def publisher(self) -> Publisher | None:
+        """Return the publisher, or None if the broker has no bulk exchange for this user. Raises Lost."""
+        if self._publisher is not None or self.refused:
+            return self._publisher
+        if self._opening is None or self._opening.done():
+            self._opening = asyncio.create_task(self._open(), name="memq-bulk", context=contextvars.Context())
+        with losing():
+            return await asyncio.shield(self._opening)
+
+    async def _open(self) -> Publisher | None:
+        with losing():
+            channel = await self._connection.channel(on_return_raises=True)
+            try:
+                await channel.declare_exchange(self._exchange, passive=True)
+            except (aiormq.exceptions.ChannelNotFoundEntity, aiormq.exceptions.ChannelAccessRefused) as error:
+                self._refuse(error)
+                return None
+            self._publisher = await publisher(channel, self._exchange, self._frames)
+        channel.close_callbacks.add(self._closed)
+        return self._publisher
+
+    def _refuse(self, error: BaseException) -> None:
+        self.refused = f"exchange {self._exchange}: {error}"
+        log.warning("bulk lane unavailable, live lane used", extra={"reason": self.refused})
+
+    def _closed(self, _sender: Any = None, error: BaseException | None = None) -> None:
+        if isinstance(error, aiormq.exceptions.ChannelAccessRefused):
+            self._refuse(error)
+        self.close(str(error) if error and str(error) else "channel closed")
+
+    def close(self, reason: str) -> None:
+        """Fail what waits for a confirm. The next message opens the channel again."""
+        closing, self._publisher = self._publisher, None
+        if closing is not None:
+            closing.close(reason)
