@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +16,14 @@ from memq import Producer
 from memq_schemas import Names
 from stack.node import Node
 from tests.support.broker import Address
+from tests.support.engine import embedded_engine
 from tests.support.scrape import fetched, says, scraped, verdict
 from tests.support.until import until
 from tests.support.worker import COMMAND, free_port, running_worker
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from stack.broker import Server
     from tests.support.engine import EmbeddedEngine
 
@@ -146,3 +151,24 @@ async def test_the_endpoint_listens_on_loopback_and_serves_nothing_else(amqp: Ad
         ours = [line.split()[1] for line in listening.splitlines() if f":{port:04X} " in line.split(" 00000000:")[0]]
         assert ours
         assert all(place.startswith("0100007F:") for place in ours)
+
+
+async def test_a_store_that_hangs_is_reported_by_readiness_and_by_the_check(amqp: Address, tmp_path: Path) -> None:
+    """Stopped by SIGSTOP the engine keeps its port and its connections, and answers nothing."""
+    port = free_port()
+    options = {"metrics_port": port, "store_timeout_seconds": 3, "drain_seconds": 8}
+    with embedded_engine(tmp_path / "vectors") as engine, running_worker(amqp, qdrant_url=engine.url, **options):
+        line = [COMMAND, "check", "--amqp-url", amqp.url, "--prefix", amqp.prefix, "--data-dir", f"{engine.data_dir}"]
+        await says(200, port, "/readyz")
+        os.kill(engine.pid, signal.SIGSTOP)
+        try:
+            body = await says(503, port, "/readyz")
+            assert dependency(body, "qdrant")["status"] == "down"
+            ended = await asyncio.to_thread(
+                subprocess.run, line, capture_output=True, text=True, timeout=60, check=False
+            )
+            assert ended.returncode == 1, ended.stdout
+            assert engine.address in ended.stdout
+        finally:
+            os.kill(engine.pid, signal.SIGCONT)
+        await says(200, port, "/readyz")

@@ -39,6 +39,20 @@ def own(data_dir: Path) -> Generator[Ownership]:
         os.close(descriptor)
 
 
+def address_of(data_dir: Path) -> str | None:
+    """Address of the engine that runs on this directory; None if none does, or it is not serving yet."""
+    path = data_dir / "engine.lock"
+    try:
+        with path.open("rb") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return path.read_text().strip().partition(" ")[2] or None
+    except FileNotFoundError:
+        pass
+    return None
+
+
 def _advice(data_dir: Path, path: Path) -> str:
     pid, _, address = path.read_text().strip().partition(" ")
     return (

@@ -2,6 +2,7 @@ import asyncio
 import shutil
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from memq_worker.amqp.announcement import Missing
 from memq_worker.amqp.connection import Brokers
@@ -11,6 +12,8 @@ from memq_worker.errors import BrokerUnavailable, ConfigurationError, WorkerErro
 from memq_worker.qdrant.client import open_store
 from memq_worker.settings import Settings
 from memq_worker.store_commands import Identity, comparison
+
+_ENGINE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +30,17 @@ async def declare_topology(settings: Settings) -> None:
         await declare(connection, settings.topology, "always", settings.amqp_timeout_seconds)
 
 
-async def findings(settings: Settings, directory: Identity) -> list[Finding]:
+async def findings(settings: Settings, directory: Identity, engine: Callable[[Path], str | None]) -> list[Finding]:
     """What a worker with these settings would meet, each dependency asked once.
 
-    `directory` returns the identity of the embedded engine's data directory.
+    `directory` returns the identity of the embedded engine's data directory, `engine` the address of the engine that
+    runs on it.
     """
     broker = _finding("RabbitMQ", lambda: _broker(settings))
     store = (
-        _finding("Qdrant", lambda: _qdrant(settings)) if settings.qdrant_url else _finding("engine", _disk(settings))
+        _finding("Qdrant", lambda: _qdrant(settings))
+        if settings.qdrant_url
+        else _finding("engine", lambda: _engine(settings, engine(settings.data_dir)))
     )
     found = [Finding("settings", True, "valid"), *await asyncio.gather(broker, store)]
     if all(finding.ok for finding in found):
@@ -85,13 +91,23 @@ async def _qdrant(settings: Settings) -> str:
     return f"version {version}, {len(collections)} collections"
 
 
-def _disk(settings: Settings) -> Callable[[], Awaitable[str]]:
-    async def look() -> str:
-        place = settings.data_dir.absolute()
-        parent = place
-        while not parent.exists():
-            parent = parent.parent
-        free = shutil.disk_usage(parent).free // 2**20
-        return f"embedded, {place} {'exists' if place.exists() else 'will be made'}, {free} MiB free"
-
-    return look
+async def _engine(settings: Settings, address: str | None) -> str:
+    place = settings.data_dir.absolute()
+    if address is not None:
+        # Its health alone may answer while collections do not.
+        async with open_store(f"http://{address}", None, _ENGINE_SECONDS) as store:
+            try:
+                collections = await store.list_collections(_ENGINE_SECONDS)
+            except WorkerError as error:
+                raise ConfigurationError(
+                    f"the engine at {address}, which runs on {place}, does not answer within {_ENGINE_SECONDS:g} s: "
+                    f"{error.message}; restart its pool if it hangs"
+                ) from error
+        return f"embedded, runs on {place} at {address}, {len(collections)} collections"
+    parent = place
+    while not parent.exists():
+        parent = parent.parent
+    if not parent.is_dir():
+        raise ConfigurationError(f"MEMQ_DATA_DIR: {parent} is not a directory; name one that the worker may write to")
+    free = shutil.disk_usage(parent).free // 2**20
+    return f"embedded, {place} {'exists' if place.exists() else 'will be created'}, {free} MiB free"

@@ -137,7 +137,7 @@ def check(settings: Settings, flags: dict[str, str]) -> int:
     from memq_worker.check import findings
 
     console = Console(highlight=False)
-    found = asyncio.run(findings(settings, _directory_identity))
+    found = asyncio.run(findings(settings, _directory_identity, _engine_address))
     for finding in found:
         mark = "[green]ok  [/green]" if finding.ok else "[red]FAIL[/red]"
         console.print(f"{mark} {finding.what}: {escape(finding.detail)}", soft_wrap=True)
@@ -179,6 +179,15 @@ def _directory_identity(data_dir: Path) -> str | None:
         return read(data_dir)
     except (IdentityError, OSError) as error:
         raise ConfigurationError(f"{data_dir}: {error}") from error
+
+
+def _engine_address(data_dir: Path) -> str | None:
+    """Return the address of the engine that runs on the data directory; None if none does."""
+    try:
+        from memq_engine.ownership import address_of
+    except ImportError:
+        return None
+    return address_of(data_dir)
 
 
 def show(settings: Settings, flags: dict[str, str]) -> int:

@@ -27,7 +27,7 @@ from memq_worker.pipeline.held import HeldLimits
 from memq_worker.pipeline.intake import Pipeline, PipelineOptions
 from memq_worker.pipeline.retry import RetryPolicy
 from memq_worker.probes import Probes
-from memq_worker.qdrant.client import open_store
+from memq_worker.qdrant.client import QdrantStore, open_store
 from memq_worker.settings import Settings
 from memq_worker.stop import Stop, on_signals
 from memq_worker.store_identity import StoreGuard, StoreMismatch
@@ -36,6 +36,7 @@ from memq_worker.suspects import Suspects
 logger = logging.getLogger(__name__)
 
 _SHORT_LIFE_SECONDS = 1.0
+_PROBE_SECONDS = 5.0
 _HARD_STOP_SECONDS = 2.0
 
 
@@ -250,7 +251,7 @@ async def serve(settings: Settings) -> None:
                 asyncio.create_task(stop.hard.wait()),
                 asyncio.create_task(_orphaned(settings.parent_pid, stop)),
                 asyncio.create_task(heartbeat(metrics, worker.sample)),
-                asyncio.create_task(probes.store(store.version)),
+                asyncio.create_task(probes.store(lambda: _answers(store))),
             ]
             try:
                 await asyncio.wait({service, watches[0]}, return_when=asyncio.FIRST_COMPLETED)
@@ -263,6 +264,12 @@ async def serve(settings: Settings) -> None:
                 await stopped(service, *watches)
                 await pipeline.cancel()
                 metrics.fold()
+
+
+async def _answers(store: QdrantStore) -> None:
+    """Ask the store for its health and, since that may be answered by a store that hangs, for its collections."""
+    await store.version()
+    await store.list_collections(_PROBE_SECONDS)
 
 
 def _slot(settings: Settings) -> Slot:
