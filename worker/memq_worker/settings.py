@@ -194,6 +194,16 @@ class Settings(BaseSettings):
                 raise ValueError("expected amqp://user:password@host:5672/vhost, or amqps://")
         return value
 
+    @field_validator("qdrant_api_key")
+    @classmethod
+    def _key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None or not value.get_secret_value():
+            return None
+        # It travels as a gRPC header, which holds printable ASCII alone.
+        if not all(" " <= each <= "~" for each in value.get_secret_value()):
+            raise ValueError("characters other than printable ASCII; expected the key as Qdrant has it")
+        return value
+
     @field_validator("qdrant_url")
     @classmethod
     def _qdrant(cls, value: str | None) -> str | None:

@@ -265,7 +265,6 @@ async def test_nothing_is_refused_on_an_old_contract(
     pipeline.accept(delivery(link, 1, upsert(1)))
     await link.settled(1)
     store.sizes = {"": 3}  # dropped and made again by somebody else
-    monkeypatch.setattr("memq_worker.pipeline.contracts._JUST_NOW_SECONDS", 0.0)
     pipeline.accept(delivery(link, 2, upsert(2, vector=[1, 2, 3])))
     await link.settled(2)
     assert 2 in store.points
@@ -584,3 +583,38 @@ async def test_a_store_that_hangs_is_answered_for_before_the_deadline(
     assert time.time() < deadline
     if status == 503:
         assert reply["error"]["retry_after"] > 0
+
+
+async def test_a_refusal_by_the_store_is_checked_against_a_new_contract_before_it_counts(
+    pipeline: Pipeline, link: FakeLink, store: FakeStore
+) -> None:
+    pipeline.accept(delivery(link, 1, upsert(1)))
+    await link.settled(1)
+    # Recreated twice: the write met other vectors than the contract, and the contract read after it fits again.
+    store.failures = [MessageError(ErrorCode.UNKNOWN_VECTOR, "no such name")]
+    pipeline.accept(delivery(link, 2, upsert(2)))
+    await link.settled(2)
+    assert link.moved(NAMES.dead) == []
+    assert set(store.points) == {1, 2}
+
+
+async def test_a_message_that_the_store_refused_after_it_was_sent_says_that_a_part_may_be_written(
+    pipeline: Pipeline, link: FakeLink, store: FakeStore
+) -> None:
+    refusal = MessageError(ErrorCode.UNKNOWN_VECTOR, "no such name")
+    store.failures = [refusal, refusal]
+    pipeline.accept(delivery(link, 1, upsert(1, 2), reply_to="caller"))
+    await link.settled(1)
+    (dead,) = link.moved(NAMES.dead)
+    assert "may have been written" in dead.properties.headers[headers.EXCEPTION_MESSAGE]
+    assert "may have been written" in link.replies()[0]["error"]["message"]
+
+
+async def test_a_message_refused_before_it_was_sent_says_nothing_of_the_kind(
+    pipeline: Pipeline, link: FakeLink, store: FakeStore
+) -> None:
+    store.sizes = {"": 3}
+    pipeline.accept(delivery(link, 1, upsert(1, 2)))
+    await link.settled(1)
+    (dead,) = link.moved(NAMES.dead)
+    assert "may have been written" not in dead.properties.headers[headers.EXCEPTION_MESSAGE]

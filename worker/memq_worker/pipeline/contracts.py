@@ -7,7 +7,6 @@ from memq_worker.pipeline.command import UpsertPoints, Write
 from memq_worker.pipeline.store import Contract, Store
 
 _FRESH_SECONDS = 60.0
-_JUST_NOW_SECONDS = 1.0
 
 
 class Contracts:
@@ -43,12 +42,13 @@ class Contracts:
     async def refusals(self, collection: str, commands: list[UpsertPoints]) -> dict[Write, MessageError]:
         """The commands whose vectors the collection does not take.
 
-        A collection may have been made anew with other vectors, so nothing is refused on an old contract.
+        A collection may have been recreated, or an alias switched, so nothing is refused on a contract that was read
+        before the refusal.
         """
         contract = await self.get(collection)
         refused = _refused(contract, collection, commands)
         if refused:
-            contract = await self.get(collection, _JUST_NOW_SECONDS)
+            contract = await self.get(collection, 0.0)
             refused = _refused(contract, collection, commands)
         return refused
 

@@ -218,7 +218,7 @@ class Pipeline:
 
     def _look_again(self) -> None:
         for writer in self._writers.values():
-            writer.look_again()
+            writer.held.look_again()
 
     async def outage(self) -> None:
         """Returns once the store is held."""
@@ -254,7 +254,7 @@ class Pipeline:
             await self._hold.through(ask, wanted, size=QUESTION)
         if self._options.retries.in_place:
             for writer in list(self._writers.values()):
-                await writer.back(wanted)
+                await writer.held.back(wanted)
 
     async def forget_dead(self) -> None:
         """Drops what waits on a channel that is gone: the broker delivers it again."""

@@ -1,9 +1,11 @@
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from memq_schemas import ErrorCode
 from memq_worker.errors import DependencyError, MessageError, Throttled, WorkerError
 from memq_worker.pipeline.retry import RetryPolicy, tier
+from memq_worker.pipeline.store import Id
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,3 +65,13 @@ def decide(error: Exception, attempt: int, policy: RetryPolicy) -> Outcome:
         error = DependencyError(ErrorCode.UNEXPECTED, f"unexpected {type(error).__name__} in the worker")
     seconds = policy.next_seconds(attempt)
     return DeadLetter(error) if seconds is None else Retry(seconds, error)
+
+
+def partly_stored(error: MessageError, ids: Sequence[Id] | None) -> MessageError:
+    """The refusal of a message that was sent to the store, which may have stored some of its points."""
+    if ids is None or len(ids) < 2 or error.code is ErrorCode.UNKNOWN_COLLECTION:
+        return error
+    note = "; some of the message's points may have been written"
+    found = MessageError(error.code, f"{error.message}{note}", stage=error.stage, answer=f"{error.answer}{note}")
+    found.__cause__ = error.__cause__
+    return found

@@ -17,7 +17,7 @@ from memq_worker.pipeline.diagnosis import Diagnosis
 from memq_worker.pipeline.held import HeldCollection, HeldLimits
 from memq_worker.pipeline.hold import Abandoned, Hold, Reins
 from memq_worker.pipeline.observer import Observer, Reason
-from memq_worker.pipeline.outcome import Done, Outcome, Release, Retry, decide
+from memq_worker.pipeline.outcome import Done, Outcome, Release, Retry, decide, partly_stored
 from memq_worker.pipeline.retry import RetryPolicy
 from memq_worker.pipeline.scheduler import Place, Scheduler
 from memq_worker.pipeline.settle import Settler
@@ -32,7 +32,8 @@ _COPY_SECONDS = 1.0
 _NONE: frozenset[Write] = frozenset()
 # Nothing is gained from writing half of a batch: every message of it is refused alike.
 _ALIKE = frozenset({ErrorCode.UNKNOWN_COLLECTION, ErrorCode.FORBIDDEN, ErrorCode.QUOTA_EXCEEDED})
-_THROTTLED = "the collection's rate limit in the store is reached"
+# Refusals that a contract of the collection as it is now would have prevented.
+_OUTDATED = frozenset({ErrorCode.UNKNOWN_COLLECTION, ErrorCode.UNKNOWN_VECTOR, ErrorCode.WRONG_DIMENSION})
 
 
 class CollectionWriter:
@@ -73,7 +74,7 @@ class CollectionWriter:
         self._policy = policy
         self._queue = WriteQueue(limits)
         own = Hold(observer, catches=CollectionOutage, scope=collection, reins=reins)
-        self._held = HeldCollection(
+        self.held = HeldCollection(
             collection, self._queue, hold, own, diagnosis, held, writes_in_flight, lambda c, o: settle(c.delivery, o)
         )
         self._writes_in_flight = writes_in_flight
@@ -91,9 +92,8 @@ class CollectionWriter:
 
     def _parked(self, command: Write) -> bool:
         """Park an arriving command if the collection may not be written for now. Return True if it was parked."""
-        outcome: Outcome | None = self._held.parked
-        if not self._policy.in_place and (seconds := self._throttles.seconds_left(self._collection)):
-            throttled = Throttled(_THROTTLED, retry_after_seconds=seconds)
+        outcome: Outcome | None = self.held.parked
+        if not self._policy.in_place and (throttled := self._throttles.of(self._collection)) is not None:
             outcome = decide(throttled, command.delivery.attempt, self._policy)
         if outcome is None:
             return False
@@ -101,14 +101,6 @@ class CollectionWriter:
         if self._queue.idle:
             self._idle(self._collection)
         return True
-
-    def look_again(self) -> None:
-        """Abandon the held calls that have become unwanted."""
-        self._held.look_again()
-
-    async def back(self, wanted: Callable[[], bool]) -> None:
-        """Return once the collection is not held, or once unwanted."""
-        await self._held.back(wanted)
 
     def waits(self, lane: str) -> bool:
         return self._queue.waits(lane)
@@ -147,7 +139,7 @@ class CollectionWriter:
         began = time.perf_counter()
         for command in batch.commands:
             command.delivery.began = began
-        if self._hold.error is not None or self._held.error is not None:
+        if self._hold.error is not None or self.held.error is not None:
             place.release()  # it waits for the store first
         try:
             with self._tracing.write([command.delivery for command in batch.commands]):
@@ -173,9 +165,9 @@ class CollectionWriter:
             return self._hold.keeps(alone) and any(c.delivery.link.alive for c in commands)
 
         try:
-            outcomes = await self._held.through(commands, wanted, lambda each: self._attempt(each, place))
+            outcomes = await self.held.through(commands, wanted, lambda each: self._attempt(each, place))
         except Abandoned:
-            outcomes = [self._held.abandoned(wanted()) for _ in commands]
+            outcomes = [self.held.abandoned(wanted()) for _ in commands]
         except WorkerError as error:
             if isinstance(error, Throttled):
                 self._throttles.close(self._collection, error.retry_after_seconds)
@@ -216,23 +208,34 @@ class CollectionWriter:
 
     async def _write(self, commands: list[Write]) -> list[Outcome]:
         try:
-            refused = await self._refusals(commands)
-            accepted = [c for c in commands if c not in refused]
-            if not any(c.delivery.link.alive for c in commands):
-                raise Abandoned  # the channel was lost meanwhile; the broker delivers all of them again
-            superseded = await self._store_write(accepted) if accepted else _NONE
-        except Abandoned:
-            raise
-        except WorkerError as error:
-            if error.code is ErrorCode.UNKNOWN_COLLECTION:
-                self._contracts.forget(self._collection)
+            return await self._write_current(commands)
+        except (Abandoned, WorkerError):
             raise
         except Exception as error:
             # The one place where a defect of ours is caught: it must not take the neighbours or the worker with it.
             logger.exception("unexpected error in a write", extra={"messages": len(commands)})
             raise DependencyError(ErrorCode.UNEXPECTED, f"unexpected {type(error).__name__} in the worker") from error
+
+    async def _write_current(self, commands: list[Write]) -> list[Outcome]:
+        """Write what the collection takes; check what the store refuses against a new contract once."""
+        sent: frozenset[Write] = _NONE
+        while True:
+            refused = await self._refusals(commands)
+            accepted = [c for c in commands if c not in refused]
+            if not any(c.delivery.link.alive for c in commands):
+                raise Abandoned  # the channel was lost meanwhile; the broker delivers all of them again
+            try:
+                superseded = await self._store_write(accepted) if accepted else _NONE
+            except MessageError as error:
+                if error.code in _OUTDATED:
+                    self._contracts.forget(self._collection)
+                if sent or error.code is ErrorCode.UNKNOWN_COLLECTION or error.code not in _OUTDATED:
+                    raise partly_stored(error, accepted[0].ids) from error
+                sent = frozenset(accepted)
+            else:
+                break
         return [
-            decide(refused[c], c.delivery.attempt, self._policy)
+            decide(partly_stored(refused[c], c.ids) if c in sent else refused[c], c.delivery.attempt, self._policy)
             if c in refused
             else _done(c, "superseded" if c in superseded else "applied")
             for c in commands

@@ -31,8 +31,6 @@ def versions_request(collection: str, change: SetPayload, offset: Any) -> Any:
         limit=_PAGE,
         with_payload=_VERSION_ONLY,
         with_vectors=grpc.WithVectorsSelector(enable=False),
-        # A replica that is behind would show a version that is no longer there.
-        read_consistency=grpc.ReadConsistency(type=grpc.ReadConsistencyType.Majority),
     )
 
 
@@ -50,10 +48,9 @@ def overwrite_requests(collection: str, payload: dict[str, Any], found: Any) -> 
     Each version's points are chosen by it again: one that has another by now was written since, whole, and what it was
     written with is what the overwriting would have been followed by.
     """
-    by_version: dict[int | None, list[Any]] = {}
+    by_version: dict[int | float | str | None, list[Any]] = {}
     for point in found:
-        stored = point.payload.get(VERSION_KEY)
-        by_version.setdefault(stored.integer_value if stored is not None else None, []).append(point.id)
+        by_version.setdefault(_version(point.payload.get(VERSION_KEY)), []).append(point.id)
     operations: list[Any] = []
     size = 0
     for version, ids in by_version.items():
@@ -67,13 +64,33 @@ def overwrite_requests(collection: str, payload: dict[str, Any], found: Any) -> 
         yield grpc.UpdateBatchPoints(collection_name=collection, wait=True, operations=operations)
 
 
-def _operation(payload: dict[str, Any], version: int | None, ids: list[Any]) -> Any:
+_FOREIGN = "foreign"
+
+
+def _version(stored: Any) -> int | float | str | None:
+    """The version of a point: a number, None for none, or _FOREIGN for a value that orders nothing."""
+    kind = None if stored is None else stored.WhichOneof("kind")
+    if kind in (None, "null_value"):
+        return None
+    return getattr(stored, kind) if kind in ("integer_value", "double_value") else _FOREIGN
+
+
+def _exactly(version: Any) -> dict[str, Any]:
+    return {"range": grpc.Range(gte=version, lte=version)}
+
+
+def _operation(payload: dict[str, Any], version: int | float | str | None, ids: list[Any]) -> Any:
     mine = grpc.Condition(has_id=grpc.HasIdCondition(has_id=ids))
     if version is None:
         same = grpc.Condition(is_empty=grpc.IsEmptyCondition(key=VERSION_KEY))
         kept = payload
+    elif version == _FOREIGN:
+        versioned = grpc.Condition(field=grpc.FieldCondition(key=VERSION_KEY, range=grpc.Range(gte=0)))
+        same = grpc.Condition(filter=grpc.Filter(must_not=[versioned]))
+        kept = payload
     else:
-        same = grpc.Condition(field=grpc.FieldCondition(key=VERSION_KEY, match=grpc.Match(integer=version)))
+        match: Any = {"match": grpc.Match(integer=version)} if isinstance(version, int) else _exactly(version)
+        same = grpc.Condition(field=grpc.FieldCondition(key=VERSION_KEY, **match))
         kept = {**payload, VERSION_KEY: version}
     chosen = grpc.PointsSelector(filter=grpc.Filter(must=[mine, same]))
     change = grpc.PointsUpdateOperation.OverwritePayload(payload=payload_to_grpc(kept), points_selector=chosen)

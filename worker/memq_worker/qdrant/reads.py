@@ -50,9 +50,10 @@ def record(point: Any, with_payload: bool | list[str], with_vector: bool | str) 
     result: dict[str, Any] = {"id": id_of(point.id)}
     if with_payload is not False:
         payload = {key: _value(value) for key, value in point.payload.items()}
-        version = payload.pop(VERSION_KEY, None)
-        if version is not None:
-            result["version"] = version
+        version = payload.get(VERSION_KEY)
+        if type(version) is int and version >= 0:
+            result["version"] = payload.pop(VERSION_KEY)
+        # Anything else under that key was written by somebody else, and is an ordinary payload value.
         result["payload"] = payload
     if with_vector:
         result["vector"] = _vectors(point.vectors, with_vector == "base64")
