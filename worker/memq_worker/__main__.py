@@ -1,4 +1,4 @@
-from memq_worker.cli import main
+from memq_worker.entry import main
 
 if __name__ == "__main__":
     main()

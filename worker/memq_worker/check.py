@@ -1,4 +1,5 @@
 import asyncio
+import os
 import shutil
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from memq_worker.amqp.announcement import Missing
 from memq_worker.amqp.connection import Brokers
 from memq_worker.amqp.declare import declare
 from memq_worker.amqp.permissions import check_permissions
+from memq_worker.entry import found
 from memq_worker.errors import BrokerUnavailable, ConfigurationError, WorkerError
 from memq_worker.qdrant.client import open_store
 from memq_worker.settings import Settings
@@ -42,10 +44,10 @@ async def findings(settings: Settings, directory: Identity, engine: Callable[[Pa
         if settings.qdrant_url
         else _finding("engine", lambda: _engine(settings, engine(settings.data_dir)))
     )
-    found = [Finding("settings", True, "valid"), *await asyncio.gather(broker, store)]
-    if all(finding.ok for finding in found):
-        found.append(await _finding("store", lambda: _announced(settings, directory)))
-    return found
+    results = [Finding("settings", True, "valid"), *await asyncio.gather(broker, store)]
+    if all(finding.ok for finding in results):
+        results.append(await _finding("store", lambda: _announced(settings, directory)))
+    return results
 
 
 async def _announced(settings: Settings, directory: Identity) -> str:
@@ -92,6 +94,10 @@ async def _qdrant(settings: Settings) -> str:
 
 
 async def _engine(settings: Settings, address: str | None) -> str:
+    if not found("qdrant_edge"):
+        raise ConfigurationError(
+            "the extra 'embedded' is not installed: pip install 'memq[embedded]', or set MEMQ_QDRANT_URL"
+        )
     place = settings.data_dir.absolute()
     if address is not None:
         # Its health alone may answer while collections do not.
@@ -109,5 +115,7 @@ async def _engine(settings: Settings, address: str | None) -> str:
         parent = parent.parent
     if not parent.is_dir():
         raise ConfigurationError(f"MEMQ_DATA_DIR: {parent} is not a directory; name one that the worker may write to")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise ConfigurationError(f"MEMQ_DATA_DIR: {parent} is not writable by this user")
     free = shutil.disk_usage(parent).free // 2**20
     return f"embedded, {place} {'exists' if place.exists() else 'will be created'}, {free} MiB free"
