@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import orjson
 
 from memq_cli.output import compact, printable
+from memq_schemas.properties import legible
 
 if TYPE_CHECKING:
     from memq.dead import DeadLetter, Tally
@@ -42,7 +43,8 @@ def codes(tally: Tally) -> str:
 def outline(letter: DeadLetter) -> dict[str, Any]:
     """For programs; without the body."""
     names = [name for name in letter.__slots__ if name not in ("headers", "properties", "body")]
-    return {name: getattr(letter, name) for name in names}
+    found = {name: getattr(letter, name) for name in names}
+    return {name: legible(value) if isinstance(value, str) else value for name, value in found.items()}
 
 
 def whole(letter: DeadLetter) -> dict[str, Any]:
@@ -109,16 +111,16 @@ def _labelled(label: str, item: Any, indent: str) -> list[str]:
 def plain(value: Any) -> Any:
     """Headers may hold anything that AMQP has; JSON gets their text where it has no such type."""
     if isinstance(value, Mapping):
-        return {str(name): plain(item) for name, item in cast("Mapping[Any, Any]", value).items()}
+        return {legible(str(name)): plain(item) for name, item in cast("Mapping[Any, Any]", value).items()}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in cast("list[Any]", value)]
     if isinstance(value, datetime):
         return moment(value)
-    if value is None or isinstance(value, (str, bool, float)):
-        return value
-    if isinstance(value, int):
-        return value if -(2**63) <= value < 2**64 else str(value)
-    return repr(value)
+    if isinstance(value, str):
+        return legible(value)
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        return str(value)
+    return value if value is None or isinstance(value, (int, float)) else repr(value)
 
 
 def moment(when: datetime) -> str:

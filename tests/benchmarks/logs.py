@@ -18,10 +18,11 @@ from rich.console import Console
 from rich.table import Table
 
 from memq_schemas import Names, Operation
+from memq_schemas.properties import Properties
 from memq_worker.observe import logs
 from memq_worker.pipeline import lines
 from memq_worker.pipeline.command import DeletePoints, Request, Write
-from memq_worker.pipeline.delivery import Delivery, Properties
+from memq_worker.pipeline.delivery import Delivery
 from memq_worker.pipeline.tracing import UNTRACED
 
 if TYPE_CHECKING:

@@ -10,10 +10,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from memq_schemas.properties import Properties
 from memq_worker.observe.metrics import Metrics
 from memq_worker.observe.slot import Slot
 from memq_worker.observe.store import MeteredStore
-from memq_worker.pipeline.delivery import Delivery, Properties
+from memq_worker.pipeline.delivery import Delivery
 from memq_worker.pipeline.store import PointsBatch
 from tests.unit.worker.fakes import FakeLink, FakeStore
 
@@ -49,7 +50,7 @@ class Instant(FakeStore):
 
 def deliveries(number: int) -> list[Delivery]:
     link = FakeLink()
-    stamp = float(int(time.time()))
+    stamp = int(time.time())
     return [Delivery(link, tag, "memq.write", "upsert.docs", b"", Properties(timestamp=stamp)) for tag in range(number)]
 
 

@@ -486,7 +486,7 @@ async def test_a_deleted_exchange_is_told_and_a_new_one_taken_up(amqp: Address, 
             ConfigurationError,
             "user or password",
         ),
-        (lambda url: url._replace(path="/nowhere"), ConfigurationError, "vhost 'nowhere'"),
+        (lambda url: url._replace(path="/nowhere"), ConfigurationError, "virtual host 'nowhere'"),
         (lambda url: url, TopologyMissing, "memq-worker declare"),
     ],
 )

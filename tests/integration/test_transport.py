@@ -9,16 +9,17 @@ import aio_pika
 import pytest
 
 from memq_schemas import topology
+from memq_schemas.properties import Properties
 from memq_worker.amqp.connection import Brokers
 from memq_worker.amqp.session import Session, SessionOptions, open_session
 from memq_worker.errors import BrokerUnavailable, Unroutable
-from memq_worker.pipeline.delivery import Delivery, Properties
 from tests.support.broker import depth, take
 from tests.support.until import until
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
+    from memq_worker.pipeline.delivery import Delivery
     from tests.support.broker import Address
 
 pytestmark = [pytest.mark.integration, pytest.mark.broker_semantics]

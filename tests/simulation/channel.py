@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from aiormq.abc import DeliveredMessage
 from aiormq.exceptions import ChannelInvalidStateError, DeliveryError, PublishError
+from memq_amqp import decode, encode
+from memq_amqp.wire.neutral import RAW
 from pamqp.commands import Basic, Queue
 from pamqp.header import ContentHeader
 
+from memq_schemas.properties import Properties
 from tests.simulation.ledger import Publication
 
 if TYPE_CHECKING:
@@ -47,7 +50,10 @@ class Channel:
         self.open = False
         self.gone()
 
-    async def basic_consume(self, queue: str, callback: Any, *, consumer_tag: str, timeout: float) -> None:
+    async def basic_consume(
+        self, queue: str, callback: Any, *, no_ack: bool, consumer_tag: str, timeout: float
+    ) -> None:
+        assert not no_ack
         self._callback = callback
 
         def at_broker() -> None:
@@ -114,8 +120,9 @@ class Channel:
         name = f"{copy.message.n}:{self._broker.deliveries}"
         self._broker.deliveries += 1
         # Of each delivery its own: what is published for it can be told apart.
-        properties = Basic.Properties(correlation_id=name, reply_to=copy.reply_to, headers=headers, delivery_mode=2)
-        return name, ContentHeader(properties=properties)
+        sent = Properties(correlation_id=name, reply_to=copy.reply_to, headers=headers, delivery_mode=2)
+        # As a connection of memq_amqp hands it to aiormq.
+        return name, ContentHeader(properties=Basic.Properties(headers={RAW: bytearray(encode(sent))}))
 
     def deliver(self, copy: Copy) -> None:
         tag, _ = self._taken(copy)
@@ -157,14 +164,15 @@ class Channel:
         self, body: bytes, *, exchange: str, routing_key: str, properties: Basic.Properties, mandatory: bool
     ) -> None:
         self._check_open()
+        sent = decode(properties.marshal())
         publication = Publication(
             self.connection.process.number,
             exchange,
             routing_key,
             body,
-            dict(properties.headers or {}),
-            properties.reply_to,
-            properties.correlation_id,
+            dict(sent.headers),
+            sent.reply_to,
+            sent.correlation_id,
         )
         self._broker.ledger.published(publication)
         answer: asyncio.Future[None] = self._broker.world.loop.create_future()

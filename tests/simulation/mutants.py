@@ -55,12 +55,13 @@ def a_later_version_in_a_batch_always_wins() -> Any:
 
 def copies_are_not_waited_for() -> Any:
     def mutate(original: Any) -> Any:
-        async def move(self: Settler, *args: Any, **named: Any) -> None:
+        async def move(self: Settler, *args: Any, **named: Any) -> bool:
             async def publish() -> None:
                 with suppress(Exception):
                     await original(self, *args, **named)
 
             self.__dict__.setdefault("kept", []).append(asyncio.create_task(publish()))
+            return True
 
         return move
 
@@ -194,8 +195,8 @@ def an_ack_covers_what_is_still_open() -> Any:
 
 def attempts_are_not_counted() -> Any:
     def mutate(original: Any) -> Any:
-        async def move(self: Settler, delivery: Any, exchange: str, error: Any, attempts: int) -> None:
-            await original(self, delivery, exchange, error, 0)
+        async def move(self: Settler, delivery: Any, exchange: str, error: Any, attempts: int) -> bool:
+            return await original(self, delivery, exchange, error, 0)
 
         return move
 

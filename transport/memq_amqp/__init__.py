@@ -6,20 +6,27 @@ into one write a turn of the event loop. Handshake, heartbeats, declarations and
 """
 
 from memq_amqp.connect import connect, connect_stock, frames_of, unusable
-from memq_amqp.loss import Lost, cancellable
-from memq_amqp.publish import ConfirmingPublisher, Refused, Returned
+from memq_amqp.consume import Consumer, Received, get
+from memq_amqp.loss import Lost, MessageRefused, Refused, Returned, cancellable
+from memq_amqp.publish import Publisher, publisher
 from memq_amqp.tasks import stop, stopped
 from memq_amqp.wire.deliveries import Deliveries, acknowledge
 from memq_amqp.wire.frames import Frames
-from memq_amqp.wire.properties import Envelope, Properties, decode, encode
+from memq_amqp.wire.properties import Envelope, decode, encode
+from memq_amqp.wire.publisher import ConfirmingPublisher
+from memq_schemas.properties import Properties
 
 __all__ = [
     "ConfirmingPublisher",
+    "Consumer",
     "Deliveries",
     "Envelope",
     "Frames",
     "Lost",
+    "MessageRefused",
     "Properties",
+    "Publisher",
+    "Received",
     "Refused",
     "Returned",
     "acknowledge",
@@ -29,6 +36,8 @@ __all__ = [
     "decode",
     "encode",
     "frames_of",
+    "get",
+    "publisher",
     "stop",
     "stopped",
     "unusable",

@@ -19,10 +19,13 @@ from pamqp.header import ContentHeader
 
 from memq_amqp.loss import cancellable
 from memq_amqp.wire.deliveries import Deliveries
-from memq_amqp.wire.frames import Frames
+from memq_amqp.wire.frames import AROUND, KINDS, METHOD, START, Frames
+from memq_amqp.wire.neutral import Neutral
 from memq_amqp.wire.properties import decode
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from aio_pika.abc import AbstractConnection
     from yarl import URL
 
@@ -52,13 +55,12 @@ class _Connection(aio_pika.Connection):
         except InvalidFrameError as error:
             await self.close()
             # aiormq expects the broker to accept the virtual host, and drops the close that says why it does not.
-            if (close := self.opening.closed()) is None:
+            if (close := self.opening.closed) is None:
                 raise
             raise ConnectionClosed(close.reply_code, close.reply_text) from error
         except BaseException:
             await self.close()
             raise
-        self.opening.opened()
 
 
 class _FastConnection(_Connection):
@@ -90,41 +92,64 @@ class _Opening(TransportFactory):
             raise AMQPConnectionError(*error.args) from error
         return frames or reader, asyncio.StreamWriter(made[0], stream, reader, loop)
 
-    def opened(self) -> None:
-        """Keep nothing more of what is read."""
-        if self._reader is not None:
-            self._reader.kept = None
-
+    @property
     def closed(self) -> Connection.Close | None:
-        """The close that the broker has sent instead of opening the connection."""
-        if self.frames is not None:
-            return self.frames.closed
-        return None if self._reader is None else self._reader.close_frame()
+        """The close that the broker has sent."""
+        reader = self.frames or self._reader
+        return None if reader is None else reader.closed
 
 
 class _Reader(asyncio.StreamReader):
-    """A reader that keeps what it has read until the connection is open: the handshake, a few kilobytes."""
+    """A reader for aiormq: hands on frames that pamqp can read, and keeps the broker's reason to close."""
 
     def __init__(self, *, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop=loop)
-        self.kept: bytearray | None = bytearray()
+        self.closed: Connection.Close | None = None
+        self._neutral = Neutral()
+        self._waiting = bytearray()  # an incomplete frame
+        self._foreign = False
 
     def feed_data(self, data: Any) -> None:
-        if self.kept is not None:
-            self.kept += data
-        super().feed_data(data)
+        if self._foreign:
+            super().feed_data(data)
+            return
+        self._waiting += data
+        for frame in self._whole():
+            super().feed_data(frame)
+        if self._foreign:
+            super().feed_data(self._waiting)
 
-    def close_frame(self) -> Connection.Close | None:
-        left = bytes(self.kept or b"")
-        try:
-            while left:
-                size, _, frame = pamqp.frame.unmarshal(left)
-                if isinstance(frame, Connection.Close):
-                    return frame
-                left = left[size:]
-        except PAMQPException:
-            pass
+    def feed_eof(self) -> None:
+        # What aiormq cannot read either is its to report.
+        if self._waiting and not self._foreign:
+            super().feed_data(self._waiting)
+        super().feed_eof()
+
+    def _whole(self) -> Iterator[bytes]:
+        """The complete frames of what is waiting."""
+        waiting, at = self._waiting, 0
+        while len(waiting) - at >= AROUND:
+            kind, channel, length = START(waiting, at)
+            if kind not in KINDS:
+                self._foreign = True
+                break
+            stop = at + length + AROUND
+            if stop > len(waiting):
+                break
+            frame = self._neutral.frame(kind, channel, bytes(waiting[at:stop]))
+            if kind == METHOD and channel == 0 and self.closed is None:
+                self.closed = _close(frame)
+            yield frame
+            at = stop
+        del waiting[:at]
+
+
+def _close(frame: bytes) -> Connection.Close | None:
+    try:
+        found = pamqp.frame.unmarshal(frame)[2]
+    except PAMQPException:
         return None
+    return found if isinstance(found, Connection.Close) else None
 
 
 def _receiver(reader: Any) -> Any:

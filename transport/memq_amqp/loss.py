@@ -1,4 +1,4 @@
-"""A lost connection, and how it differs from a cancelled task."""
+"""What becomes of a publish that is not confirmed, and how a lost connection differs from a cancelled task."""
 
 from __future__ import annotations
 
@@ -6,12 +6,50 @@ import asyncio
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from memq_amqp.refusals import Kind, Refusal, refusal_of
+
 if TYPE_CHECKING:
     from collections.abc import Generator
 
 
 class Lost(Exception):
-    """The channel or connection went away; whether the broker has the message is unknown."""
+    """The channel or connection is gone; whether the broker has the message is unknown.
+
+    refusal: why, where the broker or the system has said so.
+    """
+
+    def __init__(self, reason: str, refusal: Refusal | None = None) -> None:
+        super().__init__(reason)
+        self.refusal = refusal
+
+
+class Refused(Exception):
+    """The broker nacked the message: a full queue, or a quorum queue electing its leader."""
+
+    def __init__(self, text: str = "the broker refused the message (queue full, or it is electing a leader)") -> None:
+        super().__init__(text)
+
+
+class Returned(Exception):
+    """No queue takes messages of this exchange and routing key."""
+
+
+class MessageRefused(ValueError):
+    """The broker takes no such message, however often it is published; it has not got it."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(str(refusal))
+        self.refusal = refusal
+
+
+def outcome_of(error: BaseException | None, size: int) -> Exception:
+    """What the end of a channel, by `error`, means for a message with a body of `size` bytes."""
+    refusal = None if error is None else refusal_of(error)
+    if refusal is None:
+        return Lost(str(error or "") or "the channel was closed")
+    if refusal.kind is Kind.TOO_LARGE and refusal.limit is not None and size > refusal.limit:
+        return MessageRefused(refusal)
+    return Lost(str(refusal), refusal)
 
 
 @contextmanager

@@ -1,87 +1,79 @@
-"""Confirmed, mandatory publishing on a channel that is used for nothing else."""
+"""Confirmed, mandatory publishing, with frames of ours or with aiormq's."""
 
 from __future__ import annotations
 
-import asyncio
 import itertools
-import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 from uuid import uuid4
 
-import pamqp.frame
+from aiormq.exceptions import DeliveryError, PublishError
 from pamqp.commands import Basic
 
-from memq_amqp.loss import Lost
-from memq_amqp.tasks import stop
-from memq_amqp.wire.channel import on_closing, send_through
-from memq_amqp.wire.frames import AROUND, BODY, HEADER
-from memq_amqp.wire.properties import Properties, decode, encode
+from memq_amqp.loss import Refused, Returned, cancellable, outcome_of
+from memq_amqp.refusals import LOSSES
+from memq_amqp.wire.channel import check_room, largest_frame
+from memq_amqp.wire.properties import encode
+from memq_amqp.wire.publisher import ConfirmingPublisher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from aiormq.abc import AbstractChannel
 
-    Confirm = asyncio.Future[None]
+    from memq_amqp.wire.frames import Frames
+    from memq_schemas.properties import Properties
+
     Heard = Callable[[], None] | None
 
-_ACK, _NACK, _RETURN = 60 << 16 | 80, 60 << 16 | 120, 60 << 16 | 50  # class basic and the method
-_U32 = struct.Struct(">I").unpack_from
-_CONFIRM = struct.Struct(">QB").unpack_from  # delivery tag, multiple
-_U64 = struct.Struct(">Q").unpack_from
-_CONTENT = struct.Struct(">BHIHHQ").pack  # frame start, class, weight, body size
-_BODY = struct.Struct(">BBHI").pack  # end of the frame before, frame start
-_END = b"\xce"
 
-# A frame is at most what the broker said at the handshake.
-_UNLIMITED = 1 << 17
+class Publisher(Protocol):
+    """Confirmed, mandatory publishing on a channel that is used for nothing else."""
 
-_KEYS = 1024
+    async def publish(self, exchange: str, routing_key: str, body: bytes, properties: Properties) -> None:
+        """Return once the broker has confirmed; there is no timeout and no limit on what is unconfirmed.
+
+        `message_id` is replaced by one of this attempt's own. Raises Returned, Refused, Lost, MessageRefused, and
+        ValueError for properties that AMQP cannot hold.
+        """
+        ...
+
+    def publish_encoded(
+        self, exchange: str, routing_key: str, body: bytes, message_id: str, properties: bytes, heard: Heard = None
+    ) -> Awaitable[None]:
+        """As `publish`. properties: a whole property list, `message_id` in it, which is no other attempt's.
+
+        heard: called when the broker has confirmed it, even if that is after its publisher has given up.
+        """
+        ...
+
+    def close(self, reason: str = ...) -> None:
+        """Expect nothing more of the broker. Who waits is told Lost, at once or when the connection is closed."""
+        ...
 
 
-class Refused(Exception):
-    """The broker nacked the message: a full queue, or a quorum queue electing its leader."""
+def publisher(channel: AbstractChannel, frames: Frames | None) -> Publisher:
+    """The publisher of a channel in confirm mode that raises on returned messages.
 
-    def __init__(self, text: str = "the broker refused the message (queue full, or it is electing a leader)") -> None:
-        super().__init__(text)
-
-
-class Returned(Exception):
-    """No queue takes messages of this exchange and routing key."""
-
-
-class ConfirmingPublisher:
-    """Takes a channel in confirm mode, and is its sink: memq_amqp.wire.frames.Sink.
-
-    Publishes of one turn of the event loop go out in one write, and the next write waits until the socket took it, so a
-    slow broker slows its publishers. How many may be unconfirmed is theirs to limit.
+    frames: what its connection reads through; None for aiormq's own.
     """
+    if frames is None:
+        return StockPublisher(channel)
+    confirming = ConfirmingPublisher(channel)
+    frames.attach(channel.number, confirming)
+    return confirming
+
+
+class StockPublisher:
+    """Publishes as aiormq does."""
 
     def __init__(self, channel: AbstractChannel) -> None:
         self._channel = channel
-        self._number = channel.number
-        self._largest = (channel.connection.connection_tune.frame_max or _UNLIMITED) - AROUND
+        self._largest = largest_frame(channel)
         self._token = uuid4().hex
         self._attempts = itertools.count(1)
-        self._last = 0  # delivery tag
-        # Not handed to the socket yet, by message id: what its publisher gives up before that is never sent.
-        self._out: dict[str, tuple[Confirm, Heard, tuple[bytes, ...]]] = {}
-        self._waiting: dict[int, tuple[Confirm, Heard, str]] = {}
-        self._tags: dict[str, int] = {}  # by message id: a returned message does not carry its delivery tag
-        self._methods: dict[tuple[str, str], bytes] = {}
-        self._due = asyncio.Event()
-        self._missing = -1
-        self._lost: Lost | None = None
-        self._loop = asyncio.get_running_loop()
-        self._writer = self._loop.create_task(self._write(), name="memq-publisher")
-        on_closing(channel, self._closed)
 
     async def publish(self, exchange: str, routing_key: str, body: bytes, properties: Properties) -> None:
-        """Returns once the broker has confirmed; has no timeout of its own, and no limit on what is unconfirmed.
-
-        `message_id` is replaced by one of this attempt's own. Raises Returned, Refused, Lost, and ValueError for
-        properties that AMQP cannot hold.
-        """
+        # aiormq reports a false confirm when two publishes in flight share one.
         message_id = f"{self._token}-{next(self._attempts)}"
         encoded = encode(properties._replace(message_id=message_id))
         await self.publish_encoded(exchange, routing_key, body, message_id, encoded)
@@ -89,120 +81,41 @@ class ConfirmingPublisher:
     async def publish_encoded(
         self, exchange: str, routing_key: str, body: bytes, message_id: str, properties: bytes, heard: Heard = None
     ) -> None:
-        """As `publish`. properties: a whole property list, `message_id` in it, which is no other attempt's.
-
-        heard: called when the broker has confirmed it, even if that is after its publisher has given up.
-        """
-        if self._lost is not None:
-            raise Lost(str(self._lost))
-        if message_id in self._out or message_id in self._tags:
-            raise ValueError(f"message_id {message_id!r} is on its way already; each attempt needs one of its own")
-        confirm: Confirm = self._loop.create_future()
-        self._out[message_id] = (confirm, heard, self._frames(exchange, routing_key, body, properties))
-        self._due.set()
+        check_room(properties, self._largest)
+        given = _Encoded(message_id, properties)
         try:
-            await confirm
-        except asyncio.CancelledError:
-            self._out.pop(message_id, None)
-            raise
+            with cancellable():
+                await self._channel.basic_publish(
+                    body, exchange=exchange, routing_key=_Key(routing_key), properties=given, mandatory=True
+                )
+        except PublishError as error:
+            if heard is not None:
+                heard()
+            raise Returned from error
+        except DeliveryError as error:
+            raise Refused from error
+        except LOSSES as error:
+            raise outcome_of(error, len(body)) from error
+        if heard is not None:
+            heard()
 
     def close(self, reason: str = "the channel was closed") -> None:
-        """Fails what is unconfirmed with Lost, and what comes later too."""
-        stop(self._writer)
-        self._fail(reason)
-
-    def _frames(self, exchange: str, routing_key: str, body: bytes, properties: bytes) -> tuple[bytes, ...]:
-        number, size, step = self._number, len(body), self._largest
-        method = self._methods.get((exchange, routing_key)) or self._method(exchange, routing_key)
-        header = _CONTENT(2, number, 12 + len(properties), 60, 0, size)
-        if not size:
-            return method, header, properties, _END
-        if size <= step:
-            return method, header, properties, _BODY(0xCE, 3, number, size), body, _END
-        parts = [body[at : at + step] for at in range(0, size, step)]
-        framed = (piece for part in parts for piece in (_BODY(0xCE, 3, number, len(part)), part))
-        return method, header, properties, *framed, _END
-
-    def _method(self, exchange: str, routing_key: str) -> bytes:
-        if len(self._methods) >= _KEYS:
-            self._methods.clear()
-        publish = Basic.Publish(exchange=exchange, routing_key=routing_key, mandatory=True)
-        method = self._methods[exchange, routing_key] = pamqp.frame.marshal(publish, self._number)
-        return method
-
-    async def _write(self) -> None:
-        while True:
-            await self._due.wait()
-            self._due.clear()
-            out, self._out = self._out, {}
-            parts: list[bytes] = []
-            for message_id, (confirm, heard, frames) in out.items():
-                if confirm.done():
-                    continue
-                # The broker counts what it is sent, so a tag is given to nothing else.
-                self._last += 1
-                self._waiting[self._last] = (confirm, heard, message_id)
-                self._tags[message_id] = self._last
-                parts += frames
-            if parts:
-                await send_through(self._channel, b"".join(parts))
-
-    def take(self, kind: int, buffer: memoryview, start: int, stop: int) -> bool:
-        if self._missing >= 0 and kind in (HEADER, BODY):
-            self._content(kind, buffer, start, stop)
-            return True
-        self._missing = -1
-        (method,) = _U32(buffer, start)
-        if method in (_ACK, _NACK):
-            tag, bits = _CONFIRM(buffer, start + 4)
-            self._confirmed(tag, multiple=bool(bits & 1), kept=method == _ACK)
-            return True
-        if method == _RETURN:
-            self._missing = 0
-            return True
-        return False
-
-    def _content(self, kind: int, buffer: memoryview, start: int, stop: int) -> None:
-        """Of a returned message: it comes back whole, before its confirm."""
-        if kind == HEADER:
-            (self._missing,) = _U64(buffer, start + 4)
-            tag = self._tags.get(decode(bytes(buffer[start + 12 : stop])).message_id or "")
-            if tag is not None:
-                _settle(self._waiting[tag][0], Returned())
-        else:
-            self._missing -= stop - start
-        if self._missing == 0:
-            self._missing = -1
-
-    def _confirmed(self, tag: int, *, multiple: bool, kept: bool) -> None:
-        first = next(iter(self._waiting), tag) if multiple else tag
-        for each in range(first, min(tag, self._last) + 1):
-            entry = self._waiting.pop(each, None)
-            if entry is not None:
-                confirm, heard, message_id = entry
-                del self._tags[message_id]
-                if kept and heard is not None:
-                    heard()
-                _settle(confirm, None if kept else Refused())
-
-    def _closed(self, reason: str) -> None:
-        stop(self._writer)
-        self._fail(reason or "the channel was lost")
-
-    def _fail(self, reason: str) -> None:
-        if self._lost is None:
-            self._lost = Lost(reason)
-        for confirm, *_ in (*self._waiting.values(), *self._out.values()):
-            _settle(confirm, Lost(reason))
-        for entries in (self._waiting, self._out, self._tags):
-            entries.clear()
+        """aiormq fails what waits when the connection is closed."""
 
 
-def _settle(confirm: Confirm, outcome: Exception | None) -> None:
-    # Done already: returned before its confirm, or its publisher has given up.
-    if confirm.done():
-        return
-    if outcome is None:
-        confirm.set_result(None)
-    else:
-        confirm.set_exception(outcome)
+class _Encoded(Basic.Properties):
+    """A property list for aiormq to write as it is."""
+
+    def __init__(self, message_id: str, encoded: bytes) -> None:
+        super().__init__(message_id=message_id)
+        self._list = encoded
+
+    def marshal(self) -> bytes:
+        return self._list
+
+
+class _Key(str):
+    """A routing key for aiormq to write as it was read."""
+
+    def encode(self, encoding: str = "utf-8", errors: str = "surrogateescape") -> bytes:
+        return super().encode(encoding, "surrogateescape" if errors == "strict" else errors)

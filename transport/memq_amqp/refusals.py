@@ -12,6 +12,9 @@ from enum import StrEnum
 from aiormq import exceptions
 from pamqp.exceptions import PAMQPException
 
+# Every way in which aio_pika and aiormq report a refusal or a loss; RuntimeError is what a closed channel raises.
+LOSSES = (exceptions.AMQPError, PAMQPException, OSError, RuntimeError)
+
 
 class Fault(StrEnum):
     """Who has to act.

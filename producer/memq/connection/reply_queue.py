@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import aiormq.exceptions
 import memq_amqp
-from memq_amqp import Deliveries, Refused
+from memq_amqp import Refused
 
 from memq.connection.publisher import losing
 from memq.errors import ConfigurationError
@@ -17,12 +17,12 @@ from memq.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
-    from memq_amqp import Frames
+    from aio_pika.abc import AbstractChannel, AbstractConnection
 
     from memq.connection.address import Address
     from memq.connection.replies import Pending
     from memq_schemas import Names
+    from memq_schemas.properties import Properties
 
 DECLARE_SECONDS = 10.0
 
@@ -79,7 +79,7 @@ class ReplyQueue:
         underlay = await channel.get_underlay_channel()
         frames = memq_amqp.frames_of(self._connection)
         try:
-            await self._listen(queue, frames, underlay.number)
+            await memq_amqp.Consumer(underlay, frames, self._arrived).start(queue.name, "", no_ack=True)
         except BaseException:
             if frames is not None:
                 frames.detach(underlay.number)
@@ -88,16 +88,8 @@ class ReplyQueue:
         channel.close_callbacks.add(self._closed)
         return queue.name
 
-    async def _listen(self, queue: AbstractQueue, frames: Frames | None, channel: int) -> None:
-        def delivered(_tag: int, _redelivered: bool, _key: str, properties: bytes, body: bytes) -> None:
-            self._pending.arrived(memq_amqp.decode(properties).correlation_id, body)
-
-        async def arrived(message: AbstractIncomingMessage) -> None:
-            self._pending.arrived(message.correlation_id, message.body)
-
-        if frames is not None:
-            frames.attach(channel, Deliveries(delivered))
-        await queue.consume(arrived, no_ack=True)
+    def _arrived(self, _tag: int, _redelivered: bool, _key: str, properties: Properties, body: bytes) -> None:
+        self._pending.arrived(properties.correlation_id, body)
 
     def _closed(self, _sender: object = None, error: BaseException | None = None) -> None:
         self._lost(str(error) if error and str(error) else "the channel for replies was closed")

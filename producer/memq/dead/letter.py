@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, cast
 from memq_schemas import headers, parse_routing_key
 
 if TYPE_CHECKING:
-    from aio_pika.abc import AbstractIncomingMessage
+    from memq_amqp import Received
+
+    from memq_schemas.properties import Properties
 
 UNKNOWN = "unknown"
 
@@ -47,9 +49,10 @@ class DeadLetter:
         return None if self.failed_at is None else (now - self.failed_at).total_seconds()
 
 
-def read_letter(position: int, message: AbstractIncomingMessage, *, with_body: bool = False) -> DeadLetter:
-    own = dict(message.headers)
-    operation, collection = _address(message.routing_key or "")
+def read_letter(position: int, message: Received, *, with_body: bool = False) -> DeadLetter:
+    properties = message.properties
+    own = dict(properties.headers)
+    operation, collection = _address(message.routing_key)
     # A copy that a worker publishes carries no x-death, so where one stands the broker gave the message up last, and
     # error headers are from an earlier attempt.
     death = _death(own)
@@ -58,16 +61,16 @@ def read_letter(position: int, message: AbstractIncomingMessage, *, with_body: b
     first = _time(own.get(headers.FIRST_FAILED_AT))
     if death is None:
         code, reason, stage = written or UNKNOWN, message_text or "", _text(own.get(headers.ERROR_STAGE))
-        failed_at = _time(own.get(headers.LAST_FAILED_AT)) or first or _time(message.timestamp)
+        failed_at = _time(own.get(headers.LAST_FAILED_AT)) or first or _stamp(properties)
         queue = _text(own.get(headers.ORIGINAL_QUEUE))
     else:
         code, stage = _text(death.get("reason")) or UNKNOWN, "broker"
         queue = _text(death.get("queue"))
         reason = _broker_reason(code, queue, f"{written}: {message_text or ''}" if written else None)
-        failed_at = _time(death.get("time")) or first or _time(message.timestamp)
+        failed_at = _time(death.get("time")) or first or _stamp(properties)
     return DeadLetter(
         position=position,
-        routing_key=message.routing_key or "",
+        routing_key=message.routing_key,
         operation=operation,
         collection=collection,
         code=code,
@@ -78,10 +81,10 @@ def read_letter(position: int, message: AbstractIncomingMessage, *, with_body: b
         first_failed_at=first or failed_at,
         queue=queue,
         worker=_text(own.get(headers.WORKER)),
-        message_id=message.message_id,
-        correlation_id=None if message.correlation_id is None else str(message.correlation_id),
+        message_id=properties.message_id,
+        correlation_id=properties.correlation_id,
         size=len(message.body),
-        properties=_properties(message),
+        properties=_shown(properties),
         headers=own,
         body=message.body if with_body else None,
     )
@@ -118,24 +121,14 @@ def _broker_reason(code: str, queue: str | None, before: str | None) -> str:
     return f"{told}{where}" + (f"; before that {before}" if before else "")
 
 
-def _properties(message: AbstractIncomingMessage) -> dict[str, Any]:
-    named = (
-        "message_id",
-        "correlation_id",
-        "reply_to",
-        "content_type",
-        "content_encoding",
-        "timestamp",
-        "expiration",
-        "priority",
-        "type",
-        "app_id",
-        "user_id",
-    )
-    found = {name: getattr(message, name) for name in named}
-    return {name: value for name, value in found.items() if value is not None} | {
-        "delivery_mode": int(message.delivery_mode)
-    }
+def _shown(properties: Properties) -> dict[str, Any]:
+    """The properties that are set; the timestamp as a date where it is one."""
+    found = {name: value for name, value in properties._asdict().items() if value is not None and name != "headers"}
+    return found if properties.timestamp is None else found | {"timestamp": _stamp(properties) or properties.timestamp}
+
+
+def _stamp(properties: Properties) -> datetime | None:
+    return None if properties.published is None else datetime.fromtimestamp(properties.published, UTC)
 
 
 def _text(value: Any) -> str | None:

@@ -15,7 +15,7 @@ from memq.dead.walk import Walk, walk
 from memq.errors import BrokerUnavailable
 
 if TYPE_CHECKING:
-    from aio_pika.abc import AbstractIncomingMessage
+    from memq_amqp import Received
 
     from memq.connection.link import Link
     from memq.deliver.sender import Sender
@@ -116,7 +116,7 @@ class DeadLetters:
                 tally.unroutable_reason = tally.unroutable_reason or str(error)
 
             async for block in walked.blocks():
-                chosen: list[AbstractIncomingMessage] = []
+                chosen: list[Received] = []
                 async for message in block:
                     if _look(message, tally, selection, progress) is not None:
                         chosen.append(message)
@@ -147,7 +147,7 @@ class DeadLetters:
             async for block in walked.blocks():
                 async for message in block:
                     if _look(message, tally, selection, progress) is not None:
-                        tags.append(message.delivery_tag or 0)
+                        tags.append(message.tag)
                     if tally.selected == selection.limit:
                         break
                 if tally.selected == selection.limit:
@@ -174,9 +174,7 @@ class DeadLetters:
             yield walked
 
 
-def _look(
-    message: AbstractIncomingMessage, tally: Tally, selection: Selection, progress: Progress | None
-) -> DeadLetter | None:
+def _look(message: Received, tally: Tally, selection: Selection, progress: Progress | None) -> DeadLetter | None:
     """The letter, if it is selected."""
     tally.walked += 1
     letter = read_letter(tally.walked, message)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
-from memq_amqp import Properties, stopped
+from memq_amqp import stopped
 
 from memq.connection.message import Message
 from memq.errors import Unroutable
 from memq_schemas import headers
+from memq_schemas.properties import ChangedHeaders
 from memq_schemas.topology import BULK, LIVE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aio_pika.abc import AbstractIncomingMessage
+    from memq_amqp import Received
 
     from memq.dead.walk import Walk
     from memq.deliver.sender import Sender
@@ -34,7 +34,7 @@ class Replay:
 
     async def run(
         self,
-        messages: list[AbstractIncomingMessage],
+        messages: list[Received],
         sent: Callable[[], None],
         unroutable: Callable[[Unroutable], None],
     ) -> None:
@@ -46,15 +46,15 @@ class Replay:
         room = asyncio.Semaphore(IN_FLIGHT)
         failures: list[BaseException] = []
 
-        async def one(message: AbstractIncomingMessage) -> None:
+        async def one(message: Received) -> None:
             async with room:
                 if failures:
                     return
-                key = message.routing_key or ""
+                key = message.routing_key
                 try:
-                    lane = BULK if message.headers.get(headers.LANE) == BULK else LIVE
+                    lane = BULK if message.properties.headers.get(headers.LANE) == BULK else LIVE
                     await self._sender.deliver(key, lambda message_id: again(message, message_id), self._timeout, lane)
-                    await self._walk.remove(message.delivery_tag or 0)
+                    await self._walk.remove(message.tag)
                 except Unroutable as error:
                     unroutable(error)
                 except Exception as error:  # noqa: BLE001 it is raised below, when the others have ended
@@ -73,32 +73,11 @@ class Replay:
             raise failures[0]
 
 
-def again(message: AbstractIncomingMessage, message_id: str) -> Message:
-    """As its sender published it: no attempts, no error, no deadline. Nobody waits for its answer any more."""
-    own = {
-        name: _encodable(value)
-        for name, value in message.headers.items()
-        if name not in headers.SPENT and not name.startswith(headers.BROKER_PREFIXES)
-    }
-    properties = Properties(
-        content_type=message.content_type,
-        content_encoding=message.content_encoding,
-        headers=None,
-        delivery_mode=headers.PERSISTENT,
-        priority=headers.PRIORITY,
-        correlation_id=message.correlation_id,
-        type=message.type,
-        app_id=message.app_id,
-    )
-    return Message(message.body, properties, message_id, own)
+def again(letter: Received, message_id: str) -> Message:
+    """The message as its sender published it, without attempts, error and deadline, and without a reply address.
 
-
-def _encodable(value: Any) -> Any:
-    """pamqp decodes byte strings to a type that it does not encode."""
-    if isinstance(value, bytes):
-        return bytearray(value)
-    if isinstance(value, list):
-        return [_encodable(item) for item in cast("list[Any]", value)]
-    if isinstance(value, Mapping):
-        return {name: _encodable(item) for name, item in cast("Mapping[str, Any]", value).items()}
-    return value
+    Nobody waits for its answer any more; and the broker accepts a user of himself alone.
+    """
+    own = ChangedHeaders(letter.properties.headers, names=headers.SPENT, prefixes=headers.BROKER_PREFIXES)
+    properties = letter.properties._replace(headers=own, reply_to=None, expiration=None, user_id=None)
+    return Message(letter.body, properties, message_id, timestamp=properties.timestamp)

@@ -12,7 +12,8 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 import aiormq.exceptions
-from memq_amqp import Lost, connect_stock
+import memq_amqp
+from memq_amqp import Lost, Received, connect_stock
 
 from memq.connection.publisher import losing
 from memq.connection.session import close_quietly
@@ -21,9 +22,10 @@ from memq.errors import BrokerUnavailable, ConfigurationError, TopologyMissing
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
-    from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
+    from aio_pika.abc import AbstractChannel, AbstractConnection
 
     from memq.connection.address import Address
+    from memq_schemas.properties import Properties
 
 FIRST_BLOCK = 20
 BLOCK_LIMIT = 10_000
@@ -44,9 +46,10 @@ class Walk:
         self._bytes = 0
         self._blocks = 0
         self._tag: str | None = None
-        self._inbox: asyncio.Queue[AbstractIncomingMessage | None] = asyncio.Queue()
+        self._inbox: asyncio.Queue[Received | None] = asyncio.Queue()
+        self._consumer: memq_amqp.Consumer | None = None
 
-    async def blocks(self) -> AsyncIterator[AsyncIterator[AbstractIncomingMessage]]:
+    async def blocks(self) -> AsyncIterator[AsyncIterator[Received]]:
         """Each has to be read to its end before the next one. Raises Lost."""
         size = FIRST_BLOCK
         while self.seen < self.depth:
@@ -80,16 +83,20 @@ class Walk:
         tag, self._tag = self._tag, None
         if tag is not None:
             with losing():
-                source = await self._channel.get_queue(self._queue, ensure=False)
-                await source.cancel(tag)
+                underlay = await self._channel.get_underlay_channel()
+                await underlay.basic_cancel(tag)
 
-    async def _block(self, size: int) -> AsyncIterator[AbstractIncomingMessage]:
+    async def _block(self, size: int) -> AsyncIterator[Received]:
         self._blocks += 1
         with losing():
             await self._channel.set_qos(size)
-            source = await self._channel.get_queue(self._queue, ensure=False)
+            if self._consumer is None:
+                underlay = await self._channel.get_underlay_channel()
+                self._consumer = memq_amqp.Consumer(underlay, None, self._arrived)
             # What is handed back is ordered by consumer tag, so tags sort as blocks do.
-            self._tag = await source.consume(self._arrived, consumer_tag=f"memq-dead-{self._blocks:09}")
+            tag = f"memq-dead-{self._blocks:09}"
+            await self._consumer.start(self._queue, tag)
+            self._tag = tag
         for _ in range(size):
             message = await self._next()
             if message is None:
@@ -99,7 +106,7 @@ class Walk:
             yield message
         await self.stop()
 
-    async def _next(self) -> AbstractIncomingMessage | None:
+    async def _next(self) -> Received | None:
         """None when others have taken what was there."""
         quiet = 0
         while True:
@@ -121,8 +128,8 @@ class Walk:
             declared = await self._control.declare_queue(self._queue, passive=True)
         return declared.declaration_result.message_count or 0
 
-    async def _arrived(self, message: AbstractIncomingMessage) -> None:
-        self._inbox.put_nowait(message)
+    def _arrived(self, tag: int, redelivered: bool, key: str, properties: Properties, body: bytes) -> None:
+        self._inbox.put_nowait(Received(tag, redelivered, key, properties, body))
 
 
 @contextlib.asynccontextmanager

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
-from memq_amqp import Lost, Properties, Refused, Returned
+from memq_amqp import Lost, Refused, Returned
 
 from memq.connection.message import Message
 from memq.connection.replies import Reply, decode_reply
@@ -18,6 +18,7 @@ from memq.deliver.deadlines import Deadlines
 from memq.deliver.tracing import tracing
 from memq.errors import BrokerUnavailable, ReplyTimeout, Unconfirmed, Unroutable
 from memq_schemas import Operation, headers, routing_key
+from memq_schemas.properties import Properties
 from memq_schemas.topology import LIVE
 
 if TYPE_CHECKING:
@@ -230,7 +231,6 @@ def _envelope(operation: Operation, content_type: str, content_encoding: str | N
     return Properties(
         content_type=content_type,
         content_encoding=content_encoding,
-        headers=None,
         delivery_mode=headers.PERSISTENT if operation.is_write else headers.TRANSIENT,
         priority=headers.PRIORITY,
         app_id=headers.APP_ID,

@@ -33,7 +33,7 @@ class Spans:
 
     def sending(self, message: Message, routing_key: str, session: Session) -> AbstractContextManager[None]:
         # Most publishes of most programs: the package is there because another one needs it, and nobody uses it.
-        if not (self._given or _provided() or get_current() or named() or headers.TRACEPARENT in message.headers):
+        if not (self._given or _provided() or get_current() or named() or _carried(message)):
             return NOTHING
         return self._span(message, routing_key, session)
 
@@ -61,9 +61,10 @@ class Spans:
             record_exception=False,
             set_status_on_exception=False,
         ) as span:
-            carrier: dict[str, str] = {}
-            propagate.inject(carrier)
-            message.headers.update(carrier)
+            if headers.TRACEPARENT not in message.properties.headers:  # else it is its sender's, published again
+                carrier: dict[str, str] = {}
+                propagate.inject(carrier)
+                message.headers.update(carrier)
             try:
                 yield
             except Exception as error:
@@ -86,5 +87,9 @@ def _provided() -> bool:
 
 def _parent(message: Message) -> Context | None:
     """What the message carries already, else what the caller named; None for what is current."""
-    carried = message.headers.get(headers.TRACEPARENT) or named()
+    carried = _carried(message) or named()
     return propagate.extract({headers.TRACEPARENT: carried}) if isinstance(carried, str) else None
+
+
+def _carried(message: Message) -> Any:
+    return message.headers.get(headers.TRACEPARENT) or message.properties.headers.get(headers.TRACEPARENT)

@@ -58,7 +58,7 @@ class Carried:
 
     def sending(self, message: Message, routing_key: str, session: Session) -> AbstractContextManager[None]:
         traceparent = named()
-        if traceparent is not None:
+        if traceparent is not None and headers.TRACEPARENT not in message.properties.headers:
             message.headers.setdefault(headers.TRACEPARENT, traceparent)
         return NOTHING
 

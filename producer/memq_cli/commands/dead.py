@@ -243,4 +243,9 @@ def _report(target: Target, tally: Tally, what: str, dry_run: bool) -> None:
 
 
 def _counts(tally: Tally) -> dict[str, object]:
-    return {"depth": tally.depth, "walked": tally.walked, "selected": tally.selected, "codes": dict(tally.codes)}
+    return {
+        "depth": tally.depth,
+        "walked": tally.walked,
+        "selected": tally.selected,
+        "codes": letters.plain(tally.codes),
+    }

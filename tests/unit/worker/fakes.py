@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from memq_schemas import Names, headers
+from memq_schemas.properties import Properties
 from memq_worker.errors import BrokerUnavailable, Unroutable
 from memq_worker.pipeline.batch import BatchLimits
 from memq_worker.pipeline.decode.bodies import Limits
-from memq_worker.pipeline.delivery import Delivery, Properties
+from memq_worker.pipeline.delivery import Delivery
 from memq_worker.pipeline.intake import PipelineOptions
 from memq_worker.pipeline.retry import RetryPolicy
 from memq_worker.pipeline.store import Contract, PointsBatch

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client import CollectorRegistry
 
+from memq_schemas.properties import Properties
 from memq_worker.errors import DependencyError, Outage
 from memq_worker.observe.ages import Ages
 from memq_worker.observe.catalogue import CATALOGUE, PLACES
@@ -18,7 +19,7 @@ from memq_worker.observe.metrics import FOLD_SECONDS, Metrics
 from memq_worker.observe.slot import Foreign, Slot
 from memq_worker.observe.store import MeteredStore
 from memq_worker.observe.verdict import livez, readyz
-from memq_worker.pipeline.delivery import Delivery, Properties
+from memq_worker.pipeline.delivery import Delivery
 from memq_worker.pipeline.intake import Pipeline
 from memq_worker.pipeline.retry import RetryPolicy
 from memq_worker.pipeline.store import PointsBatch
@@ -99,7 +100,7 @@ def test_a_delay_is_since_the_publish_and_never_negative(member: Member, metrics
     now = time.time()
     late, early = (
         Delivery(FakeLink(), tag, NAMES.write, "upsert.docs", b"", Properties(timestamp=stamp))
-        for tag, stamp in enumerate((now - 100, now + 100))
+        for tag, stamp in enumerate((int(now - 100), int(now + 100)))
     )
     metrics.settled("upsert", "applied", [late, early])
     page = shown([member])

@@ -110,7 +110,7 @@ async def test_a_reply_is_sent_before_the_acknowledgement(pipeline: Pipeline, li
     assert reply["result"] == {"upserted": 2}
     assert reply["elapsed_ms"] > 0
     assert link.published[0].properties.correlation_id == "c1"
-    assert not link.published[0].properties.persistent
+    assert link.published[0].properties.delivery_mode == headers.TRANSIENT
 
 
 async def test_a_refused_write_is_dead_lettered_answered_and_then_acknowledged(
@@ -122,7 +122,7 @@ async def test_a_refused_write_is_dead_lettered_answered_and_then_acknowledged(
     (dead,) = link.moved(NAMES.dead)
     assert dead.routing_key == "upsert.docs"
     assert dead.json == upsert(1, vector=[1, 2, 3])
-    assert dead.properties.persistent
+    assert dead.properties.content_type == headers.JSON
     assert dead.properties.reply_to == "caller"
     said = dead.properties.headers
     assert said[headers.ERROR_CODE] == "wrong_dimension"

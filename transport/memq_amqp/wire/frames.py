@@ -14,12 +14,14 @@ from pamqp.commands import Connection
 from pamqp.exceptions import PAMQPException
 from pamqp.heartbeat import Heartbeat
 
+from memq_amqp.wire.neutral import Neutral
+
 METHOD, HEADER, BODY = 1, 2, 3
 
-_START = struct.Struct(">BHI").unpack_from  # type, channel, size
+START = struct.Struct(">BHI").unpack_from  # type, channel, size
 _END = 0xCE
 AROUND = 8  # bytes of a frame around its payload
-_KINDS = (METHOD, HEADER, BODY, 8)
+KINDS = (METHOD, HEADER, BODY, 8)
 
 _READ = 1 << 18
 _LEAST_READ = 1 << 16
@@ -50,6 +52,7 @@ class Frames(asyncio.BufferedProtocol):
         self._start = self._end = 0  # of what has been read and not been taken
         self._sinks: dict[int, Sink] = {}
         self._passed: deque[bytes] = deque()  # for aiormq; an empty one says no more than that the connection lives
+        self._neutral = Neutral()
         self._paused = False
         self._sign_due = 0.0
         self._error: Exception | None = None
@@ -88,9 +91,9 @@ class Frames(asyncio.BufferedProtocol):
         view, at, end, sinks = self._view, self._start, self._end, self._sinks
         taken = False
         while end - at >= AROUND:
-            kind, channel, length = _START(view, at)
+            kind, channel, length = START(view, at)
             stop = at + length + AROUND
-            if kind not in _KINDS or (stop <= end and view[stop - 1] != _END):
+            if kind not in KINDS or (stop <= end and view[stop - 1] != _END):
                 self._fail(_no_frame(bytes(view[at:end])))
                 return
             if stop > end:
@@ -99,7 +102,7 @@ class Frames(asyncio.BufferedProtocol):
             if sink is not None and sink.take(kind, view, at + 7, stop - 1):
                 taken = True
             else:
-                self._passed.append(bytes(view[at:stop]))
+                self._passed.append(self._neutral.frame(kind, channel, bytes(view[at:stop])))
             at = stop
         self._start = at
         if taken and not self._passed and (now := time.monotonic()) >= self._sign_due:

@@ -1,22 +1,20 @@
 import asyncio
 import logging
 import uuid
-from collections.abc import Callable, Coroutine
-from datetime import datetime
-from typing import Any
+from collections.abc import Callable
 
 import memq_amqp
-from aiormq.abc import AbstractChannel, DeliveredMessage
-from memq_amqp import Deliveries, Frames
-from pamqp.commands import Basic
+from aiormq.abc import AbstractChannel
+from memq_amqp import Frames
 
+from memq_schemas.properties import Properties
 from memq_schemas.topology import LIVE
 from memq_worker.amqp.acks import AckLedger
 from memq_worker.amqp.failure import lost
 from memq_worker.amqp.prefetch import Prefetch
 from memq_worker.amqp.publish import Publisher
 from memq_worker.errors import BrokerUnavailable
-from memq_worker.pipeline.delivery import Delivery, Properties, lane_of
+from memq_worker.pipeline.delivery import Delivery, lane_of
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +50,7 @@ class ConsumerLink:
         self._before = 0  # the tag of the last delivery to earlier consumers
         self._changing = asyncio.Lock()
         self._change: asyncio.Task[None] | None = None
-        self._on_message: Callable[[DeliveredMessage], Coroutine[Any, Any, None]] | None = None
+        self._consumer: memq_amqp.Consumer | None = None
         self._alive = True
         self._flusher = asyncio.create_task(self._flush_for_ever())
 
@@ -63,7 +61,7 @@ class ConsumerLink:
     @property
     def consuming(self) -> bool:
         """Whether it takes what there is to take."""
-        return self._alive and (bool(self._tag) or self._on_message is None)
+        return self._alive and (bool(self._tag) or self._consumer is None)
 
     @property
     def queue(self) -> str:
@@ -90,37 +88,24 @@ class ConsumerLink:
                 if self._asked != prefetch.count and self._change is None and self._filled:
                     self._change = asyncio.create_task(self._consume_anew(timeout))
 
-        def from_frames(tag: int, redelivered: bool, key: str, properties: bytes, body: bytes) -> None:
-            take(tag, redelivered, key, _read(properties), body)
-
-        async def from_stock(message: DeliveredMessage) -> None:
-            # aiormq runs this in a task that it cancels when the channel dies: hand over, and do nothing else.
-            deliver = message.delivery
-            if isinstance(deliver, Basic.Deliver):
-                properties = _copied(message.header.properties)
-                body = bytes(message.body)
-                take(deliver.delivery_tag or 0, bool(deliver.redelivered), deliver.routing_key or "", properties, body)
-
-        if frames is not None:
-            frames.attach(self._channel.number, Deliveries(from_frames))
         # The broker cancels a consumer when its queue goes away, and from 4.3 on when it holds a message too long.
         self._channel.on_consumer_cancel_callbacks.add(self._cancelled)
         self._prefetch = prefetch
-        self._on_message = from_stock
+        self._consumer = memq_amqp.Consumer(self._channel, frames, take)
         await self.resume_consuming(timeout)
 
     async def resume_consuming(self, timeout: float) -> None:
         """Takes deliveries again, if it does not."""
         async with self._changing:
-            if self._alive and not self._tag and self._on_message is not None:
-                await self._start(self._on_message, timeout)
+            if self._alive and not self._tag and self._consumer is not None:
+                await self._start(self._consumer, timeout)
 
-    async def _start(self, on_message: Callable[[DeliveredMessage], Coroutine[Any, Any, None]], timeout: float) -> None:
+    async def _start(self, consumer: memq_amqp.Consumer, timeout: float) -> None:
         self._asked, self._before = self._prefetch.count, self._ledger.last
         await self._channel.basic_qos(prefetch_count=self._asked, timeout=timeout)
         # RabbitMQ 4.3 closes the connection when a tag is used again, so each life has one of its own.
         tag = f"memq-{uuid.uuid4().hex}"
-        await self._channel.basic_consume(self._queue, on_message, consumer_tag=tag, timeout=timeout)
+        await consumer.start(self._queue, tag, timeout=timeout)
         self._tag = tag
 
     @property
@@ -134,10 +119,10 @@ class ConsumerLink:
         # and not both at a time: a quorum queue gives each its own in one piece.
         try:
             async with self._changing:
-                if self._alive and self._tag and self._filled and self._on_message is not None:
+                if self._alive and self._tag and self._filled and self._consumer is not None:
                     with lost():
                         await self._channel.basic_cancel(self._tag, timeout=timeout)
-                        await self._start(self._on_message, timeout)
+                        await self._start(self._consumer, timeout)
                     logger.debug("prefetch changed", extra={"queue": self._queue, "prefetch": self._asked})
         except BrokerUnavailable as error:
             self.abandon(str(error))
@@ -148,16 +133,14 @@ class ConsumerLink:
         """A delivery that is to be processed alone; None when the queue is empty, or this life over."""
         if not self._alive:
             return None
-        message = await self._channel.basic_get(self._queue, timeout=timeout)
-        got = message.delivery
-        if not isinstance(got, Basic.GetOk):
+        got = await memq_amqp.get(self._channel, self._queue, timeout)
+        if got is None:
             return None
-        tag, properties = got.delivery_tag or 0, _copied(message.header.properties)
-        self._ledger.delivered(tag)
-        redelivered = bool(got.redelivered)
-        key = got.routing_key or ""
-        body = bytes(message.body)
-        return Delivery(self, tag, self._queue, key, body, properties, redelivered, lane_of(properties), alone=True)
+        self._ledger.delivered(got.tag)
+        lane = lane_of(got.properties)
+        return Delivery(
+            self, got.tag, self._queue, got.routing_key, got.body, got.properties, got.redelivered, lane, alone=True
+        )
 
     async def _cancelled(self, frame: object) -> None:
         self.abandon("consumer cancelled by the broker")
@@ -214,32 +197,3 @@ class ConsumerLink:
         memq_amqp.stop(self._flusher)
         if self._change is not None:
             memq_amqp.stop(self._change)
-
-
-def _read(properties: bytes) -> Properties:
-    read = memq_amqp.decode(properties)
-    headers = read.headers
-    return Properties(
-        read.content_type,
-        read.content_encoding,
-        read.correlation_id,
-        read.reply_to or None,
-        read.message_id,
-        read.timestamp,
-        headers or {},
-        True,
-        headers is None,
-    )
-
-
-def _copied(properties: Basic.Properties) -> Properties:
-    stamp = properties.timestamp
-    return Properties(
-        properties.content_type,
-        properties.content_encoding,
-        properties.correlation_id,
-        properties.reply_to or None,
-        properties.message_id,
-        stamp.timestamp() if isinstance(stamp, datetime) else None,
-        properties.headers or {},
-    )

@@ -10,13 +10,13 @@ from aio_pika.abc import AbstractConnection
 from memq_amqp import frames_of
 
 from memq_schemas import Topology
+from memq_schemas.properties import Properties
 from memq_worker.amqp.connection import Brokers
 from memq_worker.amqp.declare import DeclareMode, declare
 from memq_worker.amqp.failure import lost
 from memq_worker.amqp.patience import Patience
 from memq_worker.amqp.publish import Publisher, publisher
 from memq_worker.errors import BrokerUnavailable, ConfigurationError, Unconfirmed, Unroutable
-from memq_worker.pipeline.delivery import Properties
 
 logger = logging.getLogger(__name__)
 

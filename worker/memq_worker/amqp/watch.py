@@ -1,10 +1,9 @@
 import asyncio
 from dataclasses import dataclass
-from datetime import datetime
 
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aiormq.exceptions import ChannelAccessRefused, ChannelNotFoundEntity
-from pamqp.commands import Basic
+from memq_amqp import get
 
 from memq_worker.amqp.failure import lost
 from memq_worker.amqp.patience import blocked, unblocked
@@ -48,14 +47,13 @@ class Watch:
         with lost():
             try:
                 channel = await (await self._opened()).get_underlay_channel()
-                head = await channel.basic_get(queue, timeout=self._timeout_seconds)
-                if not isinstance(head.delivery, Basic.GetOk):
+                head = await get(channel, queue, self._timeout_seconds)
+                if head is None:
                     return None
-                await channel.basic_nack(head.delivery.delivery_tag or 0, requeue=True, wait=False)
+                await channel.basic_nack(head.tag, requeue=True, wait=False)
             except (ChannelNotFoundEntity, ChannelAccessRefused) as error:
                 raise Unseen(queue) from error
-        stamp = head.header.properties.timestamp
-        return stamp.timestamp() if isinstance(stamp, datetime) else None
+        return head.properties.published
 
     async def _opened(self) -> AbstractChannel:
         if self._channel is None or self._channel.is_closed:

@@ -96,7 +96,7 @@ class Metrics:
         for delivery in deliveries:
             if delivery.redelivered:
                 self._redelivered(delivery.queue)
-            stamp = delivery.properties.timestamp or 0.0
+            stamp = delivery.properties.published or 0.0
             marks.extend((delivery.received, delivery.decoded, delivery.began, delivery.stored, now, stamp))
         if stamp:
             self.published[deliveries[-1].queue] = stamp

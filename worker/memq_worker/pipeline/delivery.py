@@ -1,25 +1,11 @@
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Protocol
 
 from memq_schemas import headers
+from memq_schemas.properties import Properties
 from memq_schemas.topology import LIVE
 from memq_worker.pipeline.deadline import epoch_seconds
-
-
-class Properties(NamedTuple):
-    """The envelope of a message, as far as memq reads or writes it."""
-
-    content_type: str | None = None
-    content_encoding: str | None = None
-    correlation_id: str | None = None
-    reply_to: str | None = None
-    message_id: str | None = None
-    timestamp: float | None = None  # epoch seconds
-    headers: Mapping[str, Any] = {}
-    persistent: bool = True
-    unreadable: bool = False  # there are headers, and they are no AMQP table
 
 
 class Link(Protocol):

@@ -1,4 +1,5 @@
 import logging
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, assert_never
@@ -6,10 +7,11 @@ from typing import Any, assert_never
 import orjson
 
 from memq_schemas import ErrorCode, Names, error_reply, headers
+from memq_schemas.properties import ChangedHeaders, Properties, legible
 from memq_schemas.topology import LIVE
-from memq_worker.errors import BrokerUnavailable, DependencyError, Unconfirmed, Unroutable, WorkerError
+from memq_worker.errors import BrokerUnavailable, DependencyError, MessageError, Unconfirmed, Unroutable, WorkerError
 from memq_worker.pipeline import lines
-from memq_worker.pipeline.delivery import Delivery, Properties
+from memq_worker.pipeline.delivery import Delivery
 from memq_worker.pipeline.lines import operation_label
 from memq_worker.pipeline.observer import Observer
 from memq_worker.pipeline.outcome import (
@@ -26,6 +28,8 @@ from memq_worker.pipeline.tracing import UNTRACED, Tracing
 
 logger = logging.getLogger(__name__)
 
+_NO_ROOM = "headers: too large for a copy of this message, whose headers have to fit one frame"
+_LANE = frozenset((headers.LANE,))  # said again where a message is not in the lane of its queue
 _MESSAGE_LIMIT = 300  # characters of an error text in a header: all headers have to fit one frame
 
 
@@ -51,7 +55,7 @@ class Settler:
             return
         delivery.settled = True
         try:
-            await self._act(delivery, outcome)
+            outcome = await self._act(delivery, outcome)
         except (BrokerUnavailable, Unconfirmed, Unroutable) as error:
             # Acknowledging without a confirmed copy would lose the message. On a new connection the topology is
             # declared again and the broker delivers what is unsettled.
@@ -77,7 +81,8 @@ class Settler:
             self._observer.settled(operation, outcome, settled)
             lines.deliveries_settled(settled, outcome)
 
-    async def _act(self, delivery: Delivery, outcome: Outcome) -> None:
+    async def _act(self, delivery: Delivery, outcome: Outcome) -> Outcome:
+        """Perform the outcome, and return what it came to."""
         link, tag = delivery.link, delivery.tag
         match outcome:
             case Done():
@@ -85,31 +90,14 @@ class Settler:
                     delivery, {"status": 200, "result": outcome.result, "elapsed_ms": delivery.elapsed_ms}
                 )
                 link.ack(tag)
-            case Retry():
-                await self._move(
-                    delivery,
-                    self._tier(delivery, outcome.seconds),
-                    outcome.error,
-                    attempts=delivery.attempt - (not outcome.spends),
-                )
-                self._observer.retried(outcome.seconds)
-                link.ack(tag)
-            case DeadLetter():
-                # The copy first: were the reply first, a crash between would answer the same message twice.
-                await self._move(delivery, self._names.dead, outcome.error, attempts=delivery.attempt - 1)
-                self._observer.dead_lettered(outcome.error.code.value)
-                await self._reply_error(delivery, outcome.error)
-                link.ack(tag)
-            case Refuse():
-                await self._reply_error(delivery, outcome.error)
-                link.ack(tag)
+            case Retry() | DeadLetter() | Quarantine():
+                return await self._pass_on(delivery, outcome)
             case Release() if delivery.alone:
                 # Handed back by hand: RabbitMQ before 4.3 counts a nack as it counts a crash, and the suspects' queue
                 # gives a message up after a few. Who hands a message back has not been killed by it.
-                await self._move(delivery, self._names.suspect, None, attempts=delivery.attempt - 1)
-                link.ack(tag)
-            case Quarantine():
-                await self._move(delivery, self._names.suspect, None, attempts=delivery.attempt - 1)
+                return await self._pass_on(delivery, outcome)
+            case Refuse():
+                await self._reply_error(delivery, outcome.error)
                 link.ack(tag)
             case Expire():
                 link.ack(tag)
@@ -117,36 +105,61 @@ class Settler:
                 link.nack(tag)
             case _ as never:
                 assert_never(never)
+        return outcome
 
     def _tier(self, delivery: Delivery, seconds: int) -> str:
         """The retry tier that returns a message to the lane it came from."""
         return self._names.retry(seconds, internal=delivery.lane != LIVE)
 
-    async def _move(self, delivery: Delivery, exchange: str, error: WorkerError | None, attempts: int) -> None:
-        properties = delivery.properties
-        copied = {
-            name: value
-            for name, value in properties.headers.items()
-            if not name.startswith(headers.BROKER_PREFIXES) and name != headers.LANE
-        }
+    async def _pass_on(self, delivery: Delivery, outcome: Retry | DeadLetter | Quarantine | Release) -> Outcome:
+        """Publish a copy, then acknowledge. A message of which no copy can be published becomes a dead letter."""
+        error, attempts = None, delivery.attempt - 1
+        match outcome:
+            case Retry():
+                exchange, error = self._tier(delivery, outcome.seconds), outcome.error
+                attempts = delivery.attempt - (not outcome.spends)
+            case DeadLetter():
+                exchange, error = self._names.dead, outcome.error
+            case _:
+                exchange = self._names.suspect
+        if not await self._move(delivery, exchange, error, attempts):
+            return await self._gave_up(delivery, error or MessageError(ErrorCode.TOO_LARGE, _NO_ROOM, stage="settle"))
+        if isinstance(outcome, Retry):
+            self._observer.retried(outcome.seconds)
+        elif isinstance(outcome, DeadLetter):
+            self._observer.dead_lettered(outcome.error.code.value)
+            # The copy first: were the reply first, a crash between would answer the same message twice.
+            await self._reply_error(delivery, outcome.error)
+        delivery.link.ack(delivery.tag)
+        return outcome
+
+    async def _gave_up(self, delivery: Delivery, error: WorkerError) -> DeadLetter:
+        """Reject the message itself, which the broker keeps unchanged as a dead letter, and answer its sender."""
+        delivery.link.reject(delivery.tag)
+        self._observer.dead_lettered(error.code.value)
+        await self._reply_error(delivery, error)
+        return DeadLetter(error)
+
+    async def _move(self, delivery: Delivery, exchange: str, error: WorkerError | None, attempts: int) -> bool:
+        """Publish a copy. Returns False if no broker takes one: its headers do not fit a frame."""
+        added: dict[str, Any] = {headers.RETRY_COUNT: attempts}
         if delivery.lane != LIVE:
-            copied[headers.LANE] = delivery.lane
-        copied[headers.RETRY_COUNT] = attempts
+            added[headers.LANE] = delivery.lane
         if error is not None:
-            copied |= self._failure(delivery, error)
-        await delivery.link.publish(
-            exchange,
-            delivery.routing_key,
-            delivery.body,
-            Properties(
-                content_type=properties.content_type,
-                content_encoding=properties.content_encoding,
-                correlation_id=properties.correlation_id,
-                reply_to=properties.reply_to,
-                timestamp=properties.timestamp,
-                headers=copied,
-            ),
+            added |= self._failure(delivery, error)
+        given = delivery.properties
+        # As its sender published it. Its user the broker accepts of him alone, and expiring is for requests.
+        copy = given._replace(
+            headers=ChangedHeaders(given.headers, names=_LANE, prefixes=headers.BROKER_PREFIXES, added=added),
+            user_id=None,
+            expiration=None,
         )
+        try:
+            await delivery.link.publish(exchange, delivery.routing_key, delivery.body, copy)
+        except ValueError as refused:
+            logger.warning("copy refused, message rejected", extra={"queue": delivery.queue, "reason": str(refused)})
+            return False
+        return True
 
     def _failure(self, delivery: Delivery, error: WorkerError) -> dict[str, Any]:
         now = self._now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -164,7 +177,7 @@ class Settler:
 
     async def _reply_error(self, delivery: Delivery, error: WorkerError) -> None:
         retry_after = getattr(error, "retry_after_seconds", None)
-        reply = error_reply(error.code, error.answer, delivery.elapsed_ms, retry_after)
+        reply = error_reply(error.code, legible(error.answer), delivery.elapsed_ms, retry_after)
         await self._reply(delivery, reply.model_dump(exclude_none=True))
 
     async def _reply(self, delivery: Delivery, reply: dict[str, Any]) -> None:
@@ -178,7 +191,10 @@ class Settler:
         properties = Properties(
             content_type=headers.JSON,
             correlation_id=delivery.properties.correlation_id,
-            persistent=False,
+            delivery_mode=headers.TRANSIENT,
+            priority=headers.PRIORITY,
+            timestamp=int(time.time()),
+            app_id=headers.APP_ID,
             headers={} if trace is None else {headers.TRACEPARENT: trace},
         )
         try:

@@ -106,8 +106,6 @@ def decode(delivery: Delivery, limits: Limits) -> Write | Request:
 
 def _content(delivery: Delivery, limits: Limits) -> tuple[str, bytes]:
     """Content type and body, as it was before any content encoding."""
-    if delivery.properties.unreadable:
-        raise MessageError(ErrorCode.MALFORMED, "headers: expected an AMQP table of known types", stage="decode")
     # Before any parsing: a parser's memory is many times the body's.
     if len(delivery.body) > limits.max_body_bytes:
         raise MessageError(

@@ -1,0 +1,65 @@
+"""Consuming from a queue, and taking single messages, through either codec and one decoder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from pamqp.commands import Basic
+
+from memq_amqp.wire.deliveries import Deliveries
+from memq_amqp.wire.neutral import read
+from memq_amqp.wire.properties import decode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aiormq.abc import AbstractChannel, DeliveredMessage
+
+    from memq_amqp.wire.frames import Frames
+    from memq_schemas.properties import Properties
+
+    Receive = Callable[[int, bool, str, Properties, bytes], None]
+    """Delivery tag, redelivered, routing key, properties, body. Must not raise."""
+
+
+class Received(NamedTuple):
+    tag: int
+    redelivered: bool
+    routing_key: str
+    properties: Properties
+    body: bytes
+
+
+class Consumer:
+    """The consumers of one channel, one after the other: each message is handed to `receive`."""
+
+    def __init__(self, channel: AbstractChannel, frames: Frames | None, receive: Receive) -> None:
+        """frames: what the channel's connection reads through; None for aiormq's own."""
+        self._channel = channel
+        self._receive = receive
+        if frames is not None:
+            frames.attach(channel.number, Deliveries(self._from_frames))
+
+    async def start(self, queue: str, tag: str, *, no_ack: bool = False, timeout: float | None = None) -> None:
+        """Start a consumer. Raises as aiormq. A tag that was used before ends the connection on RabbitMQ 4.3."""
+        await self._channel.basic_consume(queue, self._from_aiormq, no_ack=no_ack, consumer_tag=tag, timeout=timeout)
+
+    def _from_frames(self, tag: int, redelivered: bool, key: str, properties: bytes, body: bytes) -> None:
+        self._receive(tag, redelivered, key, decode(properties), body)
+
+    async def _from_aiormq(self, message: DeliveredMessage) -> None:
+        # aiormq runs this in a task that it cancels when the channel dies: hand over, and do nothing else.
+        deliver = message.delivery
+        if isinstance(deliver, Basic.Deliver):
+            key, properties = read(message)
+            self._receive(deliver.delivery_tag or 0, bool(deliver.redelivered), key, properties, bytes(message.body))
+
+
+async def get(channel: AbstractChannel, queue: str, timeout: float | None = None) -> Received | None:
+    """The message at the head of a queue, unacknowledged; None when it is empty. Raises as aiormq."""
+    message = await channel.basic_get(queue, timeout=timeout)
+    found = message.delivery
+    if not isinstance(found, Basic.GetOk):
+        return None
+    key, properties = read(message)
+    return Received(found.delivery_tag or 0, bool(found.redelivered), key, properties, bytes(message.body))
