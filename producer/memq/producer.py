@@ -6,37 +6,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 from uuid import UUID
 
-from pydantic import TypeAdapter
-
 from memq.aliases import Aliases
-from memq.answers import CountAnswer, FacetAnswer, GetAnswer, PageAnswer, QueryAnswer, Receipt
 from memq.collections import Collections
 from memq.connection.address import addresses
-from memq.deliver.calls import read
 from memq.deliver.selected import selected
 from memq.deliver.upserts import Given, upserted
 from memq.deliver.writes import Writes
-from memq.encode.requests import body, vector_text, wire_ids
+from memq.encode.requests import wire_ids
 from memq.errors import MemqError
 from memq.indexes import Indexes
 from memq.opened import Opened
 from memq.options import Options
+from memq.questions import Questions
 from memq_schemas import (
-    Count,
-    Counted,
     Delete,
-    Facet,
-    Facets,
     Filter,
-    Get,
     Names,
     Operation,
-    Page,
     Point,
-    Query,
-    Record,
-    ScoredPoint,
-    Scroll,
     SetPayload,
 )
 from memq_schemas.topology import DEFAULT_PREFIX
@@ -45,6 +32,7 @@ if TYPE_CHECKING:
     from os import PathLike
     from types import TracebackType
 
+    from memq.answers import Receipt
     from memq.connection.link import ConnectionChange
     from memq.connection.transport import Transport
     from memq.dead import DeadLetters
@@ -59,14 +47,8 @@ FilterLike: TypeAlias = Filter | Mapping[str, Any]
 
 MIB = 1024 * 1024
 
-_SCORED = TypeAdapter(list[ScoredPoint])
-_RECORDS = TypeAdapter(list[Record])
-_COUNTED = TypeAdapter(Counted)
-_PAGE = TypeAdapter(Page)
-_FACETS = TypeAdapter(Facets)
 
-
-class Producer:
+class Producer(Questions):
     """Writes points through RabbitMQ and asks questions about them; `async with Producer(url) as memq:`.
 
     One connection, any number of calls at once. While the broker is away calls wait, up to their timeouts.
@@ -243,106 +225,6 @@ class Producer:
         """
         change = {"set": set, "overwrite": overwrite, "unset": unset}
         return await self._selected(Operation.PAYLOAD, SetPayload, collection, ids, filter, change, wait)
-
-    async def query(
-        self,
-        collection: str,
-        vector: Any,
-        limit: int = 10,
-        *,
-        offset: int | None = None,
-        score_threshold: float | None = None,
-        filter: FilterLike | None = None,
-        with_payload: bool | Sequence[str] = True,
-        with_vector: bool = False,
-        using: str | None = None,
-        timeout: float | None = None,
-    ) -> QueryAnswer:
-        """The nearest points, best first. using: the vector's name, where the collection has named vectors.
-
-        Raises RemoteError, ReplyTimeout, Unroutable, InvalidRequest.
-        """
-        fields = {
-            "vector": vector_text(vector),
-            "limit": limit,
-            "offset": offset,
-            "score_threshold": score_threshold,
-            "filter": filter,
-            "with_payload": with_payload,
-            "with_vector": with_vector,
-            "using": using,
-        }
-        reply = await self._opened.calls.ask(Operation.QUERY, collection, body(Query, fields), timeout)
-        return QueryAnswer(read(_SCORED, reply), reply.elapsed_ms)
-
-    async def get(
-        self,
-        collection: str,
-        ids: Sequence[Id],
-        *,
-        with_payload: bool | Sequence[str] = True,
-        with_vector: bool = False,
-        timeout: float | None = None,
-    ) -> GetAnswer:
-        """Points by id, at most 10,000; ids that do not exist are left out. Raises as `query` does."""
-        fields = {"ids": wire_ids(ids), "with_payload": with_payload, "with_vector": with_vector}
-        reply = await self._opened.calls.ask(Operation.GET, collection, body(Get, fields), timeout)
-        return GetAnswer(read(_RECORDS, reply), reply.elapsed_ms)
-
-    async def scroll(
-        self,
-        collection: str,
-        *,
-        limit: int = 100,
-        offset: Id | None = None,
-        filter: FilterLike | None = None,
-        order_by: str | Mapping[str, Any] | None = None,
-        with_payload: bool | Sequence[str] = True,
-        with_vector: bool | Literal["base64"] = False,
-        timeout: float | None = None,
-    ) -> PageAnswer:
-        """A page of the points by id, or in the order of an indexed payload key. Raises as `query` does.
-
-        offset: `next` of the page before.   order_by: a key, or {"key", "direction", "start_from"}.
-        A page may have fewer points than `limit`, where its reply would be too large; only `next` None is the end.
-        """
-        fields = {
-            "limit": limit,
-            "offset": None if offset is None else wire_ids([offset])[0],
-            "filter": filter,
-            "order_by": {"key": order_by} if isinstance(order_by, str) else order_by,
-            "with_payload": with_payload,
-            "with_vector": with_vector,
-        }
-        reply = await self._opened.calls.ask(Operation.SCROLL, collection, body(Scroll, fields), timeout)
-        page = read(_PAGE, reply)
-        return PageAnswer(page.points, page.next, reply.elapsed_ms)
-
-    async def facet(
-        self,
-        collection: str,
-        key: str,
-        *,
-        limit: int = 10,
-        exact: bool = False,
-        filter: FilterLike | None = None,
-        timeout: float | None = None,
-    ) -> FacetAnswer:
-        """The values of an indexed payload key with their numbers of points, most frequent first. Raises as `query`."""
-        fields = {"key": key, "limit": limit, "exact": exact, "filter": filter}
-        reply = await self._opened.calls.ask(Operation.FACET, collection, body(Facet, fields), timeout)
-        return FacetAnswer(read(_FACETS, reply).values, reply.elapsed_ms)
-
-    async def count(
-        self, collection: str, *, filter: FilterLike | None = None, exact: bool = True, timeout: float | None = None
-    ) -> CountAnswer:
-        """How many points there are, or how many the filter selects. Raises as `query` does.
-
-        exact: False for an estimate, which takes less time.
-        """
-        fields = {"filter": filter, "exact": None if exact else False}
-        reply = await self._opened.calls.ask(Operation.COUNT, collection, body(Count, fields), timeout)
-        return CountAnswer(read(_COUNTED, reply).count, reply.elapsed_ms)
 
     @property
     def _opened(self) -> Opened:

@@ -28,7 +28,8 @@ from memq_schemas.points import (
 from memq_schemas.queries import Count, Counted, Get, Query, Record, ScoredPoint
 from memq_schemas.replies import ErrorDetail, ErrorReply, ResultReply, error_reply
 from memq_schemas.routing import Operation, check_collection, parse_routing_key, routing_key
-from memq_schemas.scrolls import OrderBy, OrderedRecord, Page, Scroll
+from memq_schemas.scrolling import OrderBy
+from memq_schemas.scrolls import OrderedRecord, Page, Scroll
 from memq_schemas.topology import Names, Topology, definitions, topology
 
 __all__ = [

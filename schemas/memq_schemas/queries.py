@@ -1,13 +1,14 @@
 from typing import Annotated, Literal
 
-from pydantic import Field, Tag
+from pydantic import ConfigDict, Field, Tag, model_validator
 
 from memq_schemas.conditions import Key
 from memq_schemas.filters import WholeFilter
 from memq_schemas.ids import PointId
 from memq_schemas.limits import MAX_IDS, MAX_KEYS
-from memq_schemas.model import Input, Model, by_type
+from memq_schemas.model import Input, Model, by_type, given
 from memq_schemas.points import Payload
+from memq_schemas.searches import LookupFrom, Params, Prefetches, QueryKind, check_prefetches
 from memq_schemas.vectors import DenseVector, VectorName
 
 MAX_OFFSET = 2**31 - 1  # the store keeps as many candidates: memory ends long before
@@ -30,7 +31,11 @@ WithVector = Annotated[
 class Query(Input):
     """Body of `query.<collection>`: the points nearest to a vector, best first."""
 
-    vector: DenseVector
+    model_config = ConfigDict(json_schema_extra=given("oneOf", "vector", "query"))
+
+    vector: Annotated[DenseVector | None, Field(description="short for `query`: a dense vector to search near")] = None
+    query: Annotated[QueryKind | None, Field(description="any query of Qdrant's REST grammar")] = None
+    prefetch: Prefetches | None = None
     limit: Annotated[int, Field(ge=1, le=10_000)] = 10
     offset: Annotated[int, Field(ge=0, le=MAX_OFFSET)] = 0
     score_threshold: float | None = None
@@ -40,6 +45,17 @@ class Query(Input):
     using: Annotated[
         VectorName | None, Field(description="name of the vector, where the collection has named vectors")
     ] = None
+    params: Params | None = None
+    lookup_from: LookupFrom | None = None
+    group_by: Annotated[Key | None, Field(description="a key whose values group the hits: `limit` groups")] = None
+    group_size: Annotated[int, Field(ge=1, le=1_000, description="hits of a group at most")] = 3
+
+    @model_validator(mode="after")
+    def _one_query(self) -> "Query":
+        if (self.vector is None) == (self.query is None):
+            raise ValueError("vector: exactly one of vector and query is needed")
+        check_prefetches(self.prefetch)
+        return self
 
 
 class Get(Input):
@@ -85,6 +101,8 @@ class ScoredPoint(Record):
     """One point in the result of `query`. The score is the collection's distance function, as Qdrant gives it."""
 
     score: float
+    order_value: Annotated[int | float | None, Field(description="with order_by; microseconds for a date")] = None
+    group: Annotated[str | int | None, Field(description="with group_by: the value whose group it is in")] = None
 
 
 class Counted(Model):

@@ -1,29 +1,14 @@
-from typing import Annotated, Literal
+from typing import Annotated
 
-from pydantic import ConfigDict, Field, Tag, model_validator
+from pydantic import ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
-from memq_schemas.conditions import DateTime, Integer, Key
 from memq_schemas.filters import WholeFilter
 from memq_schemas.ids import PointId
 from memq_schemas.limits import MAX_IDS
-from memq_schemas.model import Input, Model, by_type
+from memq_schemas.model import Input, Model
 from memq_schemas.queries import Record, WithPayload, WithVector
-
-StartFrom = Annotated[
-    Annotated[Integer, Tag("(integer)")] | Annotated[float, Tag("(number)")] | Annotated[DateTime, Tag("(date-time)")],
-    by_type(
-        "a number or an RFC 3339 date-time", {bool: "(none)", int: "(integer)", float: "(number)", str: "(date-time)"}
-    ),
-]
-
-
-class OrderBy(Input):
-    """Order by the values of a payload key, which needs an index for ranges: integer, float or datetime."""
-
-    key: Key
-    direction: Literal["asc", "desc"] = "asc"
-    start_from: StartFrom | None = None
+from memq_schemas.scrolling import OrderBy
 
 
 def _scroll_schema(schema: JsonDict) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -120,3 +120,87 @@ async def test_a_page_ends_where_its_reply_would_be_too_large(producer: Producer
             break
     assert found == list(range(21))
     assert pages >= 3
+
+
+KINDS: list[dict[str, Any]] = [
+    {"query": [1, 0]},
+    {"query": 3},
+    {"query": {"nearest": [1, 0], "mmr": {"diversity": 0.5}}},
+    {"query": {"recommend": {"positive": [3], "negative": [4]}}},
+    {"query": {"recommend": {"positive": [3], "strategy": "best_score"}}},
+    {"query": {"discover": {"target": 3, "context": [{"positive": 4, "negative": 5}]}}},
+    {"query": {"context": [{"positive": 4, "negative": 5}]}},
+    {"query": {"sample": "random"}},
+    {"query": {"fusion": "rrf"}, "prefetch": [{"query": [1, 0]}, {"query": [0, 1]}]},
+    {"query": {"fusion": "dbsf"}, "prefetch": [{"query": [1, 0]}, {"query": [0, 1]}]},
+    {"query": {"rrf": {"k": 60, "weights": [2, 1]}}, "prefetch": [{"query": [1, 0]}, {"query": [0, 1]}]},
+    {
+        "query": [0, 1],
+        "prefetch": {"query": [1, 0], "limit": 5, "filter": {"must": [{"key": "lang", "match": {"value": "en"}}]}},
+    },
+    {
+        "query": {"formula": {"sum": ["$score", {"mult": [0.5, {"key": "lang", "match": {"value": "en"}}]}]}},
+        "prefetch": {"query": [1, 0]},
+    },
+    {"vector": [1, 0], "params": {"exact": True, "hnsw_ef": 16}},
+    {"query": 3, "lookup_from": {"collection": "docs"}},
+]
+
+
+@pytest.mark.parametrize("fields", KINDS, ids=lambda fields: str(next(iter(fields.items())))[:60])
+async def test_every_kind_of_query_is_answered(producer: Producer, fields: dict[str, Any]) -> None:
+    answer = await producer.query("docs", **fields)
+    assert len(answer) > 0
+
+
+async def test_hits_are_grouped_by_a_payload_key(producer: Producer) -> None:
+    answer = await producer.query("docs", [1, 0], 2, group_by="lang", group_size=2)
+    assert [(each.group, each.id) for each in answer] == [("de", 24), ("de", 21), ("en", 23), ("en", 22)]
+
+
+async def test_models_of_qdrant_client_are_read(producer: Producer) -> None:
+    models = pytest.importorskip("qdrant_client.http.models")
+    answer = await producer.query(
+        "docs",
+        query=models.FusionQuery(fusion=models.Fusion.RRF),
+        prefetch=[models.Prefetch(query=[1.0, 0.0], limit=3), models.Prefetch(query=[0.0, 1.0], limit=3)],
+        filter=models.Filter(must=[models.FieldCondition(key="lang", match=models.MatchValue(value="en"))]),
+    )
+    assert answer.points
+    assert all(each.payload is not None and each.payload["lang"] == "en" for each in answer)
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"query": {"fusion": "mean"}}, "fusion"),
+        ({"query": {"recommend": {"negative": [1]}}}, "positive"),
+        ({"query": {"rrf": {"k": 0}}}, "k"),
+        ({"query": {"formula": {"mean": [1]}}, "prefetch": {"query": 1}}, "formula"),
+        ({"query": {"indices": [1, 1], "values": [1, 2]}}, "twice"),
+        ({"query": [[1, 0], [1]]}, "rows"),
+        ({"vector": [1, 0], "query": 1}, "exactly one"),
+        ({"query": 1, "prefetch": {"prefetch": {"query": 1}}}, "query"),
+    ],
+)
+async def test_a_bad_query_is_refused_before_it_is_sent(producer: Producer, fields: dict[str, Any], text: str) -> None:
+    with pytest.raises(InvalidRequest, match=text):
+        await producer.query("docs", **fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"query": [1, 0, 0]}, "wrong_dimension"),
+        ({"query": [1, 0], "using": "nope"}, "unknown_vector"),
+        ({"query": 999}, "unknown_point"),
+        ({"query": {"fusion": "rrf"}}, "rejected_by_store"),
+        ({"query": {"order_by": {"key": "unindexed"}}}, "rejected_by_store"),
+        ({"query": {"formula": "missing"}, "prefetch": {"query": 1}}, "rejected_by_store"),
+        ({"query": 1, "lookup_from": {"collection": "nope"}}, "unknown_collection"),
+    ],
+)
+async def test_what_the_store_refuses_is_a_typed_error(producer: Producer, fields: dict[str, Any], code: str) -> None:
+    with pytest.raises(RemoteError) as refused:
+        await producer.query("docs", **fields)
+    assert refused.value.code == code

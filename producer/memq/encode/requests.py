@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from memq.encode.points import PAYLOAD_OPTIONS, id_json, payload_json
 from memq.encode.vectors import flat_array, require_finite
 from memq.errors import InvalidRequest
-from memq_schemas import Filter, problems
+from memq_schemas import problems
 from memq_schemas.json_values import json_value
 from memq_schemas.vectors import to_base64
 
@@ -63,6 +63,19 @@ def vector_text(vector: object) -> str:
     return to_base64(array)
 
 
+def rest_form(value: Any) -> Any:
+    """Models, memq's and qdrant_client's, as dicts, and numpy arrays as lists, at any depth."""
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json", by_alias=True, exclude_none=True)
+    if isinstance(value, np.ndarray):
+        return cast("Any", value).tolist()
+    if isinstance(value, dict):
+        return {key: rest_form(item) for key, item in cast("dict[str, Any]", value).items()}
+    if isinstance(value, (list, tuple)):
+        return [rest_form(item) for item in cast("list[Any]", value)]
+    return value
+
+
 def first_problem(error: ValidationError) -> str:
     """Return the first problem as one line, the field first."""
     steps, text, _ = problems.first_problem(error)
@@ -75,8 +88,7 @@ def _plain(name: str, value: Any) -> Any:
             return orjson.Fragment(payload_json(value))
         except ValueError as error:
             raise InvalidRequest(f"{name}: {error}") from None
-    if isinstance(value, Filter):
-        return value.model_dump(mode="json", by_alias=True, exclude_none=True)
+    value = rest_form(value)
     _require_finite(value, name)
     return value
 

@@ -120,7 +120,8 @@ class Answerer:
         store, collection, body = self._store, request.collection or "", request.body
         match body:
             case Query():
-                await self._check_query(collection, body)
+                if body.vector is not None:
+                    await self._check_query(collection, body, body.vector)
                 return await store.query(collection, body, timeout)
             case Get():
                 return await store.get(collection, body, timeout)
@@ -147,9 +148,9 @@ class Answerer:
         self._contracts.forget(collection)
         return {"deleted": await self._store.drop_collection(collection, timeout)}
 
-    async def _check_query(self, collection: str, query: Query) -> None:
+    async def _check_query(self, collection: str, query: Query, vector: list[float] | str) -> None:
         try:
-            size = len(to_array(query.vector))
+            size = len(to_array(vector))
         except ValueError as error:
             raise MessageError(ErrorCode.INVALID_VECTOR, f"vector: {error}", stage="validate") from None
         contract = await self._contracts.get(collection)

@@ -137,8 +137,15 @@ class QdrantStore:
             await self._update(self._points.UpdateBatch, request)
 
     async def query(self, collection: str, query: Query, timeout: float) -> list[dict[str, Any]]:
-        found = await self._groups.ask(collection, reads.query_request(collection, query), timeout)
+        request = reads.query_request(collection, query)
         made = self._replies.none()
+        if query.group_by is not None:
+            reply = await self._ask(self._points.QueryGroups, request, timeout)
+            for group in reply.result.groups:
+                key = reads.group_key(group)
+                made.add(group, group.hits, lambda point, key=key: {**reads.scored(point, query), "group": key})
+            return made.points
+        found = await self._groups.ask(collection, request, timeout)
         made.add(found, found.result, lambda point: reads.scored(point, query))
         return made.points
 

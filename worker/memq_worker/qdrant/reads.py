@@ -5,28 +5,44 @@ import numpy as np
 import pybase64
 from qdrant_client import grpc
 
-from memq_schemas import Get, Query
+from memq_schemas import ErrorCode, Get, Query
 from memq_schemas.points import VERSION_KEY
 from memq_schemas.vectors import to_array, to_base64
+from memq_worker.errors import MessageError
 from memq_worker.pipeline.store import Id
+from memq_worker.qdrant import searches
 from memq_worker.qdrant.encode import point_id, where
 
 
 def query_request(collection: str, query: Query) -> Any:
-    dense = grpc.DenseVector()
-    values = to_array(query.vector)
-    dense.data.extend(values.tolist())
-    return grpc.QueryPoints(
-        collection_name=collection,
-        query=grpc.Query(nearest=grpc.VectorInput(dense=dense)),
-        using=query.using,
-        filter=where(query.filter),
-        score_threshold=query.score_threshold,
-        limit=query.limit,
-        offset=query.offset or None,
-        with_payload=payload_selector(query.with_payload),
-        with_vectors=grpc.WithVectorsSelector(enable=bool(query.with_vector)),
-    )
+    """A QueryPoints, or a QueryPointGroups for a query with `group_by`. Raises MessageError."""
+    fields: dict[str, Any] = {
+        "collection_name": collection,
+        "query": _query(query),
+        "prefetch": searches.prefetches_of(query.prefetch),
+        "using": query.using,
+        "filter": where(query.filter),
+        "score_threshold": query.score_threshold,
+        "limit": query.limit,
+        "params": searches.params_of(query.params),
+        "lookup_from": searches.lookup_of(query.lookup_from),
+        "with_payload": payload_selector(query.with_payload),
+        "with_vectors": grpc.WithVectorsSelector(enable=bool(query.with_vector)),
+    }
+    if query.group_by is not None:
+        return grpc.QueryPointGroups(group_by=query.group_by, group_size=query.group_size, **fields)
+    return grpc.QueryPoints(offset=query.offset or None, **fields)
+
+
+def _query(query: Query) -> Any:
+    if query.vector is not None:
+        dense = grpc.DenseVector()
+        dense.data.extend(to_array(query.vector).tolist())
+        return grpc.Query(nearest=grpc.VectorInput(dense=dense))
+    try:
+        return searches.query_of(query.query)
+    except ValueError as error:
+        raise MessageError(ErrorCode.INVALID_VECTOR, f"query: {error}", stage="validate") from None
 
 
 def get_request(collection: str, get: Get, ids: Sequence[Id]) -> Any:
@@ -63,7 +79,14 @@ def record(point: Any, with_payload: bool | list[str], with_vector: bool | str) 
 def scored(point: Any, query: Query) -> dict[str, Any]:
     result = record(point, query.with_payload, query.with_vector)
     result["score"] = point.score
+    if point.HasField("order_value"):
+        result["order_value"] = getattr(point.order_value, point.order_value.WhichOneof("variant"))
     return result
+
+
+def group_key(group: Any) -> str | int:
+    """The payload value that a group's hits have in common."""
+    return getattr(group.id, group.id.WhichOneof("kind"))
 
 
 def id_of(point: Any) -> Id:

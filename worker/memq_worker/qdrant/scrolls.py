@@ -3,8 +3,9 @@ from typing import Any
 import orjson
 from qdrant_client import grpc
 
-from memq_schemas import OrderBy, Scroll
+from memq_schemas import Scroll
 from memq_worker.qdrant.encode import point_id, where
+from memq_worker.qdrant.orders import order_by
 from memq_worker.qdrant.reads import id_of, payload_selector, record
 from memq_worker.qdrant.replies import ReplyLimit, too_large
 
@@ -21,19 +22,6 @@ def scroll_request(collection: str, scroll: Scroll) -> Any:
         with_vectors=grpc.WithVectorsSelector(enable=bool(scroll.with_vector)),
         order_by=None if scroll.order_by is None else order_by(scroll.order_by),
     )
-
-
-def order_by(order: OrderBy) -> Any:
-    direction = grpc.Direction.Desc if order.direction == "desc" else grpc.Direction.Asc
-    return grpc.OrderBy(key=order.key, direction=direction, start_from=_start(order.start_from))
-
-
-def _start(value: int | float | str | None) -> Any:
-    if value is None:
-        return None
-    if isinstance(value, str):
-        return grpc.StartFrom(datetime=value)
-    return grpc.StartFrom(integer=value) if isinstance(value, int) else grpc.StartFrom(float=value)
 
 
 def page(reply: Any, scroll: Scroll, replies: ReplyLimit) -> dict[str, Any]:

@@ -1,0 +1,276 @@
+"""Qdrant's REST grammar of queries, as far as every server from 1.18 on reads it alike.
+
+Source: https://api.qdrant.tech/api-reference/search/query-points
+"""
+
+from typing import Annotated, Any, Literal, cast
+
+from pydantic import AfterValidator, Discriminator, Field, JsonValue, Tag, model_validator
+
+from memq_schemas.filters import WholeFilter
+from memq_schemas.formulas import check_formula
+from memq_schemas.ids import MAX_ID
+from memq_schemas.limits import MAX_FILTER_DEPTH
+from memq_schemas.model import Input, first_given
+from memq_schemas.scrolling import OrderBy
+from memq_schemas.vectors import MAX_DIMENSIONS, DenseVector, VectorName
+
+MAX_EXAMPLES = 1_000  # vectors of one query
+MAX_PREFETCHES = 100  # of one query, at all its levels
+
+Limit = Annotated[int, Field(ge=1, le=10_000)]
+_Index = Annotated[int, Field(ge=0, le=2**32 - 1)]
+
+
+class SparseInput(Input):
+    indices: Annotated[list[_Index], Field(fail_fast=True, min_length=1, max_length=MAX_DIMENSIONS)]
+    values: Annotated[list[float], Field(fail_fast=True, min_length=1, max_length=MAX_DIMENSIONS)]
+
+    @model_validator(mode="after")
+    def _one_value_for_each_index(self) -> "SparseInput":
+        if len(self.indices) != len(self.values):
+            raise ValueError(f"values: {len(self.values)}, but {len(self.indices)} indices")
+        if len(set(self.indices)) != len(self.indices):
+            raise ValueError("indices: an index is there twice")
+        return self
+
+
+def _equal_rows(rows: list[list[float]]) -> list[list[float]]:
+    if len({len(row) for row in rows}) != 1 or not rows[0]:
+        raise ValueError("the rows of a multivector have the same number of dimensions, one at least")
+    return rows
+
+
+_Rows = Annotated[
+    list[list[float]], Field(fail_fast=True, min_length=1, max_length=MAX_EXAMPLES), AfterValidator(_equal_rows)
+]
+_NumberId = Annotated[int, Field(ge=0, le=MAX_ID)]
+_UUID_LENGTH = 36
+
+
+def _input_kind(value: object) -> str | None:
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return "(id)"
+    if isinstance(value, str):
+        return "(uuid)" if len(value) == _UUID_LENGTH and value.count("-") == 4 else "(dense)"
+    if isinstance(value, list):
+        listed = cast("list[Any]", value)
+        return "(rows)" if listed and isinstance(listed[0], list) else "(dense)"
+    return "(sparse)" if isinstance(value, (dict, SparseInput)) else None
+
+
+_UuidId = Annotated[str, Field(pattern=r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$")]
+VectorInput = Annotated[
+    Annotated[_NumberId, Tag("(id)")]
+    | Annotated[_UuidId, Tag("(uuid)")]
+    | Annotated[DenseVector, Tag("(dense)")]
+    | Annotated[_Rows, Tag("(rows)")]
+    | Annotated[SparseInput, Tag("(sparse)")],
+    Discriminator(
+        _input_kind,
+        custom_error_type="type",
+        custom_error_message="expected a vector (numbers, base64, rows, or indices with values) or a point's id",
+    ),
+]
+_Examples = Annotated[list[VectorInput], Field(fail_fast=True, max_length=MAX_EXAMPLES)]
+
+
+class Mmr(Input):
+    diversity: Annotated[float, Field(ge=0, le=1)] | None = None
+    candidates_limit: Limit | None = None
+
+
+class Nearest(Input):
+    nearest: VectorInput
+    mmr: Mmr | None = None
+
+
+class RecommendInput(Input):
+    positive: _Examples | None = None
+    negative: _Examples | None = None
+    strategy: Literal["average_vector", "best_score", "sum_scores"] = "average_vector"
+
+    @model_validator(mode="after")
+    def _some_examples(self) -> "RecommendInput":
+        if self.strategy == "average_vector" and not self.positive:
+            raise ValueError("positive: average_vector needs at least one example")
+        if not self.positive and not self.negative:
+            raise ValueError("positive, negative: at least one example is needed")
+        return self
+
+
+class Recommend(Input):
+    recommend: RecommendInput
+
+
+class Pair(Input):
+    positive: VectorInput
+    negative: VectorInput
+
+
+_Pairs = Annotated[list[Pair], Field(fail_fast=True, max_length=MAX_EXAMPLES)]
+
+
+class DiscoverInput(Input):
+    target: VectorInput
+    context: _Pairs
+
+
+class Discover(Input):
+    discover: DiscoverInput
+
+
+class Context(Input):
+    context: Annotated[_Pairs, Field(min_length=1)]
+
+
+class Ordered(Input):
+    order_by: OrderBy
+
+
+class Fusion(Input):
+    fusion: Literal["rrf", "dbsf"]
+
+
+class RrfInput(Input):
+    k: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
+    weights: Annotated[list[float], Field(fail_fast=True, max_length=MAX_PREFETCHES)] | None = None
+
+
+class Rrf(Input):
+    rrf: RrfInput
+
+
+class Sample(Input):
+    sample: Literal["random"]
+
+
+class Formula(Input):
+    formula: Annotated[
+        JsonValue,
+        AfterValidator(check_formula),
+        Field(description="a number, `$score`, a payload key, a condition, or an object of one operator"),
+    ]
+    defaults: dict[str, JsonValue] | None = None
+
+
+_KINDS = {
+    "nearest": "(nearest)",
+    "recommend": "(recommend)",
+    "discover": "(discover)",
+    "context": "(context)",
+    "order_by": "(order-by)",
+    "fusion": "(fusion)",
+    "rrf": "(rrf)",
+    "sample": "(sample)",
+    "formula": "(formula)",
+}
+
+
+def _query_kind(value: object) -> str:
+    if isinstance(value, dict):
+        return first_given(value, _KINDS, "(vector)")
+    return _BY_TYPE.get(type(value), "(vector)")
+
+
+QueryKind = Annotated[
+    Annotated[VectorInput, Tag("(vector)")]
+    | Annotated[Nearest, Tag("(nearest)")]
+    | Annotated[Recommend, Tag("(recommend)")]
+    | Annotated[Discover, Tag("(discover)")]
+    | Annotated[Context, Tag("(context)")]
+    | Annotated[Ordered, Tag("(order-by)")]
+    | Annotated[Fusion, Tag("(fusion)")]
+    | Annotated[Rrf, Tag("(rrf)")]
+    | Annotated[Sample, Tag("(sample)")]
+    | Annotated[Formula, Tag("(formula)")],
+    Discriminator(_query_kind),
+]
+_BY_TYPE: dict[type, str] = {
+    Nearest: "(nearest)",
+    Recommend: "(recommend)",
+    Discover: "(discover)",
+    Context: "(context)",
+    Ordered: "(order-by)",
+    Fusion: "(fusion)",
+    Rrf: "(rrf)",
+    Sample: "(sample)",
+    Formula: "(formula)",
+}
+
+
+class QuantizationParams(Input):
+    ignore: bool | None = None
+    rescore: bool | None = None
+    oversampling: Annotated[float, Field(ge=1)] | None = None
+
+
+class AcornParams(Input):
+    enable: bool | None = None
+    max_selectivity: Annotated[float, Field(ge=0, le=1)] | None = None
+
+
+class Params(Input):
+    """How the store searches: `hnsw_ef`, `exact` and so on, as in Qdrant."""
+
+    hnsw_ef: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
+    exact: bool | None = None
+    indexed_only: bool | None = None
+    quantization: QuantizationParams | None = None
+    acorn: AcornParams | None = None
+
+
+class LookupFrom(Input):
+    """Where the vectors of the ids in a query come from."""
+
+    collection: str
+    vector: VectorName | None = None
+
+
+class Prefetch(Input):
+    """A query whose hits the query around it chooses from."""
+
+    query: QueryKind | None = None
+    prefetch: "Prefetches | None" = None
+    using: VectorName | None = None
+    filter: WholeFilter | None = None
+    params: Params | None = None
+    score_threshold: float | None = None
+    limit: Limit = 10
+    lookup_from: LookupFrom | None = None
+
+    @model_validator(mode="after")
+    def _query_above(self) -> "Prefetch":
+        if self.prefetch is not None and self.query is None:
+            raise ValueError("query: needed where there is a prefetch")
+        return self
+
+
+def _one_or_many(value: object) -> str:
+    return "(list)" if isinstance(value, list) else "(one)"
+
+
+Prefetches = Annotated[
+    Annotated[list[Prefetch], Field(fail_fast=True, min_length=1, max_length=MAX_PREFETCHES), Tag("(list)")]
+    | Annotated[Prefetch, Tag("(one)")],
+    Discriminator(_one_or_many),
+]
+Prefetch.model_rebuild()
+
+
+def prefetches(given: "Prefetch | list[Prefetch] | None") -> list[Prefetch]:
+    return [] if given is None else given if isinstance(given, list) else [given]
+
+
+def check_prefetches(given: "Prefetch | list[Prefetch] | None") -> None:
+    """Raises ValueError for too many prefetches, and for too many levels of them."""
+    level, total, depth = prefetches(given), 0, 0
+    while level:
+        depth, total = depth + 1, total + len(level)
+        if depth > MAX_FILTER_DEPTH:
+            raise ValueError(f"prefetch: nested more than {MAX_FILTER_DEPTH} levels deep")
+        if total > MAX_PREFETCHES:
+            raise ValueError(f"prefetch: more than {MAX_PREFETCHES} in one query")
+        level = [inner for each in level for inner in prefetches(each.prefetch)]

@@ -1,0 +1,118 @@
+"""Queries in Qdrant's REST grammar as its protobuf messages."""
+
+from typing import Any, cast
+
+from qdrant_client import grpc
+from qdrant_client.conversions.conversion import RestToGrpc
+from qdrant_client.http import models
+
+from memq_schemas import searches
+from memq_schemas.vectors import to_array
+from memq_worker.qdrant.encode import point_id, where
+from memq_worker.qdrant.orders import order_by
+
+_STRATEGIES = {
+    "average_vector": grpc.RecommendStrategy.AverageVector,
+    "best_score": grpc.RecommendStrategy.BestScore,
+    "sum_scores": grpc.RecommendStrategy.SumScores,
+}
+
+
+def vector_input(value: Any) -> Any:
+    """Raises ValueError for base64 that is none."""
+    if isinstance(value, searches.SparseInput):
+        return grpc.VectorInput(sparse=grpc.SparseVector(indices=value.indices, values=value.values))
+    if isinstance(value, int) or (isinstance(value, str) and "-" in value):
+        return grpc.VectorInput(id=point_id(value))
+    if isinstance(value, list) and isinstance(value[0], list):
+        listed = cast("list[list[float]]", value)
+        rows = [grpc.DenseVector(data=to_array(row)) for row in listed]
+        return grpc.VectorInput(multi_dense=grpc.MultiDenseVector(vectors=rows))
+    return grpc.VectorInput(dense=grpc.DenseVector(data=to_array(cast("Any", value))))
+
+
+def query_of(query: Any) -> Any:
+    """Return the Query of a `query` field. Raises ValueError as `vector_input` does."""
+    match query:
+        case searches.Nearest():
+            return _nearest(query)
+        case searches.Recommend():
+            return grpc.Query(recommend=_recommend(query.recommend))
+        case searches.Discover():
+            target = vector_input(query.discover.target)
+            return grpc.Query(discover=grpc.DiscoverInput(target=target, context=_pairs(query.discover.context)))
+        case searches.Context():
+            return grpc.Query(context=_pairs(query.context))
+        case _:
+            return _without_vectors(query)
+
+
+def _without_vectors(query: Any) -> Any:
+    match query:
+        case searches.Ordered():
+            return grpc.Query(order_by=order_by(query.order_by))
+        case searches.Fusion():
+            return grpc.Query(fusion=grpc.Fusion.DBSF if query.fusion == "dbsf" else grpc.Fusion.RRF)
+        case searches.Rrf():
+            return grpc.Query(rrf=grpc.Rrf(k=query.rrf.k, weights=query.rrf.weights or ()))
+        case searches.Sample():
+            return grpc.Query(sample=grpc.Sample.Random)
+        case searches.Formula():
+            fields = query.model_dump(by_alias=True, exclude_none=True)
+            return grpc.Query(formula=RestToGrpc.convert_formula_query(models.FormulaQuery.model_validate(fields)))
+        case _:
+            return grpc.Query(nearest=vector_input(query))
+
+
+def _nearest(given: searches.Nearest) -> Any:
+    near = vector_input(given.nearest)
+    if given.mmr is None:
+        return grpc.Query(nearest=near)
+    mmr = grpc.Mmr(diversity=given.mmr.diversity, candidates_limit=given.mmr.candidates_limit)
+    return grpc.Query(nearest_with_mmr=grpc.NearestInputWithMmr(nearest=near, mmr=mmr))
+
+
+def _recommend(given: searches.RecommendInput) -> Any:
+    return grpc.RecommendInput(
+        positive=[vector_input(each) for each in given.positive or ()],
+        negative=[vector_input(each) for each in given.negative or ()],
+        strategy=_STRATEGIES[given.strategy],
+    )
+
+
+def _pairs(pairs: list[searches.Pair]) -> Any:
+    return grpc.ContextInput(
+        pairs=[
+            grpc.ContextInputPair(positive=vector_input(pair.positive), negative=vector_input(pair.negative))
+            for pair in pairs
+        ]
+    )
+
+
+def prefetches_of(given: Any) -> list[Any]:
+    return [_prefetch(each) for each in searches.prefetches(given)]
+
+
+def _prefetch(given: searches.Prefetch) -> Any:
+    return grpc.PrefetchQuery(
+        prefetch=prefetches_of(given.prefetch),
+        query=None if given.query is None else query_of(given.query),
+        using=given.using,
+        filter=where(given.filter),
+        params=params_of(given.params),
+        score_threshold=given.score_threshold,
+        limit=given.limit,
+        lookup_from=lookup_of(given.lookup_from),
+    )
+
+
+def params_of(params: searches.Params | None) -> Any:
+    if params is None:
+        return None
+    return RestToGrpc.convert_search_params(models.SearchParams.model_validate(params.model_dump(exclude_none=True)))
+
+
+def lookup_of(place: searches.LookupFrom | None) -> Any:
+    if place is None:
+        return None
+    return grpc.LookupLocation(collection_name=place.collection, vector_name=place.vector)
