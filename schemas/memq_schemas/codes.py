@@ -46,7 +46,7 @@ CODES: dict[ErrorCode, CodeMeaning] = {
     ErrorCode.INVALID: CodeMeaning(422, False, "a field is missing, unknown or of the wrong type or range"),
     ErrorCode.UNKNOWN_OPERATION: CodeMeaning(400, False, "the routing key names no operation"),
     ErrorCode.INVALID_COLLECTION: CodeMeaning(422, False, "the routing key carries no usable collection name"),
-    ErrorCode.INVALID_REPLY_TO: CodeMeaning(422, False, "reply_to names one of memq's own queues"),
+    ErrorCode.INVALID_REPLY_TO: CodeMeaning(422, False, "reply_to names a queue that replies may not go to"),
     ErrorCode.FORBIDDEN: CodeMeaning(403, False, "the store's key may not do this"),
     ErrorCode.UNKNOWN_COLLECTION: CodeMeaning(404, False, "no such collection"),
     ErrorCode.UNKNOWN_POINT: CodeMeaning(404, False, "a point that the operation needs is not there"),

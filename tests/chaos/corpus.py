@@ -95,8 +95,6 @@ OTHERS: tuple[Hostile, ...] = (
     Hostile("a forged count of attempts", _upsert(vector=[1.0]), properties={"headers": {"x-retry-count": "many"}}),
     Hostile("a forged count of deliveries", _upsert(vector=[1.0]), properties={"headers": {"x-delivery-count": 99}}),
     Hostile("a forged reason", _upsert(vector=[1.0]), properties={"headers": {"x-first-failed-at": 7}}),
-    Hostile("a reply to memq's own queue", _upsert(), properties={"reply_to": "memq.write"}),
-    Hostile("a reply to the dead letters", _upsert(), properties={"reply_to": "memq.dead"}),
     Hostile("a terminal's escapes", _upsert(vector=[1.0]), properties={"correlation_id": "\x1b[2J\n" + "x" * 99}),
 )
 

@@ -30,6 +30,7 @@ SETTINGS = Settings(
     worker_name="simulated",
     transport="stock",
     declare="never",
+    reply_to="any",
     max_attempts=MAX_ATTEMPTS,
     store_timeout_seconds=5.0,
     drain_seconds=10.0,

@@ -25,6 +25,7 @@ from memq_worker.pipeline.batch import BatchLimits
 from memq_worker.pipeline.decode.bodies import Limits
 from memq_worker.pipeline.held import HeldLimits
 from memq_worker.pipeline.intake import Pipeline, PipelineOptions
+from memq_worker.pipeline.reply_to import ReplyTo
 from memq_worker.pipeline.retry import RetryPolicy
 from memq_worker.probes import Probes
 from memq_worker.qdrant.client import QdrantStore, open_store
@@ -50,6 +51,7 @@ def pipeline_options(settings: Settings) -> PipelineOptions:
         writes_in_flight=settings.writes_in_flight,
         store_writes=settings.store_writes,
         request_timeout_seconds=settings.store_timeout_seconds,
+        reply_to=ReplyTo(settings.topology.names, any_queue=settings.reply_to == "any"),
         held=HeldLimits(
             None if settings.order == "strict" else max(1, settings.prefetch // 4),
             settings.consumer_timeout_seconds / 2,

@@ -102,6 +102,13 @@ class Settings(BaseSettings):
     store_writes: Annotated[
         int, Field(ge=1, le=256, description="Maximum number of writes in flight to the store, over all collections.")
     ] = 4
+    reply_to: Annotated[
+        Literal["memq", "any"],
+        Field(
+            description="Queues that replies may go to. memq: <prefix>.reply.*, amq.gen-* and direct reply-to. "
+            "any: every queue except memq's own."
+        ),
+    ] = "memq"
     max_attempts: Annotated[
         int,
         Field(

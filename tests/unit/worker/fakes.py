@@ -16,6 +16,7 @@ from memq_worker.pipeline.batch import BatchLimits
 from memq_worker.pipeline.decode.bodies import Limits
 from memq_worker.pipeline.delivery import Delivery
 from memq_worker.pipeline.intake import PipelineOptions
+from memq_worker.pipeline.reply_to import ReplyTo
 from memq_worker.pipeline.retry import RetryPolicy
 from memq_worker.pipeline.store import Contract, PointsBatch
 
@@ -228,6 +229,7 @@ def options(**changes: Any) -> PipelineOptions:
         "retries": RetryPolicy(max_attempts=3),
         "writes_in_flight": 2,
         "store_writes": 4,
+        "reply_to": ReplyTo(NAMES, any_queue=True),
         "request_timeout_seconds": 5.0,
     }
     return PipelineOptions(**given | changes)

@@ -9,6 +9,7 @@ import pytest
 from memq_schemas import ErrorCode, headers
 from memq_worker.errors import DependencyError, MessageError, Outage
 from memq_worker.pipeline.intake import Pipeline
+from memq_worker.pipeline.reply_to import ReplyTo
 from memq_worker.pipeline.retry import RetryPolicy
 from tests.unit.worker.fakes import NAMES, FakeLink, FakeStore, Watch, delivery, options, upsert
 
@@ -381,14 +382,45 @@ async def test_a_deadline_in_seconds_is_answered_with_an_error(pipeline: Pipelin
     assert "x-deadline" in reply.json["error"]["message"]
 
 
-@pytest.mark.parametrize("address", ["memq.write", "memq.dead", "memq.retry.1"])
-async def test_a_reply_address_among_our_own_queues_is_refused(
-    pipeline: Pipeline, link: FakeLink, address: str
+OWN = ["memq.write", "memq.write.bulk", "memq.dead", "memq.retry.1", "memq.internal.retry.1", "memq.suspect"]
+
+
+@pytest.mark.parametrize("address", OWN)
+async def test_a_reply_is_never_sent_to_one_of_our_own_queues(
+    pipeline: Pipeline, link: FakeLink, watch: Watch, address: str
 ) -> None:
     pipeline.accept(delivery(link, 1, upsert(1), reply_to=address))
+    pipeline.accept(delivery(link, 2, {"ids": [1]}, "get.docs", reply_to=address))
+    await link.settled(2)
+    assert link.published == [], "a reply would be taken for a command"
+    assert watch.replies == ["refused", "refused"]
+    assert sorted(watch.outcomes) == [("get", "refused", "invalid_reply_to"), ("upsert", "applied", "")]
+
+
+@pytest.mark.parametrize(
+    ("address", "accepted"),
+    [
+        ("memq.reply.7f", True),
+        ("amq.gen-abc", True),
+        ("amq.rabbitmq.reply-to.g1h2", True),
+        ("orders", False),
+        ("amq.topic", False),
+        ("other.reply.7f", False),
+        ("memq.reply", False),
+        ("memq.write", False),
+    ],
+)
+async def test_where_a_reply_may_go_without_a_setting(
+    store: FakeStore, link: FakeLink, watch: Watch, caplog: pytest.LogCaptureFixture, address: str, accepted: bool
+) -> None:
+    pipeline = Pipeline(store, watch, options(reply_to=ReplyTo(NAMES)))
+    pipeline.accept(delivery(link, 1, upsert(1), reply_to=address))
     await link.settled(1)
-    assert link.moved("") == [], "a reply would be taken for a command"
-    assert link.moved(NAMES.dead)[0].properties.headers[headers.ERROR_CODE] == "invalid_reply_to"
+    assert watch.outcomes == [("upsert", "applied", "")], "the write is applied whatever becomes of its reply"
+    assert watch.replies == ["sent" if accepted else "refused"]
+    assert ("reply withheld" in caplog.messages) is not accepted
+    named = [record.__dict__["reason"] for record in caplog.records if record.message == "reply withheld"]
+    assert all("MEMQ_REPLY_TO" in reason or "own" in reason for reason in named)
 
 
 async def test_a_caller_who_has_left_is_counted_and_not_retried(

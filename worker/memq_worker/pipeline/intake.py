@@ -21,6 +21,7 @@ from memq_worker.pipeline.held import HeldLimits
 from memq_worker.pipeline.hold import QUESTION, Abandoned, HandedBack, Hold, Reins
 from memq_worker.pipeline.observer import Observer
 from memq_worker.pipeline.outcome import Expire, Outcome, Quarantine, Refuse, Release, decide
+from memq_worker.pipeline.reply_to import ReplyTo
 from memq_worker.pipeline.retry import RetryPolicy
 from memq_worker.pipeline.round import Round
 from memq_worker.pipeline.scheduler import Scheduler
@@ -50,6 +51,7 @@ class PipelineOptions:
     writes_in_flight: int
     store_writes: int
     request_timeout_seconds: float
+    reply_to: ReplyTo
     held: HeldLimits = HeldLimits()  # noqa: RUF009  (frozen)
 
 
@@ -66,7 +68,7 @@ class Pipeline:
         self._diagnosis = Diagnosis(store, min(_QUESTION_SECONDS, options.request_timeout_seconds / 2))
         self._throttles = Throttles()
         self._contracts = Contracts(store)
-        self._settler = Settler(options.names, options.worker, observer, tracing)
+        self._settler = Settler(options.names, options.worker, observer, options.reply_to, tracing)
         self._answerer = Answerer(
             store, self._settler, self._hold, self._contracts, options.request_timeout_seconds, tracing
         )
@@ -112,9 +114,10 @@ class Pipeline:
             self._dispatch(command)
 
     def _check_reply_to(self, delivery: Delivery) -> None:
-        address = delivery.properties.reply_to
-        if address and self._options.names.is_own(address):
-            raise MessageError(ErrorCode.INVALID_REPLY_TO, "reply_to: one of memq's own queues", stage="decode")
+        """Refuse a request that nobody may be answered. A write is applied without a reply."""
+        address, allowed = delivery.properties.reply_to, self._options.reply_to
+        if address and delivery.queue == self._options.names.query and not allowed.accepts(address):
+            raise MessageError(ErrorCode.INVALID_REPLY_TO, allowed.explain(address), stage="decode")
 
     def _refusal(self, delivery: Delivery, error: WorkerError) -> Outcome:
         try:

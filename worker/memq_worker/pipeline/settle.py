@@ -24,6 +24,7 @@ from memq_worker.pipeline.outcome import (
     Release,
     Retry,
 )
+from memq_worker.pipeline.reply_to import ReplyTo
 from memq_worker.pipeline.tracing import UNTRACED, Tracing
 
 logger = logging.getLogger(__name__)
@@ -41,12 +42,14 @@ class Settler:
         names: Names,
         worker: str,
         observer: Observer,
+        reply_to: ReplyTo,
         tracing: Tracing = UNTRACED,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._names = names
         self._worker = worker
         self._observer = observer
+        self._reply_to = reply_to
         self._tracing = tracing
         self._now = now
 
@@ -182,10 +185,11 @@ class Settler:
 
     async def _reply(self, delivery: Delivery, reply: dict[str, Any]) -> None:
         address = delivery.properties.reply_to
-        if not address or self._names.is_own(address):
-            # A reply into memq.write would be taken for a command.
-            if address:
-                self._observer.replied("refused")
+        if not address:
+            return
+        if not self._reply_to.accepts(address):
+            self._reply_to.withhold(delivery)
+            self._observer.replied("refused")
             return
         trace = lines.traceparent(delivery)
         properties = Properties(

@@ -1,0 +1,37 @@
+import logging
+from dataclasses import dataclass
+
+from memq_schemas import Names
+from memq_worker.pipeline.delivery import Delivery
+from memq_worker.pipeline.lines import operation_label
+
+logger = logging.getLogger(__name__)
+
+# Queues named by the broker, and direct reply-to.
+_BROKER_NAMED = ("amq.gen-", "amq.rabbitmq.reply-to")
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyTo:
+    """Where replies may go.   any_queue: to any queue except memq's own, where a reply would be taken for a command."""
+
+    names: Names
+    any_queue: bool = False
+
+    def accepts(self, address: str) -> bool:
+        """Return True if a reply may be published to the queue of this name."""
+        if self.names.is_own(address):
+            return False
+        return self.any_queue or address.startswith((self.names.reply(""), *_BROKER_NAMED))
+
+    def explain(self, address: str) -> str:
+        """The reason for a refusal, with the setting that would change it."""
+        if self.names.is_own(address):
+            return "reply_to: one of memq's own queues"
+        own = self.names.reply("*")
+        return f"reply_to: expected {own}, amq.gen-* or direct reply-to; MEMQ_REPLY_TO=any accepts other queues"
+
+    def withhold(self, delivery: Delivery) -> None:
+        """Log that a reply is withheld, without the address: its sender may have put anything there."""
+        reason = self.explain(delivery.properties.reply_to or "")
+        logger.warning("reply withheld", extra={"op": operation_label(delivery), "reason": reason})
