@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from memq_schemas import CODES, ErrorReply, Filter, ResultReply, headers, topology
+from memq_schemas import CODES, ErrorReply, Filter, ResultReply, headers, limits, topology
 from memq_schemas.ids import NAMESPACE
 from memq_schemas.points import VERSION_KEY
 from memq_schemas.topology import REQUEST_TTL_MS, RETRY_SECONDS
@@ -72,6 +72,23 @@ def test_names_and_numbers_are_ours():
     for name in (headers.EXCEPTION_CLASS, headers.EXCEPTION_MESSAGE, headers.FIRST_FAILED_AT, headers.LAST_FAILED_AT):
         assert f"`{name}`" in TEXT
     assert {"memq.write", "memq.query", "memq.dead", "memq.suspect"} < {queue.name for queue in topology().queues}
+
+
+def test_the_limits_are_ours():
+    table = section("### Limits")
+    for limit in (
+        limits.MAX_VALUES,
+        limits.MAX_NAMED_VECTORS,
+        limits.MAX_VECTOR_NAME,
+        limits.MAX_CONDITIONS,
+        limits.MAX_FILTER_DEPTH,
+        limits.MAX_FILTER_VALUES,
+        limits.MAX_KEYS,
+        limits.MAX_KEY,
+        limits.MAX_IDS,
+        limits.MAX_RECORD_BATCHES,
+    ):
+        assert f"| {limit:,} |" in table
 
 
 def test_the_filter_conditions_named_are_those_there_are():
