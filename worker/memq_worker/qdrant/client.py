@@ -112,14 +112,34 @@ class QdrantStore:
     async def set_payload(self, collection: str, change: SetPayload) -> None:
         chosen = encode.selector(change.ids, change.filter)
         place: dict[str, Any] = {"collection_name": collection, "wait": True, "points_selector": chosen}
-        if change.overwrite is not None:
-            await self._overwrite(collection, change, change.overwrite)
-        if change.set is not None:
-            request = q.SetPayloadPoints(payload=payload_to_grpc(change.set), **place)
-            await self._update(self._points.SetPayload, request, self._seconds(change.ids))
-        if change.unset is not None:
-            request = q.DeletePayloadPoints(keys=change.unset, **place)
-            await self._update(self._points.DeletePayload, request, self._seconds(change.ids))
+        if change.ids is not None:
+            # Qdrant changes the points that it finds before it refuses the whole for one that it does not.
+            overwrite.check_all_found(change, await self._stored(collection, change.ids))
+        try:
+            if change.overwrite is not None:
+                await self._overwrite(collection, change, change.overwrite)
+            if change.set is not None:
+                request = q.SetPayloadPoints(payload=payload_to_grpc(change.set), **place)
+                await self._update(self._points.SetPayload, request, self._seconds(change.ids))
+            if change.unset is not None:
+                request = q.DeletePayloadPoints(keys=change.unset, **place)
+                await self._update(self._points.DeletePayload, request, self._seconds(change.ids))
+        except MessageError as error:
+            if error.code is not ErrorCode.UNKNOWN_POINT:
+                raise
+            text = "ids: a point was deleted while the payload was changed; the others may have been changed"
+            raise MessageError(ErrorCode.UNKNOWN_POINT, text) from error
+
+    async def _stored(self, collection: str, ids: Sequence[Id]) -> list[Any]:
+        request = q.GetPoints(
+            collection_name=collection,
+            ids=[encode.point_id(each) for each in ids],
+            with_payload=q.WithPayloadSelector(enable=False),
+            with_vectors=q.WithVectorsSelector(enable=False),
+        )
+        with translated():
+            reply = await self._points.Get(request, timeout=self._timeout_seconds, metadata=self._metadata)
+        return list(reply.result)
 
     async def _overwrite(self, collection: str, change: SetPayload, payload: dict[str, Any]) -> None:
         found: list[Any] = []

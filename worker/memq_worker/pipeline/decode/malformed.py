@@ -1,19 +1,17 @@
 """Errors about bodies that are not JSON: what is wrong, and in which point."""
 
-import msgspec
+import json
+import re
+
 import orjson
 
 from memq_schemas import ErrorCode
 from memq_worker.errors import MessageError
 
-
-class _RawPoints(msgspec.Struct):
-    points: list[msgspec.Raw]
-
-
-_raw_points = msgspec.json.Decoder(_RawPoints)
 _UTF8 = "text that is not UTF-8"
 _SURROGATE = "half of a surrogate pair in a text"
+_HALF = re.compile("[\ud800-\udfff]")
+_LOOKED_AT_BYTES = 2**20  # a larger body is not read once more to find the point
 
 
 def malformed(body: bytes, reason: str = "") -> MessageError:
@@ -21,10 +19,10 @@ def malformed(body: bytes, reason: str = "") -> MessageError:
     return MessageError(ErrorCode.MALFORMED, f"{_place(body)}: not JSON: {_reason(body) or reason}", stage="decode")
 
 
-def _reason(text: bytes | msgspec.Raw) -> str:
+def _reason(text: bytes) -> str:
     """What is wrong with the JSON; empty if nothing is."""
     try:
-        orjson.loads(memoryview(text))
+        orjson.loads(text)
     except orjson.JSONDecodeError as error:
         if error.msg.startswith("str is not valid UTF-8"):
             return _UTF8
@@ -33,8 +31,13 @@ def _reason(text: bytes | msgspec.Raw) -> str:
 
 
 def _place(body: bytes) -> str:
-    try:
-        points = _raw_points.decode(body).points
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    reason = _reason(body)
+    if reason not in (_UTF8, _SURROGATE) or len(body) > _LOOKED_AT_BYTES:
         return "body"
-    return next((f"points[{index}]" for index, point in enumerate(points) if _reason(point)), "body")
+    try:
+        # Python's parser takes half a pair; the bytes that are not UTF-8 become one.
+        points = json.loads(body.decode("utf-8", "surrogateescape"))["points"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return "body"
+    texts = (json.dumps(point, ensure_ascii=False) for point in points)
+    return next((f"points[{index}]" for index, text in enumerate(texts) if _HALF.search(text)), "body")
