@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import sys
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from stack.memories import memories
 from stack.running import Stack, running
 from stack.screen import Screen
 from stack.watched import watched
-from stack.workers import WorkersEnded
+from stack.workers import WorkersEnded, installed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -71,11 +72,15 @@ async def kept(
 
 
 def _write_environment(stack: Stack, path: Path) -> None:
-    line = directions.setting(stack)
+    """What a shell needs for the `memq` lines of README: the command, the broker and the workers' metrics."""
+    lines = [
+        directions.setting(stack),
+        f"export MEMQ_METRICS_URLS={stack.workers.metrics_url}",
+        f"export PATH={shlex.quote(str(installed('memq').parent))}:$PATH",
+    ]
     path.unlink(missing_ok=True)
-    if line:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-            out.write(f"{line}\n")
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+        out.writelines(f"{line}\n" for line in lines if line)
 
 
 if __name__ == "__main__":
