@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from memq_worker.amqp.announcement import Missing
+from memq_worker.amqp.bindings import unbound
 from memq_worker.amqp.connection import Brokers
 from memq_worker.amqp.declare import declare
 from memq_worker.amqp.permissions import check_permissions
@@ -82,6 +83,12 @@ async def _broker(settings: Settings) -> str:
                 return f"{', '.join(brokers.places)} answers; the topology will be declared at start"
             raise ConfigurationError(str(error)) from error
         await check_permissions(connection, settings.topology.names, settings.amqp_timeout_seconds)
+        missing = await unbound(connection, settings.topology.names, settings.amqp_timeout_seconds)
+        if missing and settings.declare != "always":
+            raise ConfigurationError(
+                f"no queue is bound for {', '.join(missing)}: run memq-worker declare, which adds the bindings of this "
+                "release"
+            )
     return f"{', '.join(brokers.places)} answers; topology {settings.prefix!r} is there"
 
 
