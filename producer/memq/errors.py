@@ -62,6 +62,15 @@ class BufferFull(Unconfirmed):
     """For `buffer_timeout` seconds as much was on its way as may be, so this message was not even tried."""
 
 
+class MessageTooLarge(MemqError):
+    """The broker accepts no message of this size; it has not got it. Send fewer points per message.
+
+    limit: bytes, of the body or of the properties, whichever the message says.
+    """
+
+    limit: int | None = None
+
+
 class OutboxError(MemqError):
     """The outbox's file is in use by another producer, is no outbox, or the disk fails. Nothing of it was sent."""
 

@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import itertools
 import logging
+import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,9 @@ log = logging.getLogger("memq")
 
 # Seconds. The jitter keeps a restarted broker from being met by every client at once.
 BACKOFF = wait_exponential_jitter(multiplier=0.2, max=5, jitter=0.5)
+
+# A connection that lasted less may end again for the same reason.
+STABLE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +161,15 @@ class Link:
         self._pending.lost()
 
     async def _keep(self, session: Session | None) -> None:
+        loop, short = asyncio.get_running_loop(), 0
         while True:
             if session is not None:
+                begun = loop.time()
                 await self._lost(session)
+                # A connection that the broker ends as soon as it is used again is no success.
+                short = short + 1 if loop.time() - begun < STABLE_SECONDS else 0
+                if short > 1 and self._replacement is None:
+                    await asyncio.sleep(min(5.0, 0.1 * 2 ** min(short, 10)) * random.uniform(0.5, 1.0))
             # It worked before, so even a refused password may be a broker that is still starting.
             session = self._replacement or await self._connect((Lost, ConfigurationError))
             self._replacement = None

@@ -10,11 +10,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
-from memq_amqp import Lost, Refused, Returned
+from memq_amqp import Lost, MessageRefused, Refused, Returned
+from memq_amqp.refusals import Fault
 
 from memq.connection.message import Message
 from memq.connection.replies import Reply, decode_reply
 from memq.deliver.deadlines import Deadlines
+from memq.deliver.refusals import SizeLimit, refused
 from memq.deliver.tracing import tracing
 from memq.errors import BrokerUnavailable, ReplyTimeout, Unconfirmed, Unroutable
 from memq_schemas import Operation, headers, routing_key
@@ -61,6 +63,7 @@ class Sender:
         self._tracing = tracing()
         self._token = uuid4().hex
         self._numbers = itertools.count(1)
+        self.limit = SizeLimit()
         # By length: a producer has one confirm timeout.
         self._deadlines: dict[float, Deadlines] = {}
 
@@ -161,6 +164,8 @@ class Sender:
         silence = session.writes if durable else session.requests
         attempt.waiting = (session, silence, silence.begun())
         publisher = session.publisher
+        # Known from an earlier message, which has cost a connection.
+        self.limit.check(routing_key, message)
         try:
             if lane != LIVE:
                 publisher = await session.bulk.publisher() or publisher
@@ -172,11 +177,16 @@ class Sender:
                         f"no queue takes {routing_key}: "
                         "declare memq's topology with `memq-worker declare`, or start a worker"
                     ) from None
+        except MessageRefused as error:
+            attempt.waiting = None
+            raise self.limit.named(routing_key, error.refusal) from None
         except Lost as error:
             attempt.lost(str(error))
             if publisher is session.publisher:
                 self._link.drop(session, str(error))
-            else:  # its channel alone may be gone
+            if error.refusal is not None and error.refusal.fault is Fault.SETTINGS:
+                raise refused(f"RabbitMQ at {session.address}", publisher.exchange, error.refusal) from error
+            if publisher is not session.publisher:  # its channel alone may be gone
                 await asyncio.sleep(attempt.pause())
             return False
         except Refused as error:
