@@ -18,6 +18,7 @@ from stack.broker import Broker, NoBroker, found
 from tests.benchmarks import report
 from tests.benchmarks.compare import DIRECT, PEERS, PYTHON, Compared, Load, direct, ours, peer
 from tests.benchmarks.drain import Drained, drain
+from tests.benchmarks.fairness import Fair, fairness
 from tests.benchmarks.ingest import Ingested, ingest
 from tests.benchmarks.profile import Profile, profile
 from tests.benchmarks.published import WAYS, Published, published
@@ -40,7 +41,7 @@ DRAINS: tuple[tuple[Form, int, int], ...] = (
 # Messages of 100 points that wait when the worker starts.
 BACKLOGS = (100, 1_000, 10_000)
 SECTIONS = ("publish", "drain", "peers", "direct", "through", "questions")
-ASKED_FOR = ("backlog",)
+ASKED_FOR = ("backlog", "fairness")
 
 
 @dataclass
@@ -55,6 +56,7 @@ class Figures:
     direct: list[Compared] = field(default_factory=list[Compared])
     through: list[Through] = field(default_factory=list[Through])
     questions: list[Asked] = field(default_factory=list[Asked])
+    fairness: list[Fair] = field(default_factory=list[Fair])
     profiles: list[Profile] = field(default_factory=list[Profile])
 
 
@@ -129,6 +131,11 @@ class Bench:
             place = self.place(number, "questions")
             self.figures.questions += asyncio.run(questions(address, place, points, queries))
 
+    def fairness(self, number: int) -> None:
+        with own_address(self.broker) as address:
+            messages, upserts = self._count(10_000), max(20, self._count(1_000))
+            self.figures.fairness += asyncio.run(fairness(address, self.place(number, "fairness"), messages, upserts))
+
     def profile(self) -> None:
         for form, messages, points in DRAINS:
             with own_address(self.broker) as address:
@@ -160,7 +167,8 @@ def main(
     aio-pika by hand, FastStream, Celery, taskiq and dramatiq at the same. direct: the official client without a queue.
     through: producer, queue and worker at once. questions: RPC queries against the official client's. backlog, only
     when it is asked for: 10,000 to 1,000,000 points that wait, with the worker's memory, a quarter of an hour and 5 GB
-    of disk. Rounds are interleaved, so that a slow minute hits every row.
+    of disk. fairness, only when it is asked for: live upserts beside a bulk backlog of 1,000,000 points. Rounds are
+    interleaved, so that a slow minute hits every row.
     """
     wanted = _sections(only)
     if quick:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from stack.broker import Broker
     from tests.benchmarks.compare import Compared
     from tests.benchmarks.drain import Drained
+    from tests.benchmarks.fairness import Fair
     from tests.benchmarks.ingest import Ingested
     from tests.benchmarks.load import Form
     from tests.benchmarks.profile import Profile
@@ -66,6 +67,7 @@ def show(
     direct: Sequence[Compared],
     through: Sequence[Through],
     questions: Sequence[Asked],
+    fairness: Sequence[Fair],
     profiles: Sequence[Profile],
 ) -> None:
     console = Console(width=110)
@@ -81,6 +83,12 @@ def show(
         _print(console, "To searchable, 100 points a request", *_direct(direct, through))
     if questions:
         _print(console, "Queries of 10 hits with payload", *_asked(questions))
+    if fairness:
+        _print(
+            console,
+            "Live upserts of one point beside a backlog in another collection",
+            *_fair(fairness),
+        )
     for each in profiles:
         title = f"Where a worker's time goes: {each.form}, {each.points_per_message} a message, {each.samples} samples"
         _print(console, title, ("stage", "share"), [(name, f"{share:.0%}") for name, share in each.stages])
@@ -214,4 +222,18 @@ def _asked(questions: Sequence[Asked]) -> tuple[Sequence[str], list[list[str]]]:
             f"{_middle(runs, 'p95'):.2f}",
         ]
         for way, runs in _groups(questions, lambda run: run.way).items()
+    ]
+
+
+def _fair(fairness: Sequence[Fair]) -> tuple[Sequence[str], list[list[str]]]:
+    columns = ("backlog", "points", "p50 ms", "p99 ms", "most ms")
+    return columns, [
+        [
+            backlog,
+            f"{runs[0].points:,}",
+            f"{_middle(runs, 'p50'):,.0f}",
+            f"{_middle(runs, 'p99'):,.0f}",
+            f"{_middle(runs, 'most'):,.0f}",
+        ]
+        for backlog, runs in _groups(fairness, lambda run: run.backlog).items()
     ]
