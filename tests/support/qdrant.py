@@ -28,6 +28,16 @@ class NoQdrantError(Exception):
 
 
 @contextmanager
+def own_qdrant_server(data_dir: Path, **settings: str) -> Iterator[str]:
+    """The gRPC address, HOST:PORT, of a server started for the test. `settings` are QDRANT__SERVICE__ variables."""
+    binary = shutil.which("qdrant")
+    if binary is None:
+        raise NoQdrantError("no qdrant on PATH")
+    with _from_binary(binary, data_dir, **settings) as address:
+        yield address
+
+
+@contextmanager
 def qdrant_server(data_dir: Path) -> Iterator[str]:
     """The gRPC address, HOST:PORT, of a server that answers."""
     if GIVEN_URL:
@@ -44,7 +54,7 @@ def qdrant_server(data_dir: Path) -> Iterator[str]:
 
 
 @contextmanager
-def _from_binary(binary: str, data_dir: Path) -> Iterator[str]:
+def _from_binary(binary: str, data_dir: Path, **settings: str) -> Iterator[str]:
     http, rpc = free_ports(2)
     environment = {
         **os.environ,
@@ -54,6 +64,7 @@ def _from_binary(binary: str, data_dir: Path) -> Iterator[str]:
         "QDRANT__STORAGE__STORAGE_PATH": f"{data_dir / 'storage'}",
         "QDRANT__STORAGE__SNAPSHOTS_PATH": f"{data_dir / 'snapshots'}",
         "QDRANT__TELEMETRY_DISABLED": "true",
+        **{f"QDRANT__SERVICE__{name.upper()}": value for name, value in settings.items()},
     }
     with (data_dir / "qdrant.log").open("wb") as log:
         process = subprocess.Popen([binary], cwd=data_dir, env=environment, stdout=log, stderr=log)

@@ -1,18 +1,20 @@
 import asyncio
 import os
 import shutil
+import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from memq_schemas import ErrorCode
 from memq_worker.amqp.announcement import Missing
 from memq_worker.amqp.bindings import unbound
 from memq_worker.amqp.connection import Brokers
 from memq_worker.amqp.declare import declare
 from memq_worker.amqp.permissions import check_permissions
 from memq_worker.entry import found
-from memq_worker.errors import BrokerUnavailable, ConfigurationError, WorkerError
-from memq_worker.qdrant.client import open_store
+from memq_worker.errors import BrokerUnavailable, ConfigurationError, MessageError, WorkerError
+from memq_worker.qdrant.client import QdrantStore, open_store
 from memq_worker.settings import Settings
 from memq_worker.store_commands import Identity, comparison
 
@@ -97,7 +99,26 @@ async def _qdrant(settings: Settings) -> str:
     async with open_store(settings.qdrant_url or "", key, settings.amqp_timeout_seconds) as store:
         version = await store.version()
         collections = await store.list_collections(settings.amqp_timeout_seconds)
+        await _write_nothing(store, collections, settings.amqp_timeout_seconds)
     return f"version {version}, {len(collections)} collections"
+
+
+async def _write_nothing(store: QdrantStore, collections: list[str], timeout: float) -> None:
+    """Raise ConfigurationError if the API key may not write. Deletes a point, or a collection, that does not exist."""
+    nobody = str(uuid.uuid4())
+    try:
+        if collections:
+            await store.delete(collections[0], [nobody], None)
+        else:
+            await store.drop_collection(f"memq-check-{nobody}", timeout)
+    except WorkerError as error:
+        if error.code is ErrorCode.FORBIDDEN:
+            where = f"collection {collections[0]!r}" if collections else "collections"
+            raise ConfigurationError(
+                f"the API key in MEMQ_QDRANT_API_KEY may not write to {where}: give one with write access"
+            ) from error
+        if not isinstance(error, MessageError):
+            raise
 
 
 async def _engine(settings: Settings, address: str | None) -> str:
