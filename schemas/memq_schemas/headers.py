@@ -2,6 +2,7 @@
 
 RETRY_COUNT = "x-retry-count"  # attempts already spent; absent on a first publish
 DEADLINE = "x-deadline"  # epoch milliseconds after which nobody waits for the answer
+BROKER_TIMESTAMP = "timestamp_in_ms"  # RabbitMQ's own, where it is configured to set it
 
 # Written by workers alone, on their way through memq's own exchanges; a client's own is removed at the first delivery.
 LANE = "x-lane"

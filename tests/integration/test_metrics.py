@@ -59,6 +59,7 @@ OF_WORKER: dict[str, dict[str, list[str]]] = {
     "memq_store_calls_total": {"call": CALLS, "code": ["ok", *CODES]},
     "memq_store_call_duration_seconds_count": {"call": CALLS},
     "memq_replies_total": {"outcome": ["sent", "undeliverable", "refused"]},
+    "memq_clock_skews_total": {},
     "memq_retries_total": {"tier": TIERS},
     "memq_dead_letters_total": {"code": CODES},
     "memq_refusals_total": {"code": CODES},

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import aio_pika
+import aiormq
 import numpy as np
 import pytest
 
 from memq import Producer, RemoteError
+from memq_schemas import Names, headers
+from tests.support.broker import take
+from tests.support.until import until
 from tests.support.worker import WorkerProcess, running_worker
 
 if TYPE_CHECKING:
@@ -60,4 +66,100 @@ async def test_a_reply_beyond_the_limit_is_one_error_that_says_what_to_ask_inste
         assert [point.id for point in some] == ids[:200]
         assert len(await producer.query("docs", vectors[0], limit=200, with_vector=True)) == 200
     assert memory_bytes(worker.process.pid) - before < 150 * 2**20
+    assert worker.terminate() == 0
+
+
+FORGED = "amq.rabbitmq.reply-to.g1h2AA5yZXBseUA0NzY5.AAAA=="
+
+
+async def ask(amqp: Address, reply_to: str, correlation_id: str, **properties: Any) -> None:
+    async with await aio_pika.connect(amqp.url) as connection:
+        channel = await connection.channel(on_return_raises=True)
+        exchange = await channel.get_exchange(Names(amqp.prefix).commands, ensure=False)
+        message = aio_pika.Message(b"{}", reply_to=reply_to, correlation_id=correlation_id, **properties)
+        await exchange.publish(message, "collections.list")
+
+
+async def test_forged_addresses_cost_no_neighbour_an_answer_or_a_second_one(
+    amqp: Address, worker: WorkerProcess
+) -> None:
+    answers: list[str] = []
+    connection = await aiormq.connect(amqp.url)
+    try:
+        channel = await connection.channel()
+        queue = (await channel.queue_declare(exclusive=True)).queue or ""
+
+        async def arrived(message: aiormq.abc.DeliveredMessage) -> None:
+            answers.append(message.header.properties.correlation_id or "")
+
+        await channel.basic_consume(queue, arrived, no_ack=True)
+        for number in range(6):
+            await ask(amqp, FORGED, "forged")
+            for each in range(10):
+                await ask(amqp, queue, f"{number}.{each}")
+
+        async def all_there() -> bool:
+            return len(answers) >= 60
+
+        await until(all_there, within=20)
+    finally:
+        await connection.close()
+    assert sorted(answers) == sorted(f"{number}.{each}" for number in range(6) for each in range(10))
+    assert len(worker.logged("worker ready")) == 1
+    assert worker.terminate() == 0
+
+
+async def test_a_direct_reply_reaches_its_caller(amqp: Address, worker: WorkerProcess) -> None:
+    arrived: asyncio.Queue[str] = asyncio.Queue()
+    async with await aio_pika.connect(amqp.url) as connection:
+        channel = await connection.channel(publisher_confirms=False)
+        direct = await channel.get_queue("amq.rabbitmq.reply-to", ensure=False)
+
+        async def take_one(message: aio_pika.abc.AbstractIncomingMessage) -> None:
+            arrived.put_nowait(message.correlation_id or "")
+
+        await direct.consume(take_one, no_ack=True)
+        exchange = await channel.get_exchange(Names(amqp.prefix).commands, ensure=False)
+        for name in ("first", "second"):
+            message = aio_pika.Message(b"{}", reply_to="amq.rabbitmq.reply-to", correlation_id=name)
+            await exchange.publish(message, "collections.list")
+            async with asyncio.timeout(20):
+                assert await arrived.get() == name
+    assert worker.terminate() == 0
+
+
+@pytest.mark.parametrize(("after", "most"), [(None, 90), (10, 10)])
+async def test_a_reply_expires_with_its_request(
+    after: int | None, most: int, amqp: Address, engine: EmbeddedEngine
+) -> None:
+    async with await aio_pika.connect(amqp.url) as connection:
+        channel = await connection.channel()
+        queue = await channel.declare_queue(f"{amqp.prefix}.reply.unread", durable=True)
+
+        async def answered() -> bool:
+            return bool((await queue.declare()).message_count)
+
+        with running_worker(amqp, qdrant_url=engine.url, reply_ttl_seconds=90):
+            deadline = {} if after is None else {headers.DEADLINE: int((time.time() + after) * 1000)}
+            await ask(amqp, queue.name, "asked", headers=deadline)
+            await until(answered, within=10)
+            (reply,) = await take(amqp, queue.name)
+    assert isinstance(reply.expiration, int | float)
+    assert most - 9 <= reply.expiration <= most
+
+
+async def test_a_request_of_a_late_clock_is_answered_and_the_skew_named(amqp: Address, worker: WorkerProcess) -> None:
+    async with await aio_pika.connect(amqp.url) as connection:
+        queue = await (await connection.channel()).declare_queue(f"{amqp.prefix}.reply.asker", durable=True)
+
+        async def answered() -> bool:
+            return bool((await queue.declare()).message_count)
+
+        late = {headers.DEADLINE: int((time.time() - 7200) * 1000)}
+        await ask(amqp, queue.name, "without expiration", headers=late)
+        await ask(amqp, queue.name, "with expiration", headers=late, expiration=20)
+        await until(answered, within=10)
+        (reply,) = await take(amqp, queue.name)
+    assert reply.correlation_id == "with expiration"
+    assert worker.logged("clock of a sender skewed, deadline replaced")[0]["late_seconds"] >= 7200
     assert worker.terminate() == 0

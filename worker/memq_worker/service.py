@@ -27,6 +27,7 @@ from memq_worker.pipeline.held import HeldLimits
 from memq_worker.pipeline.intake import Pipeline, PipelineOptions
 from memq_worker.pipeline.reply_to import ReplyTo
 from memq_worker.pipeline.retry import RetryPolicy
+from memq_worker.pipeline.settle import ReplyOptions
 from memq_worker.probes import Probes
 from memq_worker.qdrant.client import QdrantStore, open_store
 from memq_worker.settings import Settings
@@ -56,6 +57,8 @@ def pipeline_options(settings: Settings) -> PipelineOptions:
             None if settings.order == "strict" else max(1, settings.prefetch // 4),
             settings.consumer_timeout_seconds / 2,
         ),
+        broker_timestamp=settings.broker_timestamp,
+        replies=ReplyOptions(settings.max_reply_bytes, settings.reply_ttl_seconds),
     )
 
 

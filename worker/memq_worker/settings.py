@@ -87,6 +87,10 @@ class Settings(BaseSettings):
         float,
         Field(ge=1, le=30 * 86_400, description="Expiration in seconds of a reply to a message without a deadline."),
     ] = 3600.0
+    broker_timestamp: Annotated[
+        bool,
+        Field(description="Whether RabbitMQ overwrites the header timestamp_in_ms of every message."),
+    ] = False
     max_points: Annotated[
         int, Field(ge=1, le=100_000, description="Maximum number of points or ids in one message.")
     ] = 1000

@@ -196,6 +196,7 @@ class Watch:
     tiers: list[int] = field(default_factory=list)
     dead: list[str] = field(default_factory=list)
     replies: list[str] = field(default_factory=list)
+    skews: int = 0
     holds: list[bool] = field(default_factory=list)
     holding: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -211,6 +212,9 @@ class Watch:
 
     def dead_lettered(self, code: str) -> None:
         self.dead.append(code)
+
+    def skewed(self) -> None:
+        self.skews += 1
 
     def replied(self, outcome: str) -> None:
         self.replies.append(outcome)

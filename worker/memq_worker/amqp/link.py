@@ -12,7 +12,8 @@ from memq_schemas.topology import LIVE
 from memq_worker.amqp.acks import AckLedger
 from memq_worker.amqp.failure import lost
 from memq_worker.amqp.prefetch import Prefetch
-from memq_worker.amqp.publish import Publisher
+from memq_worker.amqp.publishing import Publishing
+from memq_worker.amqp.replies import Replies
 from memq_worker.errors import BrokerUnavailable
 from memq_worker.pipeline.delivery import Delivery, lane_of
 
@@ -31,7 +32,8 @@ class ConsumerLink:
         self,
         channel: AbstractChannel,
         queue: str,
-        publisher: Publisher,
+        publisher: Publishing,
+        replies: Replies,
         ended: Callable[[str], None],
         *,
         lane: str = LIVE,
@@ -41,6 +43,7 @@ class ConsumerLink:
         self._queue = queue
         self._lane = lane
         self._publisher = publisher
+        self._replies = replies
         self._ended = ended
         self._ledger = AckLedger()
         self._wake = asyncio.Event()
@@ -167,7 +170,10 @@ class ConsumerLink:
     async def publish(self, exchange: str, routing_key: str, body: bytes, properties: Properties) -> None:
         if not self._alive:
             raise BrokerUnavailable("the channel is gone")
-        await self._publisher.publish(exchange, routing_key, body, properties)
+        if exchange:
+            await self._publisher.publish(exchange, routing_key, body, properties)
+        else:
+            await self._replies.publish(routing_key, body, properties)
 
     def abandon(self, reason: str) -> None:
         if self._alive:

@@ -19,6 +19,7 @@ from memq_worker.amqp.link import Accept, ConsumerLink
 from memq_worker.amqp.permissions import denied
 from memq_worker.amqp.prefetch import Budget, Prefetch
 from memq_worker.amqp.publishing import Publishing, publishing
+from memq_worker.amqp.replies import Replies
 from memq_worker.amqp.watch import Watch
 from memq_worker.errors import BrokerUnavailable
 from memq_worker.pipeline.delivery import Delivery
@@ -69,13 +70,19 @@ class Session:
     """
 
     def __init__(
-        self, consuming: AbstractConnection, publishing: Publishing, options: SessionOptions, accept: Accept
+        self,
+        consuming: AbstractConnection,
+        publishing: Publishing,
+        replies: Replies,
+        options: SessionOptions,
+        accept: Accept,
     ) -> None:
         self.watch = Watch(consuming, publishing, options.timeout_seconds)
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.down: frozenset[str] = frozenset()
         self._consuming = consuming
         self._publishing = publishing
+        self._replies = replies
         self._options = options
         self._accept = accept
         self._by_role: dict[str, ConsumerLink] = {}
@@ -130,7 +137,9 @@ class Session:
 
     async def _consume(self, role: str, queue: str, prefetch: Prefetch) -> None:
         lane = self._options.lanes.get(role, LIVE)
-        link = ConsumerLink(await _channel(self._consuming, self), queue, self._publishing, self.end, lane=lane)
+        link = ConsumerLink(
+            await _channel(self._consuming, self), queue, self._publishing, self._replies, self.end, lane=lane
+        )
         self._by_role[role] = link
         if role != "suspect":
             frames, timeout = frames_of(self._consuming), self._options.timeout_seconds
@@ -212,7 +221,9 @@ async def open_session(brokers: Brokers, options: SessionOptions, accept: Accept
         consuming = await stack.enter_async_context(brokers.connect("consume"))
         if options.admit is not None:
             await options.admit(consuming)
-        session = Session(consuming, published, options, accept)
+        replies = Replies(brokers, options.timeout_seconds, published.ended)
+        stack.push_async_callback(replies.close)
+        session = Session(consuming, published, replies, options, accept)
         stack.callback(session.end, "closed")
         published.ended.add_done_callback(lambda ended: session.end(ended.result()))
         consuming.close_callbacks.add(_ending(session, "connection closed"))

@@ -141,6 +141,7 @@ REPLIES = Instrument(
     "Replies by what became of them: refused ones were asked for in one of memq's own queues",
     {"outcome": ("sent", "undeliverable", "refused")},
 )
+CLOCK_SKEWS = Instrument("memq_clock_skews", "counter", "Deadlines replaced because the clock of the sender is late")
 RETRIES = Instrument(
     "memq_retries", "counter", "Copies put into a retry queue, by its delay in seconds", {"tier": TIERS}
 )
@@ -187,6 +188,7 @@ CATALOGUE = (
     STORE_CALLS,
     STORE_CALL_DURATION,
     REPLIES,
+    CLOCK_SKEWS,
     RETRIES,
     DEAD_LETTERS,
     REFUSALS,

@@ -164,6 +164,9 @@ class Metrics:
     def replied(self, outcome: str) -> None:
         self._add(catalogue.REPLIES, outcome)
 
+    def skewed(self) -> None:
+        self._add(catalogue.CLOCK_SKEWS)
+
     def retried(self, tier: int) -> None:
         self._add(catalogue.RETRIES, str(tier))
 

@@ -69,7 +69,7 @@ class Answerer:
             lines.request_answered(request, elapsed_ms)
 
     async def _outcome(self, request: Request) -> Outcome:
-        left = request.delivery.seconds_left
+        left = request.delivery.time_left
         if left is not None and left <= 0:
             return Expire()
         held = self._hold.error

@@ -5,7 +5,6 @@ from typing import Protocol
 from memq_schemas import headers
 from memq_schemas.properties import Properties
 from memq_schemas.topology import LIVE
-from memq_worker.pipeline.deadline import epoch_seconds
 
 
 class Link(Protocol):
@@ -51,6 +50,7 @@ class Delivery:
     # Looked up at each call, so that a simulated clock can stand there.
     received: float = field(default_factory=lambda: time.perf_counter())  # noqa: PLW0108
     # When it was decoded, when its write or answer began, and when the store was done with it: as `received`, or 0.
+    deadline: float | None = None  # epoch seconds by this machine's clock, read on arrival
     decoded: float = 0.0
     began: float = 0.0
     stored: float = 0.0
@@ -73,10 +73,14 @@ class Delivery:
         return _count(self.properties.headers.get("x-delivery-count"))
 
     @property
-    def seconds_left(self) -> float | None:
-        """Until the sender's deadline; None without one. Raises MessageError for a deadline that is none."""
-        deadline = self.properties.headers.get(headers.DEADLINE)
-        return None if deadline is None else epoch_seconds(deadline) - time.time()
+    def first(self) -> bool:
+        """Whether no worker has had this message before."""
+        return not self.redelivered and not self.deliveries and headers.RETRY_COUNT not in self.properties.headers
+
+    @property
+    def time_left(self) -> float | None:
+        """Seconds until the deadline; None without one."""
+        return None if self.deadline is None else self.deadline - time.time()
 
 
 def lane_of(properties: Properties) -> str:

@@ -3,17 +3,19 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from memq_amqp.tasks import stopped
 
 from memq_schemas import ErrorCode, Names
 from memq_worker.errors import DependencyError, MessageError, Outage, StoreOutage, WorkerError
+from memq_worker.pipeline import lines
 from memq_worker.pipeline.answer import Answerer
 from memq_worker.pipeline.batch import BatchLimits
 from memq_worker.pipeline.command import Request, Write
 from memq_worker.pipeline.contracts import Contracts
+from memq_worker.pipeline.deadline import Deadlines
 from memq_worker.pipeline.decode.bodies import Limits, decode, operation_of
 from memq_worker.pipeline.delivery import Delivery
 from memq_worker.pipeline.diagnosis import Diagnosis
@@ -25,7 +27,7 @@ from memq_worker.pipeline.reply_to import ReplyTo
 from memq_worker.pipeline.retry import RetryPolicy
 from memq_worker.pipeline.round import Round
 from memq_worker.pipeline.scheduler import Scheduler
-from memq_worker.pipeline.settle import Settler
+from memq_worker.pipeline.settle import ReplyOptions, Settler
 from memq_worker.pipeline.store import Store
 from memq_worker.pipeline.throttles import Throttles
 from memq_worker.pipeline.tracing import UNTRACED, Tracing
@@ -53,6 +55,8 @@ class PipelineOptions:
     request_timeout_seconds: float
     reply_to: ReplyTo
     held: HeldLimits = HeldLimits()  # noqa: RUF009  (frozen)
+    replies: ReplyOptions = field(default_factory=ReplyOptions)
+    broker_timestamp: bool = False
 
 
 class Pipeline:
@@ -68,10 +72,11 @@ class Pipeline:
         self._diagnosis = Diagnosis(store, min(_QUESTION_SECONDS, options.request_timeout_seconds / 2))
         self._throttles = Throttles()
         self._contracts = Contracts(store)
-        self._settler = Settler(options.names, options.worker, observer, options.reply_to, tracing)
+        self._settler = Settler(options.names, options.worker, observer, options.reply_to, tracing, options.replies)
         self._answerer = Answerer(
             store, self._settler, self._hold, self._contracts, options.request_timeout_seconds, tracing
         )
+        self._deadlines = Deadlines(broker_timestamp=options.broker_timestamp)
         self._suspect_after = _SUSPECT_AFTER_IN_ORDER if options.retries.in_place else _SUSPECT_AFTER
         self._scheduler = Scheduler(options.store_writes, Round(options.batches.max_points))
         self._writers: dict[str, CollectionWriter] = {}
@@ -97,8 +102,7 @@ class Pipeline:
             self._settle_later(delivery, Quarantine())
             return
         try:
-            left = delivery.seconds_left if headed else None
-            if left is not None and left <= 0:
+            if headed and self._expired(delivery):
                 self._settle_later(delivery, Expire())
                 return
             self._check_reply_to(delivery)
@@ -112,6 +116,15 @@ class Pipeline:
             self._settle_later(delivery, self._refusal(delivery, wrapped))
         else:
             self._dispatch(command)
+
+    def _expired(self, delivery: Delivery) -> bool:
+        """Read the deadline of a delivery. Return True if it has passed; raise MessageError if it is none."""
+        now = time.time()
+        delivery.deadline, late = self._deadlines.of(delivery.properties, first=delivery.first, now=now)
+        if late:
+            self._observer.skewed()
+            lines.clock_skewed(delivery, late)
+        return delivery.deadline is not None and delivery.deadline <= now
 
     def _check_reply_to(self, delivery: Delivery) -> None:
         """Refuse a request that nobody may be answered. A write is applied without a reply."""

@@ -69,6 +69,14 @@ def _sender(delivery: Delivery) -> dict[str, str]:
     return fields
 
 
+def clock_skewed(delivery: Delivery, seconds: float) -> None:
+    """`seconds`: by how much the deadline had passed when the message arrived, which the broker had not expired."""
+    fields: dict[str, Any] = {"op": operation_label(delivery), "late_seconds": round(seconds, 1)}
+    if delivery.properties.app_id is not None:
+        fields["app_id"] = cleaned(delivery.properties.app_id)
+    logger.warning("clock of a sender skewed, deadline replaced", extra=fields | _sender(delivery))
+
+
 def request_answered(request: Request, elapsed_ms: float) -> None:
     delivery = request.delivery
     if not logger.isEnabledFor(logging.INFO):

@@ -1,6 +1,7 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, assert_never
 
@@ -34,6 +35,14 @@ _LANE = frozenset((headers.LANE,))  # said again where a message is not in the l
 _MESSAGE_LIMIT = 300  # characters of an error text in a header: all headers have to fit one frame
 
 
+@dataclass(frozen=True, slots=True)
+class ReplyOptions:
+    """max_bytes: of a reply's body.   ttl_seconds: until a reply expires that answers a message without a deadline."""
+
+    max_bytes: int = 8 * 2**20
+    ttl_seconds: float = 3600.0
+
+
 class Settler:
     """Tells the broker, and the sender who asked, how a delivery ended. Each delivery once."""
 
@@ -44,6 +53,7 @@ class Settler:
         observer: Observer,
         reply_to: ReplyTo,
         tracing: Tracing = UNTRACED,
+        replies: ReplyOptions = ReplyOptions(),
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._names = names
@@ -51,6 +61,7 @@ class Settler:
         self._observer = observer
         self._reply_to = reply_to
         self._tracing = tracing
+        self._replies = replies
         self._now = now
 
     async def settle(self, delivery: Delivery, outcome: Outcome) -> None:
@@ -89,9 +100,12 @@ class Settler:
         link, tag = delivery.link, delivery.tag
         match outcome:
             case Done():
-                await self._reply(
-                    delivery, {"status": 200, "result": outcome.result, "elapsed_ms": delivery.elapsed_ms}
-                )
+                if delivery.properties.reply_to:
+                    reply = {"status": 200, "result": outcome.result, "elapsed_ms": delivery.elapsed_ms}
+                    body = orjson.dumps(reply)
+                    if len(body) > self._replies.max_bytes:
+                        return await self._act(delivery, Refuse(self._too_large()))
+                    await self._reply(delivery, body)
                 link.ack(tag)
             case Retry() | DeadLetter() | Quarantine():
                 return await self._pass_on(delivery, outcome)
@@ -181,9 +195,17 @@ class Settler:
     async def _reply_error(self, delivery: Delivery, error: WorkerError) -> None:
         retry_after = getattr(error, "retry_after_seconds", None)
         reply = error_reply(error.code, legible(error.answer), delivery.elapsed_ms, retry_after)
-        await self._reply(delivery, reply.model_dump(exclude_none=True))
+        await self._reply(delivery, orjson.dumps(reply.model_dump(exclude_none=True)))
 
-    async def _reply(self, delivery: Delivery, reply: dict[str, Any]) -> None:
+    def _too_large(self) -> MessageError:
+        most = self._replies.max_bytes
+        return MessageError(
+            ErrorCode.TOO_LARGE,
+            f"reply: more than {most} bytes, the most that this worker sends; ask for fewer points or less of each",
+            stage="answer",
+        )
+
+    async def _reply(self, delivery: Delivery, body: bytes) -> None:
         address = delivery.properties.reply_to
         if not address:
             return
@@ -191,20 +213,26 @@ class Settler:
             self._reply_to.withhold(delivery)
             self._observer.replied("refused")
             return
+        left = delivery.time_left
+        if left is not None and left <= 0:
+            self._observer.replied("undeliverable")  # nobody waits for it any more
+            return
         trace = lines.traceparent(delivery)
         properties = Properties(
             content_type=headers.JSON,
             correlation_id=delivery.properties.correlation_id,
             delivery_mode=headers.TRANSIENT,
             priority=headers.PRIORITY,
+            expiration=str(max(1, int(1000 * (self._replies.ttl_seconds if left is None else left)))),
             timestamp=int(time.time()),
             app_id=headers.APP_ID,
             headers={} if trace is None else {headers.TRACEPARENT: trace},
         )
         try:
-            await delivery.link.publish("", address, orjson.dumps(reply), properties)
+            await delivery.link.publish("", address, body, properties)
         except (Unroutable, Unconfirmed):
-            self._observer.replied("undeliverable")  # the caller has left or its queue is full; nobody else wants it
+            # The caller has left, its queue is full, or the broker refuses the reply. Nobody else wants it.
+            self._observer.replied("undeliverable")
         else:
             self._observer.replied("sent")
 

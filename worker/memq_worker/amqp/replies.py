@@ -1,0 +1,108 @@
+import asyncio
+import logging
+import random
+from collections import OrderedDict
+
+from memq_amqp.refusals import Fault
+
+from memq_schemas.properties import Properties
+from memq_worker.amqp.connection import Brokers
+from memq_worker.amqp.outlet import Outlet, refusal_behind
+from memq_worker.errors import BrokerUnavailable, ConfigurationError, Unconfirmed
+
+logger = logging.getLogger(__name__)
+
+# RabbitMQ 3.10 closes the connection that publishes to a direct reply-to address with a forged token.
+_DIRECT = "amq.rabbitmq.reply-to."
+_ADDRESSES = 4096
+_TRIALS = 8
+_FIRST_SECONDS = 0.1
+_MOST_SECONDS = 2.0
+
+
+class Replies:
+    """Publishes the replies of one session, apart from retry copies and dead letters.
+
+    A direct reply-to address that has never worked is tried on a connection of its own, one reply at a time. So a
+    refused reply leaves no other in doubt. Each reply ends: confirmed, refused, or at its expiration.
+    """
+
+    def __init__(self, brokers: Brokers, timeout_seconds: float, ended: asyncio.Future[str]) -> None:
+        """ended: done when the session has ended, with the reason."""
+        self._known = Outlet(brokers, "reply", timeout_seconds)
+        self._trial = Outlet(brokers, "reply trial", timeout_seconds)
+        self._ended = ended
+        self._proven: OrderedDict[str, None] = OrderedDict()
+        self._trying = 0
+        self._turn = asyncio.Lock()
+        self._refused = 0
+
+    async def publish(self, address: str, body: bytes, properties: Properties) -> None:
+        """Return once the broker has confirmed.
+
+        Raises Unroutable if there is no such queue, Unconfirmed if the broker refuses the reply or has not taken it
+        before its expiration, and BrokerUnavailable once the session has ended.
+        """
+        try:
+            # Not before its deadline, of which the expiration is rounded down.
+            async with asyncio.timeout(
+                None if properties.expiration is None else int(properties.expiration) / 1000 + 0.001
+            ):
+                if address.startswith(_DIRECT) and address not in self._proven:
+                    await self._try(address, body, properties)
+                else:
+                    await self._until_confirmed(self._known, address, body, properties, alone=False)
+        except TimeoutError:
+            raise Unconfirmed("the broker has not taken the reply before its expiration") from None
+
+    async def _try(self, address: str, body: bytes, properties: Properties) -> None:
+        if self._trying >= _TRIALS:
+            raise Unconfirmed(f"{_TRIALS} replies to direct reply-to addresses never used before are waiting already")
+        self._trying += 1
+        try:
+            async with self._turn:
+                # Not sooner after many refusals: each costs a connection.
+                await self._pause(self._refused)
+                await self._until_confirmed(self._trial, address, body, properties, alone=True)
+                self._refused = 0
+        finally:
+            self._trying -= 1
+        self._proven[address] = None
+        if len(self._proven) > _ADDRESSES:
+            self._proven.popitem(last=False)
+
+    async def _until_confirmed(
+        self, outlet: Outlet, address: str, body: bytes, properties: Properties, *, alone: bool
+    ) -> None:
+        failures = 0
+        while True:
+            try:
+                await outlet.publish("", address, body, properties, alone=alone)
+            except ValueError as error:
+                raise self._refusal(str(error)) from error
+            except (BrokerUnavailable, ConfigurationError) as error:
+                refusal = refusal_behind(error) if isinstance(error, BrokerUnavailable) else None
+                if refusal is not None and refusal.fault is not Fault.BROKER:
+                    if alone:
+                        raise self._refusal(str(refusal)) from error
+                    alone = True  # the refused one may be another; alone it shows
+                failures += 1
+                await self._pause(failures)
+            else:
+                return
+
+    def _refusal(self, reason: str) -> Unconfirmed:
+        self._refused += 1
+        logger.warning("reply refused by the broker", extra={"reason": reason})
+        return Unconfirmed(reason)
+
+    async def _pause(self, failures: int) -> None:
+        if failures:
+            seconds = min(_MOST_SECONDS, _FIRST_SECONDS * 2 ** min(failures - 1, 16))
+            await asyncio.wait({self._ended}, timeout=seconds * random.uniform(0.5, 1.0))
+        if self._ended.done():
+            raise BrokerUnavailable(self._ended.result())
+
+    async def close(self) -> None:
+        await self._known.close()
+        await self._trial.close()
