@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import aio_pika
 import aiormq.connection
 import pamqp.frame
-from aiormq.connection import TransportFactory
 from aiormq.exceptions import AMQPConnectionError, ConnectionClosed, InvalidFrameError
 from pamqp.body import ContentBody
 from pamqp.commands import Basic, Connection
@@ -32,7 +32,11 @@ if TYPE_CHECKING:
 # What is replaced is no public interface of aiormq, so only releases that have been read are trusted.
 KNOWN = "7.2."
 
-_stock: Any = aiormq.connection.FrameReceiver
+# Looked up, not imported: a release that has renamed them costs the fast codec and nothing else.
+_stock: Any = getattr(aiormq.connection, "FrameReceiver", None)
+_TransportFactory: Any = getattr(aiormq.connection, "TransportFactory", object)
+
+log = logging.getLogger("memq")
 
 
 class _Connection(aio_pika.Connection):
@@ -69,7 +73,7 @@ class _FastConnection(_Connection):
     reads_frames = True
 
 
-class _Opening(TransportFactory):
+class _Opening(_TransportFactory):
     """Opens the socket as asyncio.open_connection does, with a reader of ours."""
 
     def __init__(self, *, fast: bool) -> None:
@@ -158,11 +162,23 @@ def _receiver(reader: Any) -> Any:
 
 
 async def connect(url: str | URL, **options: Any) -> AbstractConnection:
-    """aio_pika.connect, reading through frames of ours unless `unusable` says why not. Raises as aio_pika."""
-    if unusable() is not None:
+    """aio_pika.connect, reading through `Frames` unless `unusable` says why not. Raises as aio_pika.
+
+    Where aiormq, on this first real connection, turns out to use its reader otherwise, the stock codec takes over.
+    """
+    if unusable() is not None or _broken:
         return await connect_stock(url, **options)
     aiormq.connection.FrameReceiver = _receiver  # type: ignore[assignment,misc]
-    return await aio_pika.connect(url, connection_class=_FastConnection, **options)
+    try:
+        return await aio_pika.connect(url, connection_class=_FastConnection, **options)
+    except (AttributeError, TypeError, NameError) as error:
+        reason = f"aiormq {version('aiormq')}: {type(error).__name__} on a connection: {error}"
+        _broken.append(reason)
+        log.warning("falling back to aiormq's frame codec", extra={"reason": reason})
+        return await connect_stock(url, **options)
+
+
+_broken: list[str] = []
 
 
 async def connect_stock(url: str | URL, **options: Any) -> AbstractConnection:
@@ -181,6 +197,8 @@ def unusable() -> str | None:
     installed = version("aiormq")
     if not installed.startswith(KNOWN):
         return f"aiormq {installed} is not one of {KNOWN}x"
+    if _stock is None or _TransportFactory is object:
+        return f"aiormq {installed} has no FrameReceiver or no TransportFactory"
     try:
         read = _read_back()
     except Exception as error:  # noqa: BLE001  (whatever has changed there, the stock way is left)
