@@ -15,6 +15,7 @@ from rich.markup import escape
 from memq_schemas.variables import unknown
 from memq_worker import garbage
 from memq_worker.errors import BrokerUnavailable, ConfigurationError, WorkerError
+from memq_worker.notify import notified
 from memq_worker.observe import lastwords, logs
 from memq_worker.observe.healthcheck import ask
 from memq_worker.settings import INTERNAL, Settings, flag, load, variable
@@ -125,11 +126,12 @@ def run(settings: Settings, flags: dict[str, str]) -> int:
     from memq_worker.service import serve
 
     _log(settings, settings.worker_name)
-    if settings.qdrant_url and settings.processes == 1:
-        garbage.settle_in()
-        asyncio.run(serve(settings))
-        return 0
-    return asyncio.run(supervise(settings, flags))
+    with notified(settings):
+        if settings.qdrant_url and settings.processes == 1:
+            garbage.settle_in()
+            asyncio.run(serve(settings))
+            return 0
+        return asyncio.run(supervise(settings, flags))
 
 
 def check(settings: Settings, flags: dict[str, str]) -> int:

@@ -79,4 +79,4 @@ def test_what_it_copies_is_there_let_in_and_enough_for_the_package(tmp_path: Pat
         assert modules <= set(held), modules - set(held)
     assert "memq_worker/observe/runbooks.md" in held, "the pool serves it"
     entries = next(name for name in held if name.endswith("entry_points.txt"))
-    assert "memq-worker = memq_worker.cli:main" in zipfile.ZipFile(wheel).read(entries).decode()
+    assert "memq-worker = memq_worker.entry:main" in zipfile.ZipFile(wheel).read(entries).decode()
