@@ -145,7 +145,7 @@ async def test_a_pool_runs_engine_and_workers_restarts_them_and_leaves_nothing(a
             await producer.collections.create("docs", 2)
             for number, victim in enumerate(family, 1):
                 os.kill(victim, signal.SIGKILL)
-                await asyncio.to_thread(pool.until, "child died, starting it again", number)
+                await asyncio.to_thread(pool.until, "child process exited, restarting", number)
                 await producer.upsert("docs", [{"id": number, "vector": [1.0, 0.0]}], wait=True)
             assert (await producer.count("docs")).count == 3
         page = await asyncio.to_thread(fetched, port)

@@ -117,7 +117,7 @@ class Scene:
         code = await crew.stop(_STOP_SECONDS)
         self.crews.remove(crew)
         self.log.append(crew.text)
-        if crew.logged("worker stopped before it was drained"):
+        if crew.logged("worker stopped before drained"):
             code = code or 1
         self.exits.append(code)
         return code

@@ -74,7 +74,7 @@ async def test_refused_copies_cost_no_session_no_neighbour_and_nobody_in_quarant
             await producer.collections.create("docs", 2)
             # A quorum queue counts late: some beyond its limit are still taken.
             sent = 0
-            while "copies are not taken" not in await asyncio.to_thread(reasons, port):
+            while "broker refuses retry and dead-letter copies" not in await asyncio.to_thread(reasons, port):
                 await publish(amqp, names.commands, b"bad")
                 sent += 1
             await publish(amqp, names.suspect, b"bad, and a suspect", b"bad, and a suspect")
@@ -115,9 +115,9 @@ async def test_a_lost_connection_for_publishing_is_made_again_and_consuming_goes
     ):
         proxy.silence(b" publish")
         await publish(amqp, names.commands, b"bad")
-        worker.until("copies are not taken")
+        worker.until("broker refuses retry and dead-letter copies")
         proxy.heal()
-        worker.until("copies are taken again")
+        worker.until("broker accepts retry and dead-letter copies again")
         await until(lambda: holds(amqp, names.dead, 1), within=30)
         assert len(worker.logged("worker ready")) == 1
 
@@ -154,7 +154,7 @@ async def test_a_half_open_connection_is_noticed_by_its_heartbeat_and_left(
     ):
         await says(200, port, "/readyz")
         proxy.silence()
-        worker.until("RabbitMQ lost")
+        worker.until("RabbitMQ connection lost")
         await says(503, port, "/readyz")
         assert "not consuming" in reasons(port)
         proxy.heal()
@@ -189,7 +189,7 @@ async def test_a_worker_that_may_not_consume_is_not_ready_says_why_and_repairs_i
             channel = await connection.channel()
             queue = await channel.get_queue(names.write, ensure=False)
             await queue.delete(if_unused=False, if_empty=False)
-        worker.until("RabbitMQ lost", reason="consumer cancelled by the broker")
+        worker.until("RabbitMQ connection lost", reason="consumer cancelled by the broker")
         await until(lambda: "memq-worker declare" in reasons(port), within=30)
         body = await says(503, port, "/readyz")
         assert body["workers"][0]["consuming"] is False
@@ -220,7 +220,7 @@ async def test_a_message_held_longer_than_the_broker_allows_costs_a_session_and_
             try:
                 await producer.upsert("docs", ids=[1], vectors=np.ones((1, 2)))
                 # 406 closes the channel; RabbitMQ 4.3 cancels the consumer instead.
-                lost = worker.until("RabbitMQ lost")
+                lost = worker.until("RabbitMQ connection lost")
                 assert lost["reason"] in ("channel closed", "consumer cancelled by the broker")
                 worker.ready(sessions=2)
             finally:

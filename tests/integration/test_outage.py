@@ -44,7 +44,7 @@ async def test_writes_are_handed_back_before_the_broker_takes_them_and_taken_aga
             for outage in (1, 2):
                 engine.kill()
                 await producer.upsert("docs", ids=range(50 * outage), vectors=np.ones((50 * outage, 4)))
-                worker.until("writes handed back", count=outage)
+                worker.until("writes released", count=outage)
                 await until(lambda n=50 * outage: depth_is(amqp, names.write, n), within=20)
                 engine.start()
                 await until(lambda n=50 * outage: count_is(producer, n), within=30)
@@ -77,7 +77,7 @@ async def test_a_suspect_is_not_given_up_for_an_outage_or_for_lost_connections_d
                 for number in range(3):
                     body = b'{"points":[{"id":%d,"vector":[1,1]}]}' % number
                     await exchange.publish(aio_pika.Message(body, delivery_mode=2), "upsert.docs")
-            worker.until("store held")
+            worker.until("store unavailable, writes held")
             # More often than the suspects' queue lets a message come back.
             for session in range(2, 8):
                 await until(lambda: depth_is(amqp, names.suspect, 3), within=20)

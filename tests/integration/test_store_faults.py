@@ -113,8 +113,8 @@ async def test_an_outage_is_waited_out_and_spends_no_attempt(
     store.fail("Upsert", OUTAGES[name], OUTAGES[name], OUTAGES[name])  # more than there are attempts
     await write(producer, 1)
     assert store.calls.count("Upsert") == 4
-    assert worker.logged("store held")
-    await asyncio.to_thread(worker.until, "store back")
+    assert worker.logged("store unavailable, writes held")
+    await asyncio.to_thread(worker.until, "store available, writes resumed")
     await nothing_was_spent(worker, amqp)
 
 
@@ -135,7 +135,7 @@ async def test_an_outage_that_an_independent_question_confirms_spends_no_attempt
     store.fail_always("List", None)
     store.fail_always("Upsert", None)
     await writing
-    await asyncio.to_thread(worker.until, "store back")
+    await asyncio.to_thread(worker.until, "store available, writes resumed")
     await nothing_was_spent(worker, amqp)
 
 
@@ -150,7 +150,7 @@ async def test_a_failure_while_the_store_answers_is_tried_again_and_then_costs_a
     await write(producer, 1)
     (line,) = worker.logged("delivery not applied")
     assert (line["outcome"], line["attempt"]) == ("retried", 1)
-    assert not worker.logged("store held")
+    assert not worker.logged("store unavailable, writes held")
 
 
 @pytest.mark.parametrize("fault", [Fault(S.DEADLINE_EXCEEDED), WAIT_TIMEOUT], ids=["deadline", "wait timeout"])
@@ -161,7 +161,7 @@ async def test_a_write_that_takes_too_long_costs_an_attempt_while_the_store_answ
     await write(producer, 1)
     (line,) = worker.logged("delivery not applied")
     assert (line["outcome"], line["code"]) == ("retried", "deadline_exceeded")
-    assert not worker.logged("store held")
+    assert not worker.logged("store unavailable, writes held")
 
 
 async def test_a_rate_limit_parks_the_message_and_spends_no_attempt(
@@ -172,7 +172,7 @@ async def test_a_rate_limit_parks_the_message_and_spends_no_attempt(
     await write(producer, 1)
     lines = worker.logged("delivery not applied")
     assert [(line["outcome"], line["code"], line["attempt"]) for line in lines] == [("retried", "overloaded", 1)] * 3
-    assert not worker.logged("store held")
+    assert not worker.logged("store unavailable, writes held")
 
 
 async def test_a_missing_permission_spends_attempts_and_holds_nobody(
@@ -182,7 +182,7 @@ async def test_a_missing_permission_spends_attempts_and_holds_nobody(
     with pytest.raises(RemoteError) as caught:
         await write(producer, 1)
     assert (caught.value.code, caught.value.status) == ("forbidden", 403)
-    assert not worker.logged("store held")
+    assert not worker.logged("store unavailable, writes held")
     assert await depth(amqp, Names(amqp.prefix).dead) == 1
     store.fail_always("Upsert", None)
 
@@ -197,12 +197,12 @@ async def test_a_held_collection_leaves_others_alone_and_parks_most_of_its_messa
     store.fail_always("Upsert", full)
     for number in range(400):
         await producer.upsert("docs", [(number, [1.0, 1.0])])
-    await asyncio.to_thread(worker.until, "collection held")
+    await asyncio.to_thread(worker.until, "collection unavailable, writes held")
     for number in range(50):
         await producer.upsert("other", [(number, [1.0, 1.0])], wait=True)
     await asyncio.to_thread(worker.until, "delivery not applied", count=400 - 256 // 4)
     assert {line["attempt"] for line in worker.logged("delivery not applied")} == {1}
-    assert not worker.logged("store held")
+    assert not worker.logged("store unavailable, writes held")
     store.fail_always("Upsert", None)
     await until(lambda: count_is(producer, 400), within=120, every=0.5)
     assert await depth(amqp, Names(amqp.prefix).dead) == 0

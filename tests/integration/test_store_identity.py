@@ -104,12 +104,12 @@ async def test_a_store_that_changes_under_a_running_worker_holds_its_writes(
             engine.data_dir.rename(tmp_path / "kept")
             engine.start()
             await producer.upsert("c", [(2, [1.0, 0.0])])
-            await asyncio.to_thread(running.until, "store held")
+            await asyncio.to_thread(running.until, "store unavailable, writes held")
             engine.stop()
             shutil.rmtree(engine.data_dir)
             (tmp_path / "kept").rename(engine.data_dir)
             engine.start()
-            await asyncio.to_thread(running.until, "store back")
+            await asyncio.to_thread(running.until, "store available, writes resumed")
 
             async def both() -> bool:
                 return (await producer.count("c")).count == 2

@@ -90,7 +90,7 @@ async def test_an_outage_of_the_store_holds_writes_answers_requests_and_loses_no
         await producer.collections.create("docs", 4)
         engine.kill()
         await producer.upsert("docs", ids=range(500), vectors=np.ones((500, 4)))
-        worker.until("store held")
+        worker.until("store unavailable, writes held")
         with pytest.raises(RemoteError) as caught:
             await producer.query("docs", [1.0, 0.0, 0.0, 0.0])
         assert (caught.value.status, caught.value.code, caught.value.retryable) == (503, "store_unavailable", True)
@@ -98,7 +98,7 @@ async def test_an_outage_of_the_store_holds_writes_answers_requests_and_loses_no
         for queue in (Names(amqp.prefix).dead, Names(amqp.prefix).retry(1)):
             assert await depth(amqp, queue) == 0, "an outage spends no attempts"
         engine.start()
-        worker.until("store back")
+        worker.until("store available, writes resumed")
         await until(lambda: count_is(producer, "docs", 500), within=20)
 
 
@@ -149,7 +149,7 @@ async def test_a_second_signal_stops_at_once_and_nothing_is_lost(
             worker.process.send_signal(signal.SIGTERM)
             worker.until("worker draining")
             worker.process.send_signal(signal.SIGTERM)
-            worker.until("worker stopped before it was drained")
+            worker.until("worker stopped before drained")
             worker.ended()
         finally:
             engine.process.send_signal(signal.SIGCONT)
@@ -196,7 +196,7 @@ async def test_the_worker_comes_back_by_itself_when_the_broker_does(server: Serv
             await until(lambda: count_is(producer, "docs", 100), within=30)
             await asyncio.sleep(4)  # RabbitMQ 3.10 killed sooner forgets a queue that it has just declared
             server.kill()
-            worker.until("RabbitMQ lost")
+            worker.until("RabbitMQ connection lost")
             server.start()
             worker.ready(sessions=2)
             await producer.upsert("docs", ids=range(100, 200), vectors=np.ones((100, 4)))

@@ -50,7 +50,7 @@ class Engine:
     def _sweep(self, known: set[str]) -> None:
         for path in self._shards.iterdir():
             if path.name not in known:
-                log.warning("removing an unfinished shard", extra={"shard": path.name})
+                log.warning("unfinished shard removed", extra={"shard": path.name})
                 shutil.rmtree(path)
 
     def _free_bytes(self) -> int:

@@ -48,7 +48,7 @@ class Optimizer:
         """To be called before every use of a collection."""
         self._last_request = time.monotonic()
         if self._run is not None and self._run.collection is collection:
-            log.info("optimization given up for a request", extra={"collection": collection.name})
+            log.info("optimization interrupted by a request", extra={"collection": collection.name})
             self._end_run()
 
     def tick(self, collections: Iterable[Collection]) -> None:

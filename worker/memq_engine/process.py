@@ -99,7 +99,7 @@ async def _optimize(engine: Engine) -> None:
 async def _watch_parent(options: EngineOptions, stop: asyncio.Event) -> None:
     while options.parent_pid is not None:
         if os.getppid() != options.parent_pid:
-            log.warning("parent process is gone, stopping", extra={"parent_pid": options.parent_pid})
+            log.warning("parent process exited, stopping", extra={"parent_pid": options.parent_pid})
             stop.set()
             return
         await asyncio.sleep(_PARENT_CHECK_SECONDS)

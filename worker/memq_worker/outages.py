@@ -48,7 +48,7 @@ class Outages:
                 await self._pipeline.hand_back("suspects")
                 await asyncio.wait({back}, timeout=self._hand_back_seconds)
             if not back.done():
-                logger.warning("writes handed back", extra={"held_seconds": self._hand_back_seconds})
+                logger.warning("writes released", extra={"held_seconds": self._hand_back_seconds})
                 await session.stop_writes()
                 await self._pipeline.hand_back("all")
                 await session.flush()

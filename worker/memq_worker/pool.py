@@ -108,7 +108,7 @@ class Pool:
                 self._exit = EXIT_CONFIGURATION
                 self._stop.soft.set()
                 return
-            logger.error("child died, starting it again", extra={"child": child.name, "exit_code": code})
+            logger.error("child process exited, restarting", extra={"child": child.name, "exit_code": code})
             await asyncio.wait({self._stopped}, timeout=_RESTART_SECONDS)
             if child.member and not child.stopping:
                 child.member.restarts += 1

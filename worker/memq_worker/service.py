@@ -187,7 +187,7 @@ class Service:
         if self._stop.soft.is_set():
             await self._drain(session)
         else:
-            logger.warning("RabbitMQ lost", extra={"reason": session.ended.result()})
+            logger.warning("RabbitMQ connection lost", extra={"reason": session.ended.result()})
             self._health.failed("rabbitmq", session.ended.result())
 
     async def _drain(self, session: Session) -> None:
@@ -201,7 +201,7 @@ class Service:
         if drained in late:
             await stopped(drained)
             await self._pipeline.cancel()
-            logger.warning("worker stopped before it was drained", extra={"unsettled": session.unsettled})
+            logger.warning("worker stopped before drained", extra={"unsettled": session.unsettled})
         else:
             drained.result()
             logger.info("worker drained", extra={"unsettled": session.unsettled})
@@ -213,7 +213,7 @@ class Service:
             await self._pipeline.drain()
             await session.flush()
         except BrokerUnavailable as error:
-            logger.warning("RabbitMQ lost while draining", extra={"reason": str(error)})
+            logger.warning("RabbitMQ connection lost while draining", extra={"reason": str(error)})
 
     async def _pause(self, seconds: float) -> None:
         try:
@@ -284,7 +284,7 @@ def _slot(settings: Settings) -> Slot:
         return Slot.handed(settings.slot_descriptor)
     except (Foreign, OSError):
         # As after an upgrade beneath a running pool.
-        logger.warning("the pool is of another release, its endpoint does not show this worker: restart the pool")
+        logger.warning("pool belongs to another release, metrics of this worker hidden; restart the pool")
         return Slot.private()
 
 
@@ -294,5 +294,5 @@ async def _orphaned(parent_pid: int | None, stop: Stop) -> None:
         return
     while os.getppid() == parent_pid:  # noqa: ASYNC110  (there is no event to wait for)
         await asyncio.sleep(1)
-    logger.warning("the pool is gone, stopping")
+    logger.warning("parent process exited, stopping")
     stop()

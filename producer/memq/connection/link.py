@@ -131,7 +131,7 @@ class Link:
         try:
             other = await self._attempt()
         except (Lost, ConfigurationError) as error:
-            log.debug("RabbitMQ is silent, and there is no other connection", extra={"reason": str(error)})
+            log.debug("RabbitMQ silent, no other connection available", extra={"reason": str(error)})
             return
         if session is not self.current or silence.last_heard != since:
             await other.close()
@@ -199,10 +199,10 @@ class Link:
         error = state.outcome.exception() if state.outcome else None
         self._reason = str(error)
         if state.attempt_number == 1 and self._task is None:
-            log.warning("RabbitMQ cannot be reached, trying again", extra={"reason": self._reason})
+            log.warning("RabbitMQ unreachable, retrying", extra={"reason": self._reason})
             self._tell(ConnectionChange(False, self._brokers, self._reason))
         else:
-            log.debug("RabbitMQ cannot be reached", extra={"reason": self._reason})
+            log.debug("RabbitMQ unreachable", extra={"reason": self._reason})
 
     def _tell(self, change: ConnectionChange) -> None:
         if self._listener is not None:

@@ -28,7 +28,7 @@ def transport(given: str | None = None) -> Transport:
     if word not in get_args(Transport):
         raise ConfigurationError(f"{name}: expected fast or stock, this is {word!r}")
     if word == "fast" and (reason := memq_amqp.unusable()) is not None:
-        log.warning("frames are left to aiormq", extra={"reason": reason})
+        log.warning("falling back to aiormq's frame codec", extra={"reason": reason})
         return "stock"
     return cast("Transport", word)
 

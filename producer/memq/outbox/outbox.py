@@ -146,7 +146,7 @@ class Outbox:
         if task.cancelled() or (error := task.exception()) is None:
             return
         self.reason = self._broken = f"a defect in memq's outbox: {type(error).__name__}: {error}"
-        log.error("the outbox has stopped", exc_info=error)
+        log.error("outbox stopped", exc_info=error)
         self._failed(self._arriving, OutboxError(self._broken))
 
     def _failed(self, arriving: list[tuple[Outgoing, asyncio.Future[None]]], error: OutboxError) -> None:
@@ -173,7 +173,7 @@ class Outbox:
             if self.reason is None:
                 pause = PAUSE_SECONDS
                 continue
-            log.debug("the outbox cannot be sent yet", extra={"reason": self.reason})
+            log.debug("outbox delivery postponed", extra={"reason": self.reason})
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, PAUSE_LIMIT_SECONDS)
 

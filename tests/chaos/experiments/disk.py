@@ -26,6 +26,7 @@ STORE_MIB = 64
 STORE_FREE = 24 * 2**20  # below this the engine takes no writes
 # RabbitMQ keeps logs of up to 64 MB for its quorum queues; it blocks publishers below 32 MB free.
 BROKER_MIB = 400
+HELD = "store unavailable, writes held"
 
 
 async def run(ground: Ground, plan: Plan) -> Figures:
@@ -42,9 +43,9 @@ async def run(ground: Ground, plan: Plan) -> Figures:
                 each = plan.messages // (2 * plan.kills)
                 for _ in range(plan.kills):
                     with filled(disk):
-                        held = len(crew.logged("store held"))
+                        held = len(crew.logged(HELD))
                         await source.send(playing.making.messages(each // 2))
-                        await until(lambda before=held: len(crew.logged("store held")) > before, within=60)
+                        await until(lambda before=held: len(crew.logged(HELD)) > before, within=60)
                         playing.faults["store's disk full"] += 1
                     await source.send(playing.making.messages(each // 2))
                     with filled(mine):

@@ -29,6 +29,6 @@ def test_an_aiormq_that_is_not_known_is_left_alone_and_the_log_says_so(
     assert transport("fast") == "stock"
     (record,) = caplog.records
     assert (record.message, record.__dict__["reason"]) == (
-        "frames are left to aiormq",
+        "falling back to aiormq's frame codec",
         "aiormq 8.0 is not one of 7.2.x",
     )

@@ -184,9 +184,9 @@ def test_a_process_ends_although_nobody_reads_its_log() -> None:
     ("code", "told", "exit_code"),
     [
         (f"int({SPELT})", "ended by an unexpected error", 1),
-        (f"threading.Thread(target=int, args=[{SPELT}]).start()", "a thread ended by an unexpected error", 0),
-        (f"type('X', (), {{'__del__': lambda self: int({SPELT})}})()", "an error that nobody could be told of", 0),
-        (f"warnings.warn({SPELT})", "a warning of Python", 0),
+        (f"threading.Thread(target=int, args=[{SPELT}]).start()", "unhandled error in a thread", 0),
+        (f"type('X', (), {{'__del__': lambda self: int({SPELT})}})()", "unhandled error in a background task", 0),
+        (f"warnings.warn({SPELT})", "Python warning", 0),
     ],
 )
 def test_what_python_says_by_itself_is_a_line_and_quotes_nothing(code: str, told: str, exit_code: int) -> None:
@@ -201,7 +201,7 @@ def test_what_python_says_by_itself_is_a_line_and_quotes_nothing(code: str, told
     (line,) = ended.stderr.splitlines()
     said = json.loads(line)
     assert said["message"] == told
-    if told == "a warning of Python":
+    if told == "Python warning":
         assert said["warning"] == "UserWarning"
     else:
         assert said["exc_info"][-1] == "ValueError"

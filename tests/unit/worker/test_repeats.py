@@ -13,7 +13,7 @@ Line = tuple[float, str, str, int]
 LINES: st.SearchStrategy[list[Line]] = st.lists(
     st.tuples(
         st.floats(0, 4),
-        st.sampled_from(["delivery not applied", "store held"]),
+        st.sampled_from(["delivery not applied", "store unavailable, writes held"]),
         st.sampled_from(["", "invalid", "malformed"]),
         st.sampled_from([logging.INFO, logging.WARNING, logging.ERROR]),
     ),

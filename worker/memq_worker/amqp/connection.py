@@ -32,7 +32,7 @@ class Brokers:
         self._timeout_seconds = timeout_seconds
         self._connect = memq_amqp.connect if fast else memq_amqp.connect_stock
         if fast and (reason := memq_amqp.unusable()) is not None:
-            logger.warning("frames are left to aiormq", extra={"reason": reason})
+            logger.warning("falling back to aiormq's frame codec", extra={"reason": reason})
 
     @property
     def places(self) -> list[str]:
@@ -55,7 +55,7 @@ class Brokers:
                     async with asyncio.timeout(self._timeout_seconds):
                         await connection.close()
             except BrokerUnavailable:
-                logger.debug("connection was gone before it was closed")
+                logger.debug("connection lost before closing")
 
     async def _next(self, purpose: str) -> AbstractConnection:
         # All of them: a session makes two connections, and would with two hosts make the second to the same one always.

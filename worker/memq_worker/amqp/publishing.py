@@ -92,7 +92,7 @@ class Publishing:
     def _failed(self, reason: str, *, first: bool) -> None:
         self._failing += first
         if not self.reason:
-            logger.warning("copies are not taken", extra={"reason": reason})
+            logger.warning("broker refuses retry and dead-letter copies", extra={"reason": reason})
         self.reason = reason
 
     def _passed(self) -> None:
@@ -100,7 +100,7 @@ class Publishing:
         if not self._failing:
             self.reason = ""
             if not self.ended.done():
-                logger.info("copies are taken again")
+                logger.info("broker accepts retry and dead-letter copies again")
 
     async def declare(self) -> None:
         """Again. Raises BrokerUnavailable."""

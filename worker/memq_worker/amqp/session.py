@@ -123,7 +123,7 @@ class Session:
         """
         await self._take_up()
         if self.down:
-            logger.warning("queues unavailable, their node is down", extra={"queues": sorted(self.down)})
+            logger.warning("queues unavailable, node down", extra={"queues": sorted(self.down)})
             self._return = asyncio.create_task(self._await_return())
 
     async def _take_up(self) -> None:

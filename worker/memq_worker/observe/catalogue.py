@@ -84,14 +84,14 @@ MESSAGES = Instrument(
 DURATION = Instrument(
     "memq_message_duration_seconds",
     "histogram",
-    "From receipt of a delivery to its settlement",
+    "Time from receipt of a delivery to its settlement",
     {"op": OPERATIONS},
     _SECONDS,
 )
 STAGE = Instrument(
     "memq_stage_duration_seconds",
     "histogram",
-    "Where that time went: decode, wait in the worker for the write or answer to begin, store (with outages), settle",
+    "Parts of that time: decode, wait for the write or answer to begin, store (outages included), settle",
     {"op": OPERATIONS, "stage": STAGES},
     _SECONDS,
 )
@@ -103,19 +103,19 @@ DELAY = Instrument(
     _DELAYS,
 )
 CLAMPED = Instrument(
-    "memq_queue_delay_clamped", "counter", "Delays taken as 0 because the publisher's clock is ahead of the worker's"
+    "memq_queue_delay_clamped", "counter", "Delays counted as 0 because the publisher's clock is ahead of the worker's"
 )
-BATCH_POINTS = Instrument("memq_batch_points", "histogram", "Points, or ids, in one write to the store", edges=_SIZES)
+BATCH_POINTS = Instrument("memq_batch_points", "histogram", "Points or ids in one write to the store", edges=_SIZES)
 BATCH_MESSAGES = Instrument("memq_batch_messages", "histogram", "Messages in one write to the store", edges=_SIZES)
 BATCHES = Instrument(
     "memq_batches",
     "counter",
-    "Writes to the store by why they went out: idle (none in flight), full (a limit reached), next (the one before it "
-    "finished), alone (a suspect, filter or payload), split (half of a refused one), retry (again in its place)",
+    "Writes to the store by reason: idle (no write was in flight), full (a limit was reached), next (the write before "
+    "finished), alone (a suspect, filter or payload change), split (half of a refused write), retry (in place)",
     {"reason": REASONS},
 )
 POINTS = Instrument(
-    "memq_points", "counter", "Points, or ids, that writes have taken", {"op": ("upsert", "delete", "payload")}
+    "memq_points", "counter", "Points or ids in applied writes", {"op": ("upsert", "delete", "payload")}
 )
 INFLIGHT = Instrument(
     "memq_inflight_messages", "gauge", "Unacknowledged deliveries of a worker, by queue", {"queue": CONSUMED}
@@ -126,48 +126,44 @@ REDELIVERED = Instrument(
     "Settled deliveries that the broker had delivered before, by queue; looks at dead letters are not among them",
     {"queue": CONSUMED},
 )
-PREFETCH = Instrument(
-    "memq_prefetch_messages", "gauge", "The most deliveries that may be unsettled", {"queue": CONSUMED}
-)
+PREFETCH = Instrument("memq_prefetch_messages", "gauge", "Maximum number of unsettled deliveries", {"queue": CONSUMED})
 STORE_CALLS = Instrument(
-    "memq_store_calls", "counter", "Calls to Qdrant by how they ended", {"call": CALLS, "code": ("ok", *CODES)}
+    "memq_store_calls", "counter", "Calls to Qdrant by result code", {"call": CALLS, "code": ("ok", *CODES)}
 )
 STORE_CALL_DURATION = Instrument(
-    "memq_store_call_duration_seconds", "histogram", "One call to Qdrant", {"call": CALLS}, _SECONDS
+    "memq_store_call_duration_seconds", "histogram", "Duration of a call to Qdrant", {"call": CALLS}, _SECONDS
 )
 REPLIES = Instrument(
     "memq_replies",
     "counter",
-    "Replies by what became of them: refused ones were asked for in one of memq's own queues",
+    "Replies by outcome. Undeliverable: the reply queue is gone. Refused: the reply address is not allowed",
     {"outcome": ("sent", "undeliverable", "refused")},
 )
 CLOCK_SKEWS = Instrument("memq_clock_skews", "counter", "Deadlines replaced because the clock of the sender is late")
 RETRIES = Instrument(
-    "memq_retries", "counter", "Copies put into a retry queue, by its delay in seconds", {"tier": TIERS}
+    "memq_retries", "counter", "Copies published to a retry queue, by its delay in seconds", {"tier": TIERS}
 )
 DEAD_LETTERS = Instrument(
-    "memq_dead_letters", "counter", "Copies that this worker put into the dead-letter queue", {"code": CODES}
+    "memq_dead_letters", "counter", "Copies that this worker published to the dead-letter queue", {"code": CODES}
 )
 REFUSALS = Instrument(
     "memq_refusals", "counter", "Messages dead-lettered or answered with an error, by code", {"code": CODES}
 )
-RECONNECTS = Instrument("memq_amqp_reconnects", "counter", "Connections to RabbitMQ made again")
-BLOCKED = Instrument("memq_amqp_blocked", "gauge", "1 while RabbitMQ, short of memory or disk, takes no publishes")
-HELD = Instrument("memq_store_held", "gauge", "1 while the store is away and writes wait")
-HELD_SECONDS = Instrument("memq_store_held_seconds", "counter", "Time in which writes waited out an outage")
-LAG = Instrument("memq_event_loop_lag_seconds", "gauge", "Worst lateness of the event loop in the last 10 seconds")
-READY = Instrument("memq_ready", "gauge", "1 while connected, consuming, and not held or stopping")
+RECONNECTS = Instrument("memq_amqp_reconnects", "counter", "Reconnects to RabbitMQ after a loss")
+BLOCKED = Instrument("memq_amqp_blocked", "gauge", "1 while RabbitMQ blocks publishing, in a resource alarm")
+HELD = Instrument("memq_store_held", "gauge", "1 while the store is unavailable and writes are held")
+HELD_SECONDS = Instrument("memq_store_held_seconds", "counter", "Time in which writes were held")
+LAG = Instrument("memq_event_loop_lag_seconds", "gauge", "Maximum delay of the event loop in the last 10 seconds")
+READY = Instrument("memq_ready", "gauge", "1 while connected, consuming, not held and not stopping")
 QUEUE_MESSAGES = Instrument(
-    "memq_queue_messages", "gauge", "Messages ready in a queue of memq", {"queue": QUEUES}, of_pool=True
+    "memq_queue_messages", "gauge", "Ready messages of a queue", {"queue": QUEUES}, of_pool=True
 )
-QUEUE_CONSUMERS = Instrument(
-    "memq_queue_consumers", "gauge", "Consumers of a queue of memq", {"queue": QUEUES}, of_pool=True
-)
+QUEUE_CONSUMERS = Instrument("memq_queue_consumers", "gauge", "Consumers of a queue", {"queue": QUEUES}, of_pool=True)
 QUEUE_OLDEST = Instrument(
     "memq_queue_oldest_age_seconds",
     "gauge",
-    "No ready message of the queue is older; 0 when empty. Since the publish of what was delivered last; for dead "
-    "since that of its head, seen once a minute; for a retry queue the time in it, at most its delay",
+    "Age of the oldest ready message in seconds; 0 if the queue is empty. Approximate: write and query from the "
+    "messages settled last, dead from a look at its head once a minute, a retry queue from the time in it",
     {"queue": QUEUES},
     of_pool=True,
 )

@@ -25,14 +25,14 @@ def _crashed(kind: type[BaseException], error: BaseException, trace: TracebackTy
 def _ignored(unraisable: "sys.UnraisableHookArgs") -> None:
     error = unraisable.exc_value
     told = None if error is None else (unraisable.exc_type, error, unraisable.exc_traceback)
-    logger.error("an error that nobody could be told of", exc_info=told)
+    logger.error("unhandled error in a background task", exc_info=told)
 
 
 def _thread_ended(arguments: threading.ExceptHookArgs) -> None:
     error = arguments.exc_value
     told = None if error is None else (arguments.exc_type, error, arguments.exc_traceback)
-    logger.error("a thread ended by an unexpected error", exc_info=told)
+    logger.error("unhandled error in a thread", exc_info=told)
 
 
 def _warned(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object) -> None:
-    logger.warning("a warning of Python", extra={"warning": category.__name__, "place": f"{filename}:{lineno}"})
+    logger.warning("Python warning", extra={"warning": category.__name__, "place": f"{filename}:{lineno}"})

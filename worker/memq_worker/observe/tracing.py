@@ -18,5 +18,5 @@ def traced(store: Store, url: str, names: Names) -> tuple[Store, Tracing]:
         return store, UNTRACED
     for handler in logging.getLogger().handlers:
         handler.addFilter(identify)
-    logger.info("tracing by OpenTelemetry")
+    logger.info("OpenTelemetry tracing enabled")
     return cast("Store", TracedStore(store, url)), Traces(names)

@@ -209,10 +209,12 @@ class Hold:
             self.began.set()
             if self._scope:
                 fields = {"collection": self._scope, "code": error.code.value, "reason": error.message}
-                logger.warning("collection held", extra=fields)
+                logger.warning("collection unavailable, writes held", extra=fields)
             else:
                 self._observer.held(True)
-                logger.warning("store held", extra={"code": error.code.value, "reason": error.message})
+                logger.warning(
+                    "store unavailable, writes held", extra={"code": error.code.value, "reason": error.message}
+                )
 
     def _passed(self) -> None:
         self.passes += 1
@@ -233,10 +235,10 @@ class Hold:
             self.began.clear()
             held_seconds = round(time.monotonic() - self._since, 3)
             if self._scope:
-                logger.info("collection back", extra={"collection": self._scope, "held_seconds": held_seconds})
+                logger.info("collection available", extra={"collection": self._scope, "held_seconds": held_seconds})
             else:
                 self._observer.held(False)
-                logger.info("store back", extra={"held_seconds": held_seconds})
+                logger.info("store available, writes resumed", extra={"held_seconds": held_seconds})
 
 
 class _Waiter:

@@ -78,7 +78,7 @@ class Settler:
         except Exception:
             # Headers that cannot be written again, say. Left unsettled it would fill the prefetch window for good, and
             # handed back it would come again: the broker's own dead-lettering needs nothing from us.
-            logger.exception("a delivery could not be settled, giving it up", extra={"queue": delivery.queue})
+            logger.exception("settlement failed, delivery abandoned", extra={"queue": delivery.queue})
             delivery.link.reject(delivery.tag)
             outcome = DeadLetter(DependencyError(ErrorCode.UNEXPECTED, "it could not be settled", stage="settle"))
         self._count(delivery, outcome)
