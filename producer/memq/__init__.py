@@ -27,8 +27,9 @@ from memq.errors import (
     TopologyMissing,
     Unconfirmed,
     Unroutable,
+    WrongContext,
 )
-from memq.producer import Producer
+from memq.producer import PointRow, Producer
 from memq_schemas import Distance, Filter, Point, Record, ScoredPoint, VectorParams, point_id
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "OutboxError",
     "OutboxFull",
     "Point",
+    "PointRow",
     "Producer",
     "QueryAnswer",
     "Receipt",
@@ -62,6 +64,7 @@ __all__ = [
     "Unconfirmed",
     "Unroutable",
     "VectorParams",
+    "WrongContext",
     "point_id",
     "trace_context",
 ]

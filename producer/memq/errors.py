@@ -42,6 +42,10 @@ class InvalidPoint(InvalidRequest):
         self.reason = reason
 
 
+class WrongContext(MemqError):
+    """The producer belongs to another event loop or another process; nothing of the call was sent."""
+
+
 class ConfigurationError(MemqError):
     """The broker's address, user, vhost or rights are wrong: waiting does not help."""
 

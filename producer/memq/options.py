@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from memq.connection.transport import transport
 from memq.encode.arrow.library import pyarrow
@@ -53,7 +53,7 @@ class Options:
         ]
         if self.buffer_timeout is not None:
             limits.append(self.buffer_timeout)
-        if min(limits) <= 0:
+        if not all(isinstance(cast("object", limit), (int, float)) and limit > 0 for limit in limits):
             raise InvalidRequest("timeouts and limits have to be greater than zero")
         if self.compression not in (None, "zstd"):
             raise InvalidRequest("compression is 'zstd' or None")

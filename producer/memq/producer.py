@@ -1,19 +1,21 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, Self, TypeAlias, TypedDict
 from uuid import UUID
 
 from memq.aliases import Aliases
 from memq.collections import Collections
 from memq.connection.address import addresses
+from memq.deliver.calls import require_timeout
 from memq.deliver.selected import selected
 from memq.deliver.upserts import Given, upserted
 from memq.deliver.writes import Writes
 from memq.encode.requests import wire_ids
-from memq.errors import MemqError
+from memq.errors import MemqError, WrongContext
 from memq.indexes import Indexes
 from memq.opened import Opened
 from memq.options import Options
@@ -42,7 +44,18 @@ if TYPE_CHECKING:
     from memq_schemas.topology import Lane
 
 Id: TypeAlias = int | str | UUID
-Row: TypeAlias = Mapping[str, Any] | Point | Sequence[Any]
+
+
+class PointRow(TypedDict):
+    """A point as a dict.   vector: numbers, an array, base64 of float32, or an object of them for named vectors."""
+
+    id: Id
+    vector: Any
+    payload: NotRequired[Mapping[str, Any] | None]
+    version: NotRequired[int | None]
+
+
+Row: TypeAlias = PointRow | Point | Sequence[Any]
 FilterLike: TypeAlias = Filter | Mapping[str, Any]
 
 MIB = 1024 * 1024
@@ -109,11 +122,12 @@ class Producer(Questions):
             listener=on_connection,
         )
         self._open: Opened | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def __aenter__(self) -> Self:
         opened = Opened(self._options)
         await opened.start()
-        self._open = opened
+        self._open, self._loop = opened, asyncio.get_running_loop()
         return self
 
     async def __aexit__(
@@ -144,6 +158,7 @@ class Producer(Questions):
 
     async def flush(self, timeout: float = 30.0) -> None:
         """Returns when the broker has confirmed all that the outbox holds now. Raises Unconfirmed after `timeout`."""
+        require_timeout(timeout)
         if self._opened.outbox is not None:
             await self._opened.outbox.sent(timeout)
 
@@ -186,7 +201,7 @@ class Producer(Questions):
         integer numpy array or a list of lists. All but float16 travel as float32.
         lane: "bulk" for a load that must not delay live writes. Between lanes there is no order.
         progress: called after every delivered message with a Receipt of the call so far.
-        A NaN in a payload becomes null, a date RFC 3339 text (UTC where it has no zone).
+        Payload values are stored exactly or refused: docs/reference/types.md has the table.
         Raises InvalidPoint, Unconfirmed, BufferFull, Unroutable, with `wait` also RemoteError and ReplyTimeout. Their
         `points` say which message failed, `confirmed` what was delivered; messages of one call may arrive in any order.
         """
@@ -230,6 +245,8 @@ class Producer(Questions):
     def _opened(self) -> Opened:
         if self._open is None:
             raise MemqError("the producer is not open: use it as `async with Producer(...) as memq:`")
+        if _running_loop() not in (self._loop, None):
+            raise WrongContext("the producer was opened in another event loop; open one in the loop that uses it")
         return self._open
 
     async def _selected(
@@ -246,3 +263,10 @@ class Producer(Questions):
         messages = selected(opened.calls, operation, model, collection, listed, filter, change)
         receipt = await Writes(opened.way(wait)).run(messages)
         return replace(receipt, points=None, complete=None) if listed is None else receipt
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:  # a thread without a loop may look at properties
+        return None

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 if __name__ == "__main__":
     sys.path.insert(0, os.getcwd())
 
-from memq import Producer
+from memq import PointRow, Producer
 from memq_worker.service import serve
 from memq_worker.settings import load
 from stack.broker import found
@@ -64,7 +64,7 @@ class Calls:
 def kinds() -> dict[str, Send]:
     vectors = [[float(number)] * SIZE for number in range(100)]
     payloads = [{"title": "a title", "number": number} for number in range(100)]
-    rows = [{"id": n, "vector": vectors[n], "payload": payloads[n]} for n in range(100)]
+    rows: list[PointRow] = [{"id": n, "vector": vectors[n], "payload": payloads[n]} for n in range(100)]
     import numpy as np
 
     matrix = np.array(vectors, np.float32)

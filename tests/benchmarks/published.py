@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import aio_pika
 import numpy as np
 
-from memq import Producer
+from memq import PointRow, Producer
 from memq_schemas import Names
 from tests.benchmarks.load import DIMENSIONS, TEXT
 from tests.support.responder import declare
@@ -75,8 +75,11 @@ async def _columns(producer: Producer, ids: Any, vectors: Any, payloads: Any) ->
 
 
 async def _rows(producer: Producer, ids: Any, vectors: Any, payloads: Any) -> None:
-    rows = zip(ids, vectors, payloads, strict=True)
-    await producer.upsert("bench", ({"id": id_, "vector": vector, "payload": own} for id_, vector, own in rows))
+    def rows() -> Iterator[PointRow]:
+        for id_, vector, own in zip(ids, vectors, payloads, strict=True):
+            yield {"id": id_, "vector": vector, "payload": own}
+
+    await producer.upsert("bench", rows())
 
 
 async def _single(producer: Producer, ids: Any, vectors: Any, payloads: Any) -> None:

@@ -14,7 +14,7 @@ import aio_pika
 import orjson
 import pytest
 
-from memq import ConfigurationError, OutboxFull, Producer, Receipt, ReplyTimeout, Unconfirmed, trace_context
+from memq import ConfigurationError, OutboxFull, PointRow, Producer, Receipt, ReplyTimeout, Unconfirmed, trace_context
 from memq_schemas import Names, Operation, headers
 from tests.support.broker import take
 from tests.support.responder import declare, responder
@@ -46,7 +46,7 @@ def proxy(amqp: Address) -> Iterator[TcpProxy]:
         yield proxy
 
 
-def point(number: int) -> dict[str, Any]:
+def point(number: int) -> PointRow:
     return {"id": number, "vector": [1.0, 2.0]}
 
 
@@ -79,7 +79,7 @@ async def test_without_a_broker_writes_are_taken_to_a_limit_and_sent_when_it_is_
         with pytest.raises(ReplyTimeout, match="no connection to RabbitMQ"):
             await memq.count("docs")
         with pytest.raises(OutboxFull) as caught:
-            await memq.upsert("docs", ({**point(number), "payload": {"a": "x" * 5000}} for number in range(10_000)))
+            await memq.upsert("docs", ((number, [1.0], {"a": "x" * 5000}) for number in range(10_000)))
         assert caught.value.points is not None
         assert memq.outbox is not None
         assert memq.outbox.size <= 100_000

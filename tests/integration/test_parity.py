@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from memq import Producer, RemoteError, point_id
+from memq import PointRow, Producer, RemoteError, point_id
 from tests.support.broker import Address, own_address
 from tests.support.wire import caller
 from tests.support.worker import WorkerProcess, running_worker
@@ -148,7 +148,7 @@ async def test_delete_and_payload(producer: Producer, docs: str) -> None:
 
 async def test_versions_let_the_last_writer_win(producer: Producer, docs: str) -> None:
     for version, text in ((5, "five"), (3, "three"), (7, "seven"), (7, "again")):
-        row = {"id": 1, "vector": UNIT[0], "payload": {"text": text}, "version": version}
+        row: PointRow = {"id": 1, "vector": UNIT[0], "payload": {"text": text}, "version": version}
         await producer.upsert(docs, [row], wait=True)
     (found,) = (await producer.get(docs, [1])).points
     assert (found.payload, found.version) == ({"text": "seven"}, 7)
@@ -156,7 +156,7 @@ async def test_versions_let_the_last_writer_win(producer: Producer, docs: str) -
 
 async def test_mixed_versions_in_one_message(producer: Producer, docs: str) -> None:
     await producer.upsert(docs, ids=[1, 2], vectors=UNIT[:2], versions=[5, 5], wait=True)
-    rows = [
+    rows: list[PointRow] = [
         {"id": 1, "vector": UNIT[2], "version": 4},
         {"id": 2, "vector": UNIT[2], "version": 6},
         {"id": 3, "vector": UNIT[2]},

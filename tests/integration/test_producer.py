@@ -20,6 +20,7 @@ from memq import (
     InvalidPoint,
     InvalidRequest,
     MemqError,
+    PointRow,
     Producer,
     Receipt,
     RemoteError,
@@ -114,7 +115,7 @@ async def wire(amqp: Address) -> AsyncIterator[Wire]:
         yield wire
 
 
-def points(count: int, first: int = 0) -> Iterator[dict[str, Any]]:
+def points(count: int, first: int = 0) -> Iterator[PointRow]:
     return ({"id": number, "vector": [float(number), 1.0]} for number in range(first, first + count))
 
 
@@ -225,7 +226,8 @@ async def test_a_bad_point_stops_the_call_and_what_was_confirmed_is_told(amqp: A
 
 async def test_a_call_of_one_point_is_told_apart_from_no_other(amqp: Address, worker: Responder) -> None:
     """It goes a shorter way: in what is sent, answered, told on the way and said of errors it is the same."""
-    good, bad = {"id": 1, "vector": [1.0, 2.0], "payload": {"a": "b"}, "version": 3}, {"id": "x", "vector": [1.0]}
+    good: PointRow = {"id": 1, "vector": [1.0, 2.0], "payload": {"a": "b"}, "version": 3}
+    bad: PointRow = {"id": "x", "vector": [1.0]}
     large = {"id": 1, "vector": [1.0], "payload": {"text": "x" * 500}}
 
     async def told(memq: Producer, rows: Any, wait: bool) -> tuple[Any, ...]:
@@ -417,7 +419,7 @@ async def test_a_silent_broker_holds_the_source_back_and_then_is_told(
     assert worker.channel
     pulled = 0
 
-    def source() -> Iterator[dict[str, Any]]:
+    def source() -> Iterator[PointRow]:
         nonlocal pulled
         for point in points(10_000):
             pulled += 1
@@ -439,7 +441,7 @@ async def test_a_cancelled_call_stops_and_the_producer_goes_on(amqp: Address, wo
     async with Producer(wire.url, prefix=amqp.prefix, max_in_flight=5) as memq:
         started = asyncio.Event()
 
-        async def endless() -> AsyncIterator[dict[str, Any]]:
+        async def endless() -> AsyncIterator[PointRow]:
             for point in points(10**9):
                 started.set()
                 yield point

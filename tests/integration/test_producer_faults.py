@@ -9,7 +9,7 @@ import aio_pika
 import orjson
 import pytest
 
-from memq import BufferFull, ConnectionChange, Producer, Receipt, Unconfirmed
+from memq import BufferFull, ConnectionChange, PointRow, Producer, Receipt, Unconfirmed
 from memq.deliver import sender
 from memq_schemas import Names
 from tests.support.broker import Address, take
@@ -41,7 +41,7 @@ async def declared(url: str, prefix: str = "memq") -> None:
         await declare(await connection.channel(), prefix)
 
 
-def points(count: int, payload: str = "") -> Iterator[dict[str, Any]]:
+def points(count: int, payload: str = "") -> Iterator[PointRow]:
     return ({"id": number, "vector": [float(number), 1.0], "payload": {"p": payload}} for number in range(count))
 
 
@@ -97,7 +97,7 @@ async def test_while_the_broker_is_away_the_buffer_has_an_end(amqp: Address, pro
     await declared(amqp.url, amqp.prefix)
     pulled = 0
 
-    def source() -> Iterator[dict[str, Any]]:
+    def source() -> Iterator[PointRow]:
         nonlocal pulled
         for point in points(10_000, "x" * 1_000_000):
             pulled += 1
@@ -192,7 +192,7 @@ async def test_a_broker_in_alarm_is_told_and_waited_for(server: Server, monkeypa
     told: list[ConnectionChange] = []
     pulled = 0
 
-    def source() -> Iterator[dict[str, Any]]:
+    def source() -> Iterator[PointRow]:
         nonlocal pulled
         for point in points(1000):
             pulled += 1

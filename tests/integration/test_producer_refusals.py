@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import aio_pika
 import pytest
 
-from memq import BrokerUnavailable, ConfigurationError, ConnectionChange, MessageTooLarge, Producer
+from memq import BrokerUnavailable, ConfigurationError, ConnectionChange, MessageTooLarge, PointRow, Producer
 from stack.node import Node
 from tests.integration.test_refusals import Place, place
 from tests.support.broker import Address
@@ -58,7 +58,7 @@ async def test_above_the_broker_s_limit_it_names_the_limit_and_neighbours_arrive
     address = Address(server.amqp_url, f"memq-{transport}", server.management_url, "/")
     await topology(address.url, address.prefix)
     changes: list[ConnectionChange] = []
-    large = [{"id": 1, "vector": [0.5] * 5000}]
+    large: list[PointRow] = [{"id": 1, "vector": [0.5] * 5000}]
     async with Producer(address.url, prefix=address.prefix, confirm_timeout=60, on_connection=changes.append) as memq:
 
         async def refused() -> None:

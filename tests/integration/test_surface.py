@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from memq import Producer
+from memq import PointRow, Producer
 from memq.errors import InvalidRequest, RemoteError
 from memq_schemas.vectors import to_array
 from tests.support.worker import running_worker
@@ -28,7 +28,7 @@ async def producer(amqp: Address, engine: EmbeddedEngine) -> AsyncIterator[Produ
     with running_worker(amqp, qdrant_url=engine.url):
         async with Producer(amqp.url, prefix=amqp.prefix) as producer:
             await producer.collections.create("docs", 2, "dot")
-            points = [
+            points: list[PointRow] = [
                 {"id": number, "vector": [number, 1], "payload": {"n": number, "lang": "en" if number % 3 else "de"}}
                 for number in range(POINTS)
             ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
@@ -13,7 +13,7 @@ from memq.encode.points import EncodedPoints, PointJson
 from memq.errors import InvalidRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from memq.deliver.sender import Outgoing
     from memq.encode.arrow import ArrowBatch
@@ -54,6 +54,8 @@ def _rows(source: Iterable[Any]) -> Iterator[bytes]:
     # Of a list it is known, and asking an abstract class has its price for a call with one point.
     if type(cast("object", source)) is not list and isinstance(source, (Mapping, str, bytes)):
         raise InvalidRequest("points: expected several points; put a single one into a list")
+    if not isinstance(cast("object", source), Iterable):
+        raise InvalidRequest(f"points: expected an iterable of points, this is {type(source).__name__}")
     encode = PointJson().row
     for index, row in enumerate(source):
         yield encode(index, row)

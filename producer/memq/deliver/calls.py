@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -26,6 +26,8 @@ class Calls:
         self._max_bytes = max_bytes
 
     async def ask(self, operation: Operation, collection: str | None, body: bytes, timeout: float | None) -> Reply:
+        if timeout is not None:
+            require_timeout(timeout)
         outgoing = self.outgoing(operation, collection, body)
         return await self._sender.ask(outgoing, self._timeout if timeout is None else timeout)
 
@@ -38,6 +40,12 @@ class Calls:
         if len(body) > self._max_bytes:
             raise InvalidRequest(f"{len(body)} bytes, max_message_bytes is {self._max_bytes}")
         return Outgoing(operation, collection, body, content_type)
+
+
+def require_timeout(seconds: float) -> None:
+    """Raises InvalidRequest unless it is a number above zero."""
+    if not (isinstance(cast("object", seconds), (int, float)) and seconds > 0):
+        raise InvalidRequest("timeout: expected seconds, greater than 0")
 
 
 def usable_collection(name: object) -> str:

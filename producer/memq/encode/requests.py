@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
@@ -17,7 +18,7 @@ from memq_schemas.json_values import json_value
 from memq_schemas.vectors import to_base64
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from memq_schemas.model import Model
 
@@ -42,6 +43,8 @@ def body(model: type[M], fields: Mapping[str, Any]) -> bytes:
 
 def wire_ids(ids: Iterable[object]) -> list[orjson.Fragment]:
     """Raises InvalidRequest naming the first that is no id."""
+    if isinstance(ids, (str, bytes)) or not isinstance(cast("object", ids), Iterable):
+        raise InvalidRequest(f"ids: expected a list of ids, this is {type(ids).__name__}")
     checked: list[orjson.Fragment] = []
     for index, id_ in enumerate(ids):
         try:

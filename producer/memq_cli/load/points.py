@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from memq.producer import PointRow
     from memq_schemas.vectors import FloatArray
 
 POOL = 512
@@ -33,7 +34,7 @@ class Points:
         """Different ones, fewer than `count` where there are not as many."""
         return self._random.sample(range(self._keys), min(count, self._keys))
 
-    def rows(self, count: int) -> list[dict[str, Any]]:
+    def rows(self, count: int) -> list[PointRow]:
         return [{"id": id_, "vector": self.vector(), "payload": self.payload()} for id_ in self.ids(count)]
 
     def payload(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from memq_schemas import ErrorCode, Operation
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
-    from memq.producer import Producer
+    from memq.producer import PointRow, Producer
     from memq_cli.load.points import Points
     from memq_cli.load.record import Record
 
@@ -102,7 +102,7 @@ class Session:
     }
 
     async def _wrong_upsert(self) -> str | None:
-        row = {"id": 0, "vector": [*self._points.vector(), 0.0]}
+        row: PointRow = {"id": 0, "vector": [*self._points.vector(), 0.0]}
         return await code_of(self._producer.upsert(self._collection, [row]))
 
     async def _lost_upsert(self) -> str | None:
