@@ -71,8 +71,9 @@ class Probes:
             depth = await self._depth(watch, role, queue)
             with suppress(Unseen):
                 if role == "dead" and self._ages.wants_head(depth.messages):
-                    self._ages.head(None)  # also if it may not be read: then it is not asked again each time
-                    self._ages.head(await watch.head_published(queue))
+                    self._ages.peeked()  # also if it may not be read: then it is not asked again each time
+                    head = await watch.head(queue)
+                    self._ages.head(head.published, head.looks)
             age = self._ages.age(role, queue, depth.messages)
             self._metrics.queue(role, depth.messages, depth.consumers, age)
         self._metrics.slot.looked()

@@ -246,7 +246,7 @@ def test_ages_of_queues(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ages.age("retry.30", NAMES.retry(30), 1) == 30, "longer than its delay nothing stays"
     assert not ages.wants_head(0)
     assert ages.wants_head(1)
-    ages.head(time.time() - 500)
+    ages.head(time.time() - 500, 0)
     assert ages.age("dead", NAMES.dead, 1) == pytest.approx(500, abs=1)
     assert not ages.wants_head(1), "a look counts as a delivery: not more than one a minute"
     clock[0] += 60

@@ -20,6 +20,14 @@ class Depth:
     consumers: int
 
 
+@dataclass(frozen=True, slots=True)
+class Head:
+    """published: epoch seconds; None without a message or timestamp.   looks: deliveries before this one."""
+
+    published: float | None
+    looks: int
+
+
 class Watch:
     """Looks at queues, on a channel of its own: the broker closes it for a queue that is not there, and only it."""
 
@@ -39,8 +47,8 @@ class Watch:
                 raise Unseen(queue) from error
         return Depth(declared.message_count or 0, declared.consumer_count or 0)
 
-    async def head_published(self, queue: str) -> float | None:
-        """The timestamp, in epoch seconds, of the message at the head of a queue; None without one.
+    async def head(self, queue: str) -> Head:
+        """The message at the head of a queue.
 
         The message goes back to its place, which the broker counts as a delivery. Raises Unseen or BrokerUnavailable.
         """
@@ -49,11 +57,12 @@ class Watch:
                 channel = await (await self._opened()).get_underlay_channel()
                 head = await get(channel, queue, self._timeout_seconds)
                 if head is None:
-                    return None
+                    return Head(None, 0)
                 await channel.basic_nack(head.tag, requeue=True, wait=False)
             except (ChannelNotFoundEntity, ChannelAccessRefused) as error:
                 raise Unseen(queue) from error
-        return head.properties.published
+        looks = head.properties.headers.get("x-delivery-count")
+        return Head(head.properties.published, looks if isinstance(looks, int) else 0)
 
     async def _opened(self) -> AbstractChannel:
         if self._channel is None or self._channel.is_closed:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from memq_worker.observe.catalogue import CONSUMED
 
 _PEEK_SECONDS = 60.0
+# A look counts as a delivery before RabbitMQ 4.3, and a policy may limit those: no message is lost by being looked at.
+_LOOKS = 3
 
 
 class Ages:
@@ -18,6 +20,7 @@ class Ages:
         self._empty: dict[str, float] = {}
         self._head: float | None = None
         self._peeked: float | None = None
+        self._spared = False  # the head has been looked at often enough
 
     def age(self, role: str, queue: str, messages: int) -> float:
         """In seconds, of the queue that has `messages` ready now; 0 when it is empty."""
@@ -27,7 +30,7 @@ class Ages:
         if not messages:
             self._empty[role] = now
             if role == "dead":
-                self._head = None
+                self._head, self._spared = None, False
             return 0.0
         published = self._published.get(queue) if role in CONSUMED else self._head if role == "dead" else None
         if published is not None:
@@ -37,8 +40,13 @@ class Ages:
 
     def wants_head(self, messages: int) -> bool:
         """Whether the head of the dead letters is to be looked at, which takes it out and puts it back."""
-        return messages > 0 and (self._peeked is None or time.monotonic() - self._peeked >= _PEEK_SECONDS)
+        due = self._peeked is None or time.monotonic() - self._peeked >= _PEEK_SECONDS
+        return messages > 0 and due and not self._spared
 
-    def head(self, published: float | None) -> None:
+    def peeked(self) -> None:
         self._peeked = time.monotonic()
+
+    def head(self, published: float | None, looks: int) -> None:
+        """Note the head of the dead letters. After 3 looks at it the last known age stays until the queue is empty."""
         self._head = published
+        self._spared = looks >= _LOOKS
