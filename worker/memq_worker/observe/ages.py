@@ -48,5 +48,6 @@ class Ages:
 
     def head(self, published: float | None, looks: int) -> None:
         """Note the head of the dead letters. After 3 looks at it the last known age stays until the queue is empty."""
+        self.peeked()
         self._head = published
         self._spared = looks >= _LOOKS
