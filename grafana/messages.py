@@ -1,4 +1,4 @@
-"""Which messages an expression means, as matchers on the labels of memq's metrics."""
+"""Matchers on the labels of memq's metrics for kinds of messages."""
 
 REQUESTS = 'op=~"query|get|count"'
 WRITES = 'op=~"upsert|delete|payload"'

@@ -100,7 +100,7 @@ def _key(each: WireOperation) -> str:
 
 
 def _titles(each: WireOperation) -> list[str]:
-    """Of the messages that it takes, one for each content type."""
+    """Messages of the channel, one for each content type."""
     return [each.title, f"{each.title}Arrow"] if each.operation is Operation.UPSERT else [each.title]
 
 

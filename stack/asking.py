@@ -35,7 +35,7 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Of one question at a time, from the call to its answer."""
+    """Seconds per question, asked one at a time, from the call to its answer."""
 
     p50_ms: float
     p95_ms: float
@@ -91,5 +91,5 @@ async def _ask(producer: Producer, question: Question) -> Answered:
 
 
 def _percentile(ordered: list[float], percent: int) -> float:
-    """By nearest rank: a time that was measured."""
+    """Percentile by nearest rank, always a measured time."""
     return ordered[math.ceil(len(ordered) * percent / 100) - 1]

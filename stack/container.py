@@ -84,7 +84,7 @@ class Container:
         self._do("stop", "--time", f"{grace:.0f}", self._name)
 
     def control(self, *arguments: str) -> str:
-        """What `rabbitmqctl` prints. Raises ContainerError with what it complained about."""
+        """Return the output of `rabbitmqctl`. Raises ContainerError with its error text."""
         return self._do("exec", self._name, "rabbitmqctl", *arguments)
 
     def close(self, grace: float = 0.0) -> None:

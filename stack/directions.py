@@ -21,7 +21,7 @@ USER_FILTER = '{"must": [{"key": "user", "match": {"value": "u03"}}]}'
 
 
 def addresses(stack: Stack, beside: Iterable[tuple[str, str]] = ()) -> list[tuple[str, str]]:
-    """What a person or a program needs to reach each part; `beside` are the rows of what watches them."""
+    """Addresses of every part for people and programs; `beside` has the rows of the monitoring."""
     broker = stack.broker
     parts = urlsplit(broker.amqp_url)
     rows = [("AMQP", broker.amqp_url if stack.ours else f"{broker.how}, names {stack.prefix}.*")]
@@ -37,7 +37,7 @@ def addresses(stack: Stack, beside: Iterable[tuple[str, str]] = ()) -> list[tupl
 
 
 def looking(stack: Stack) -> list[str]:
-    """To see what is going on, and to have something to see."""
+    """Commands to watch the stack and to generate traffic."""
     return [_command(stack, f"top --metrics {stack.workers.metrics_url}"), _command(stack, "traffic --rate 20")]
 
 

@@ -1,4 +1,4 @@
-"""What the search for a broker may look at and do on this machine; tests hand in another one."""
+"""Access of the broker search to this machine; tests pass another one."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ class Node:
         self._lock.close()
 
     def control(self, *arguments: str) -> str:
-        """What `rabbitmqctl` prints, a few seconds later. Raises NodeError with what it complained about."""
+        """Return the output of `rabbitmqctl`, after a few seconds. Raises NodeError with its error text."""
         program = self.server.with_name("rabbitmqctl")
         command = [str(program), "--longnames", "--node", self.nodename, *arguments]
         done = subprocess.run(command, env=self._environ(), capture_output=True, text=True, timeout=60, check=False)

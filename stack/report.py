@@ -1,4 +1,4 @@
-"""What the demo says about its run."""
+"""Report of the demo."""
 
 from __future__ import annotations
 

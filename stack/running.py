@@ -76,7 +76,7 @@ def _prefix(throwaway: bool, ours: bool) -> str:
 
 
 def _environ(throwaway: bool, broker: Broker, prefix: str) -> dict[str, str]:
-    """For the workers. In variables and not in arguments, which anybody on the machine can read: the URL has a
+    """Settings for the workers, in variables and not in arguments, which other users can read: the URL has a
     password."""
     kept = {name: value for name, value in os.environ.items() if not (throwaway and name.startswith("MEMQ_"))}
     return {**kept, "MEMQ_AMQP_URL": broker.amqp_url, "MEMQ_PREFIX": prefix}

@@ -1,4 +1,4 @@
-"""What a run shows: steps as they end, a spinner on a terminal, plain lines elsewhere."""
+"""Output of a run: steps as they end, a spinner on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ async def watched(stack: Stack, home: Path, screen: Screen) -> AsyncIterator[Pro
 
 
 def targets(stack: Stack) -> dict[str, list[str]]:
-    """By job of prometheus.yml."""
+    """Targets by job of prometheus.yml."""
     jobs = {"memq": [urlsplit(stack.workers.metrics_url).netloc]}
     if stack.broker.prometheus_url:
         broker = urlsplit(stack.broker.prometheus_url).netloc

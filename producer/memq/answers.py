@@ -1,4 +1,4 @@
-"""What the calls return. Every answer carries `elapsed_ms`: milliseconds from the worker's receipt to its reply."""
+"""Results of calls. Every answer carries `elapsed_ms`: milliseconds from the worker's receipt to its reply."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What a write has delivered.
+    """Receipt of a write.
 
     points: how many the call named; None where a filter selects them.   messages: how many carried them.
     applied: true when the worker has said so (`wait=True`); otherwise the broker has them safe.

@@ -71,7 +71,7 @@ class Producer:
     max_in_flight: unconfirmed writes at once (and at most 32 MiB of them); more wait, which slows the caller down.
     buffer_timeout: seconds that a write waits for this room before it raises BufferFull; None for as long as it takes.
     outbox: a file, made if it is missing, in which writes wait for the broker. They return as soon as they are on this
-    machine's disk (fsync), and are sent in order, after a crash by whoever opens the file next. One producer owns it.
+    machine's disk (fsync), and are sent in order, after a crash by the next producer of the file. One producer owns it.
     With `wait=True` a write goes to the broker itself, after all that is in the outbox.
     outbox_bytes: how much it may hold before writes raise OutboxFull.
     transport: fast, or stock, which leaves frames to aiormq at several times the CPU; None for MEMQ_TRANSPORT, or fast.
@@ -135,7 +135,7 @@ class Producer:
 
     @property
     def connected(self) -> bool:
-        """Whether there is a connection to the broker at this moment."""
+        """Return True while the broker is connected."""
         return self._inner.connected
 
     @property
@@ -150,7 +150,7 @@ class Producer:
 
     @property
     def outbox(self) -> Outbox | None:
-        """How full it is, and why it is not empty; None without one."""
+        """State of the outbox and the reason for waiting messages; None without an outbox."""
         return self._background.read(lambda: self._inner.outbox)
 
     def flush(self, timeout: float = 30.0) -> None:
@@ -171,7 +171,7 @@ class Producer:
 
     @property
     def dead(self) -> DeadLetters:
-        """What no worker could apply: look at it, send it again, remove it."""
+        """Dead letters: list, replay and purge them."""
         return DeadLetters(self._background.read(lambda: self._inner.dead), self._background)
 
     def upsert(
@@ -459,7 +459,7 @@ class Aliases:
 
 
 class DeadLetters:
-    """What no worker could apply. Letters that a call does not select, or only looks at, stay where they are; while it
+    """Dead letters of an installation. Letters that a call does not select or only shows stay where they are; while it
     runs, others do not see those it has walked past.
 
     Every call raises BrokerUnavailable, TopologyMissing and ConfigurationError.
@@ -473,7 +473,7 @@ class DeadLetters:
         return self._background.run(lambda: self._inner.list(selection, progress=progress))
 
     def find(self, which: int | str, *, progress: Progress | None = None) -> DeadLetter | None:
-        """With its body. which: its position, from 1, or its message id or correlation id; the first that fits."""
+        """Return a letter with its body. which: position from 1, message id or correlation id; the first match."""
         return self._background.run(lambda: self._inner.find(which, progress=progress))
 
     def replay(

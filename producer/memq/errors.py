@@ -63,7 +63,7 @@ class Unconfirmed(MemqError):
 
 
 class BufferFull(Unconfirmed):
-    """For `buffer_timeout` seconds as much was on its way as may be, so this message was not even tried."""
+    """The limit on unconfirmed messages was reached for `buffer_timeout` seconds; this message was not published."""
 
 
 class MessageTooLarge(MemqError):

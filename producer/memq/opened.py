@@ -27,7 +27,7 @@ FIRST_LOOK_SECONDS = 3.0
 
 
 class Opened:
-    """What exists between entering a producer and leaving it."""
+    """Parts of an open producer."""
 
     def __init__(self, options: Options) -> None:
         self._options = options
@@ -54,7 +54,7 @@ class Opened:
         return DeadLetters(self.link, self.sender, options.names.dead, options.client, options.confirm_timeout)
 
     def way(self, wait: bool) -> Way:
-        """Of one call's writes."""
+        """Writes of one call."""
         if not wait:
             return self._confirmed
         # Waiting for slow answers must not take the room of other calls' publishes.
@@ -75,7 +75,7 @@ class Opened:
         self.outbox.start(self.sender)
 
     async def close(self, *, flush: bool) -> None:
-        """What the outbox holds is safe; while the broker is there it is given time to go out."""
+        """Give the outbox time to send while the broker is connected; stored messages are safe."""
         if self.outbox is not None:
             if flush and self.link.connected:
                 with contextlib.suppress(Unconfirmed):

@@ -22,7 +22,7 @@ OUTBOX_MESSAGE_BYTES = 16 * 1024 * 1024
 
 @dataclass(slots=True)
 class Options:
-    """What a producer was made with; Producer says what each means. Raises InvalidRequest and ConfigurationError."""
+    """Options of a producer, described in Producer. Raises InvalidRequest and ConfigurationError."""
 
     brokers: tuple[Address, ...]
     names: Names

@@ -72,7 +72,7 @@ class Producer(Questions):
     max_in_flight: unconfirmed writes at once (and at most 32 MiB of them); more wait, which slows the caller down.
     buffer_timeout: seconds that a write waits for this room before it raises BufferFull; None for as long as it takes.
     outbox: a file, made if it is missing, in which writes wait for the broker. They return as soon as they are on this
-    machine's disk (fsync), and are sent in order, after a crash by whoever opens the file next. One producer owns it.
+    machine's disk (fsync), and are sent in order, after a crash by the next producer of the file. One producer owns it.
     With `wait=True` a write goes to the broker itself, after all that is in the outbox.
     outbox_bytes: how much it may hold before writes raise OutboxFull.
     transport: fast, or stock, which leaves frames to aiormq at several times the CPU; None for MEMQ_TRANSPORT, or fast.
@@ -138,7 +138,7 @@ class Producer(Questions):
 
     @property
     def connected(self) -> bool:
-        """Whether there is a connection to the broker at this moment."""
+        """Return True while the broker is connected."""
         return self._open is not None and self._open.link.connected
 
     @property
@@ -153,7 +153,7 @@ class Producer(Questions):
 
     @property
     def outbox(self) -> Outbox | None:
-        """How full it is, and why it is not empty; None without one."""
+        """State of the outbox and the reason for waiting messages; None without an outbox."""
         return self._opened.outbox
 
     async def flush(self, timeout: float = 30.0) -> None:
@@ -176,7 +176,7 @@ class Producer(Questions):
 
     @property
     def dead(self) -> DeadLetters:
-        """What no worker could apply: look at it, send it again, remove it."""
+        """Dead letters: list, replay and purge them."""
         return self._opened.dead
 
     async def upsert(

@@ -1,4 +1,4 @@
-"""How far an upload has come, in a small file, so that it goes on from there after whatever has ended it."""
+"""Progress of an upload in a small file, from which an interrupted upload resumes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _AGAIN = "--restart sends all of it again"
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What has to be the same for one run to go on where another one stopped."""
+    """Properties that have to match for one run to resume another."""
 
     file: str
     payloads: str | None
@@ -71,7 +71,7 @@ class Identity:
         return state / "memq" / "uploads" / f"{hashlib.sha256(key).hexdigest()[:24]}.json"
 
     def difference(self, other: dict[str, Any]) -> str | None:
-        """What of an interrupted run is not as it is now, for people."""
+        """Describe the differences from the interrupted run."""
         mine = asdict(self)
         if any(mine[name] != other.get(name) for name in ("file", "payloads", "collection", "brokers", "prefix")):
             return f"belongs to another upload, {other.get('file')} to {other.get('collection')}"
@@ -132,7 +132,7 @@ class Checkpoint:
                 self.write()
 
     def write(self) -> None:
-        """What was noted last."""
+        """Last recorded progress."""
         if not self._usable or not self._noted:
             return
         now = time.monotonic()
@@ -148,11 +148,11 @@ class Checkpoint:
 
     @property
     def kept(self) -> int:
-        """What the next run will find."""
+        """Record the progress for the next run."""
         return self._noted if self._usable else 0
 
     def remove(self) -> None:
-        """What was delivered before is of no more use: another run begins at the beginning."""
+        """Discard the recorded progress; the next run starts at the beginning."""
         self.rows = self._noted = 0
         try:
             self._path.unlink(missing_ok=True)
@@ -169,7 +169,7 @@ class Checkpoint:
 
 
 def _replace(path: Path, text: bytes, *, sync: bool) -> None:
-    """Whoever reads it finds the old text or the new one, whenever this process ends."""
+    """Replace the file atomically: a reader finds the old text or the new one."""
     new = path.with_name(f"{path.name}.{os.getpid()}")
     with new.open("wb") as file:
         file.write(text)

@@ -1,4 +1,4 @@
-"""What `memq upsert --create` has to know before it sends anything: the dimensions of the first point."""
+"""Dimensions of the first point, which `memq upsert --create` needs before it sends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From an error to one line on stderr and an exit code."""
+"""One line on stderr and an exit code for each error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run of made-up requests came to, for people and for programs."""
+"""Results of a run of generated requests, as text and as JSON."""
 
 from __future__ import annotations
 

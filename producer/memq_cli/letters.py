@@ -1,4 +1,4 @@
-"""How dead letters look: a line each in a table, or one of them whole."""
+"""Presentation of dead letters: a line each in a table, or one letter whole."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def codes(tally: Tally) -> str:
 
 
 def outline(letter: DeadLetter) -> dict[str, Any]:
-    """For programs; without the body."""
+    """Letter as JSON fields, without the body."""
     names = [name for name in letter.__slots__ if name not in ("headers", "properties", "body")]
     found = {name: getattr(letter, name) for name in names}
     return {name: legible(value) if isinstance(value, str) else value for name, value in found.items()}

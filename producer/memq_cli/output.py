@@ -42,7 +42,7 @@ async def confirmed(question: str) -> bool:
 
 
 def table(headings: list[str], rows: list[list[str]]) -> None:
-    """On a terminal aligned and cut to its width; in a pipe whole, with tabs between and no headings."""
+    """Print a table: aligned and cut to a terminal's width; in a pipe whole, tab-separated, without headings."""
     console = Console(highlight=False)
     if not console.is_terminal:
         for row in rows:

@@ -77,7 +77,7 @@ class Upload:
         self._report(progress, receipt)
 
     async def _begin(self, producer: Producer) -> tuple[int, Any]:
-        """How many points are left out, and those that are not."""
+        """Count the skipped points and return the rest."""
         start = self._checkpoint.rows if self._checkpoint else 0
         dimensions: Dimensions = {}
         points: Any = self._source.points()
@@ -110,7 +110,7 @@ class Upload:
             self._checkpoint.remove()
 
     def left(self) -> str:
-        """After a failure: what has been delivered, and how to go on."""
+        """Report the delivered points and the command to resume after a failure."""
         if self._progress is None:
             return "nothing was sent"
         receipt = self._progress.receipt

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class WalkProgress:
-    """How far a walk through the dead letters is: a bar on a terminal, elsewhere a line every few seconds."""
+    """Progress of a walk through the dead letters: a bar on a terminal, elsewhere a line every few seconds."""
 
     def __init__(self, doing: str) -> None:
         self._doing = doing

@@ -1,4 +1,4 @@
-"""Which filters select every point of a collection, whatever is stored there."""
+"""Filters that select every point of a collection, for any content."""
 
 from dataclasses import dataclass
 from typing import Any, cast

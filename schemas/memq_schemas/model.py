@@ -84,7 +84,7 @@ def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def given(which: Literal["oneOf", "anyOf"], *names: str) -> Callable[[JsonDict], None]:
-    """For `json_schema_extra`: require exactly one, or at least one, of the fields, and not as null."""
+    """Value for `json_schema_extra` that requires exactly one, or at least one, of the fields, not null."""
 
     def extend(schema: JsonDict) -> None:
         arms: list[Any] = [{"required": [name], "properties": {name: {"not": {"type": "null"}}}} for name in names]
@@ -103,6 +103,6 @@ def by_type(expected: str, tags: dict[type, str]) -> Discriminator:
 
 
 def first_given(value: Any, names: dict[str, str], otherwise: str) -> str:
-    """For a union of objects: the tag of the first of the `names` that the object has, and not as null."""
+    """Tag of a union of objects: the first of the `names` that the object has with a value other than null."""
     fields = cast("dict[str, Any]", value)
     return next((tag for name, tag in names.items() if fields.get(name) is not None), otherwise)

@@ -87,7 +87,7 @@ def _not_all(condition: Filter) -> Filter:
 
 
 class Selection(Input):
-    """Which points: ids or a filter, never both. A filter that would select every point is refused."""
+    """Selection of points: ids or a filter, never both. A filter that selects every point is refused."""
 
     model_config = ConfigDict(json_schema_extra=given("oneOf", "ids", "filter"))
 

@@ -1,4 +1,4 @@
-"""What is wrong with a body, in words for people who do not use Python."""
+"""Descriptions of the errors in a body, without terms of Python."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple

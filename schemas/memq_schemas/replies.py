@@ -10,7 +10,7 @@ Status = Annotated[int, Field(ge=200, le=599, description="with HTTP's meaning")
 
 
 class ErrorDetail(Model):
-    """What was wrong. `code` is one of ErrorCode; a newer worker may send one that an older client does not know."""
+    """Reason for a failure. `code` is one of ErrorCode; a newer worker may send a code unknown to a client."""
 
     code: str
     message: str

@@ -157,7 +157,7 @@ def _close(frame: bytes) -> Connection.Close | None:
 
 
 def _receiver(reader: Any) -> Any:
-    """Whoever else uses aiormq in this process gets aiormq's own."""
+    """Leave aiormq's own transport to other users of aiormq in this process."""
     return reader if isinstance(reader, Frames) else _stock(reader)
 
 
@@ -187,7 +187,7 @@ async def connect_stock(url: str | URL, **options: Any) -> AbstractConnection:
 
 
 def frames_of(connection: AbstractConnection) -> Frames | None:
-    """What the connection reads through; None when that is aiormq's own."""
+    """Frame reader of the connection; None if aiormq's own is in use."""
     return connection.opening.frames if isinstance(connection, _FastConnection) else None
 
 
@@ -210,7 +210,7 @@ _EXPECTED = [(7, True, "upsert.a", "c", {"k": 1}, b"xyz"), "Ack"]
 
 
 def _read_back() -> list[Any]:
-    """What a delivery in two body frames, and a frame of aiormq's own, come to."""
+    """Result of decoding a delivery in two body frames, and a frame that aiormq handles."""
     header = ContentHeader(0, 3, Basic.Properties(correlation_id="c", headers={"k": 1}))
     sent = (
         Basic.Deliver("tag", 7, True, "exchange", "upsert.a"),

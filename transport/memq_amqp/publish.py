@@ -40,7 +40,7 @@ class Publisher(Protocol):
     def publish_encoded(
         self, exchange: str, routing_key: str, body: bytes, message_id: str, properties: bytes, heard: Heard = None
     ) -> Awaitable[None]:
-        """As `publish`. properties: a whole property list, `message_id` in it, which is no other attempt's.
+        """Publish like `publish`, with an encoded property list that contains the attempt's own `message_id`.
 
         heard: called when the broker has confirmed it, even if that is after its publisher has given up.
         """

@@ -17,7 +17,7 @@ LOSSES = (exceptions.AMQPError, PAMQPException, OSError, RuntimeError)
 
 
 class Fault(StrEnum):
-    """Who has to act.
+    """Party that has to act on a refusal.
 
     message: this message is refused whenever it is sent; its neighbours are not.
     settings: a person has to change an address, a permission, a limit or the topology.
@@ -179,7 +179,7 @@ _CODES: tuple[tuple[type[exceptions.AMQPError], int], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What the broker, or the way to it, has refused.
+    """Refusal by the broker or by the path to it.
 
     text: the broker's own words, or the system's; it names users and queues, and never a password.
     code: the AMQP reply code; None where the broker did not send one.

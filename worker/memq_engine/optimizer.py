@@ -45,7 +45,7 @@ class Optimizer:
         self._hopeless: set[Collection] = set()
 
     def make_way(self, collection: Collection) -> None:
-        """To be called before every use of a collection."""
+        """Open the collection. Call it before every use."""
         self._last_request = time.monotonic()
         if self._run is not None and self._run.collection is collection:
             log.info("optimization interrupted by a request", extra={"collection": collection.name})

@@ -17,7 +17,7 @@ class Ownership:
         self._write(f"{os.getpid()}\n")
 
     def announce(self, address: str) -> None:
-        """What a second engine on this directory tells its user."""
+        """Error message of a second engine on this directory."""
         self._write(f"{os.getpid()} {address}\n")
 
     def _write(self, text: str) -> None:

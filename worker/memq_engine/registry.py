@@ -1,4 +1,4 @@
-"""Which collections exist, and in which directory each keeps its shard: one file, replaced atomically.
+"""Existing collections and the directories of their shards: one file, replaced atomically.
 
 Collection names are any 255 characters, so a shard's directory has a name of its own. A shard the registry does not
 know is what an interrupted creation or deletion left behind.

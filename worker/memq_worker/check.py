@@ -36,7 +36,7 @@ async def declare_topology(settings: Settings) -> None:
 
 
 async def findings(settings: Settings, directory: Identity, engine: Callable[[Path], str | None]) -> list[Finding]:
-    """What a worker with these settings would meet, each dependency asked once.
+    """Findings of a worker with these settings; each dependency is asked once.
 
     `directory` returns the identity of the embedded engine's data directory, `engine` the address of the engine that
     runs on it.

@@ -6,7 +6,7 @@ _YOUNG, _MIDDLE, _OLD = 10_000, 20, 20
 
 
 def settle_in() -> None:
-    """Once everything is imported: the collector looks at what is there no more, and seldom at the rest."""
+    """Freeze imported objects and make garbage collections rare. Call it after all imports."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(_YOUNG, _MIDDLE, _OLD)

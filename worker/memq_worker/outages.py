@@ -13,7 +13,7 @@ _BLIP_SECONDS = 1.0  # an outage shorter than this is waited out with everything
 
 
 class Outages:
-    """What a session does while the store is held: suspects go back at once, all writes before the broker takes them.
+    """Behaviour of a session during a hold: release suspects at once, and writes before the consumer timeout.
 
     The broker closes a channel on which a message is unsettled for longer than its consumer timeout, and counts that as
     a failed delivery of every message on it. One hand-back counts as much at most, once an outage.
@@ -24,7 +24,7 @@ class Outages:
         self._hand_back_seconds = hand_back_seconds
 
     async def watch(self, session: Session) -> None:
-        """As long as the session lives."""
+        """Run until the session ends."""
         try:
             while True:
                 await self._pipeline.outage()

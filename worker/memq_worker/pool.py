@@ -84,7 +84,7 @@ class Pool:
         return [child.member for child in self.workers if child.member]
 
     async def run(self) -> int:
-        """Until stopped, or until a child says that its configuration cannot work. Returns the exit code."""
+        """Run until stopped, or until a child reports an invalid configuration. Return the exit code."""
         engine = asyncio.create_task(self._watch(self.engine)) if self.engine else None
         if self.engine:
             ready = asyncio.create_task(self.engine.ready.wait())
@@ -145,7 +145,7 @@ def _worker(settings: Settings, given: Mapping[str, str], number: int) -> Child:
 
 
 def _own(settings: Settings, number: int) -> dict[str, str]:
-    """What differs between the pool's settings and those of its worker `number`."""
+    """Settings of worker `number` that differ from its pool's."""
     return {
         "qdrant_url": settings.qdrant_url or f"http://{settings.embedded_listen}",
         "processes": "1",

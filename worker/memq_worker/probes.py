@@ -30,7 +30,7 @@ class Probes:
         self._ages = Ages(metrics.published)
 
     async def store(self, ask: Callable[[], Awaitable[object]]) -> None:
-        """For ever."""
+        """Probe until cancelled."""
         while True:
             started = time.perf_counter()
             try:
@@ -45,7 +45,7 @@ class Probes:
             await self._pause("qdrant")
 
     async def broker(self, watch: Watch) -> None:
-        """Until it is cancelled, which is due when the session of `watch` has ended."""
+        """Probe until cancelled, when the session of `watch` ends."""
         await asyncio.gather(self._looks(watch), self._blocked(watch))
 
     async def _looks(self, watch: Watch) -> None:

@@ -119,7 +119,7 @@ class Service:
         )
 
     async def run(self) -> None:
-        """Until stopped. Raises ConfigurationError if the first connection can never be made."""
+        """Run until stopped. Raises ConfigurationError if the first connection cannot succeed."""
         while not self._stop.soft.is_set():
             async with AsyncExitStack() as stack:
                 session = await self._open(stack)

@@ -65,7 +65,7 @@ class Announced:
 
     @property
     def sharing(self) -> str:
-        """How a worker of another store can use this one."""
+        """Advice for a worker of another store to use this one."""
         how = f"set MEMQ_QDRANT_URL={self.url}"
         if URL(self.url).host in _LOOPBACK and self.host != socket.gethostname():
             how += f" on host {self.host}, or first start its engine with MEMQ_EMBEDDED_LISTEN=0.0.0.0:PORT"

@@ -31,7 +31,7 @@ class Suspects:
         self._names = names
 
     async def watch(self, session: Session) -> None:
-        """As long as the session lives."""
+        """Run until the session ends."""
         try:
             while True:
                 await asyncio.sleep(_LOOK_SECONDS)
@@ -56,7 +56,7 @@ class Suspects:
             return True  # it may not be looked at, or is not there: taking one says which
 
     async def _turn(self, session: Session) -> bool:
-        """Whether to go on."""
+        """Return True to continue."""
         if not await session.suspect_settled():
             return False  # its copy is one that the broker does not take for now
         async with self._pipeline.others_wait():

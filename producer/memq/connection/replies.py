@@ -18,7 +18,7 @@ class Reply:
 
 
 class Pending:
-    """Who waits for which answer. An answer is None when the connection it should have come on is gone."""
+    """Callers that wait for answers. An answer is None if its connection was lost."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, asyncio.Future[bytes | None]] = {}

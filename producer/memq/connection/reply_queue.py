@@ -50,7 +50,7 @@ class ReplyQueue:
         self._making: asyncio.Task[str] | None = None
 
     async def name(self) -> str:
-        """Of the queue, as soon as the broker has it; callers bring the timeout.
+        """Return the queue's name when the broker has declared it; the caller sets the timeout.
 
         Raises Refused when another try may work, Lost when the connection is gone, and ConfigurationError.
         """
@@ -95,7 +95,7 @@ class ReplyQueue:
         self._lost(str(error) if error and str(error) else "the channel for replies was closed")
 
     def end(self) -> None:
-        """Whoever waits for it is told Lost."""
+        """Fail waiting callers with Lost."""
         if self._making is not None:
             memq_amqp.stop(self._making)
 

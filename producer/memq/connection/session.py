@@ -58,7 +58,7 @@ class Session:
         self.lose(str(error) if error and str(error) else "connection closed")
 
     async def blocked(self) -> bool:
-        """Whether the broker has said that it takes no publishes now, for want of memory or disk."""
+        """Return True while the broker blocks publishing because of a memory or disk alarm."""
         transport = self._connection.transport
         try:
             # Returns without waiting unless it is so.
@@ -127,7 +127,7 @@ async def _opened(address: Address, connection: AbstractConnection, names: Names
 
 
 def reason_of(error: BaseException) -> str:
-    """What has happened to a connection, without what Python and the libraries say around it."""
+    """Reason for the loss of a connection, without the wrapping text of Python and the libraries."""
     cause = error.__cause__
     if isinstance(cause, OSError) and cause.errno:
         # asyncio's own text repeats the address; name resolution has negative numbers that only its text explains.

@@ -4,7 +4,7 @@ from time import monotonic
 
 
 class Silence:
-    """How long the broker has confirmed no publish of one session: silent, or refusing all of them.
+    """Time without a confirm in one session, whether the broker is silent or refuses every publish.
 
     A channel opened while a quorum queue elects its leader can be refused for ever (RabbitMQ 3.10.8), and another one
     of the same broker at the same time is not. Not idle time: it runs only from a publish on.
@@ -27,6 +27,6 @@ class Silence:
         self._first = None
 
     def seconds(self, begun: float) -> float:
-        """Until now, as far as a publish that began then and still waits can tell."""
+        """Seconds without a confirm since a publish that still waits."""
         first = self.last_heard if self._first is None or begun < self.last_heard else self._first
         return monotonic() - first

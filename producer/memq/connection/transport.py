@@ -1,4 +1,4 @@
-"""Which way frames go: put together by memq_amqp, or by aiormq as it comes."""
+"""Choice of the frame codec: memq_amqp's or aiormq's."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Transport = Literal["fast", "stock"]
 
 
 def transport(given: str | None = None) -> Transport:
-    """What was given, else MEMQ_TRANSPORT, else fast where the installed aiormq is one that is known, and stock where
+    """Return the argument, else MEMQ_TRANSPORT, else fast where the installed aiormq is a known one, and stock where
     it is not, which is logged. Raises ConfigurationError for another word."""
     name = "transport" if given is not None else VARIABLE
     word = os.environ.get(VARIABLE) or "fast" if given is None else given

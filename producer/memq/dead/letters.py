@@ -53,7 +53,7 @@ Approval = Callable[[Tally], Awaitable[bool]]
 
 
 class DeadLetters:
-    """What no worker could apply. Letters that a call does not select, or only looks at, stay where they are; while it
+    """Dead letters of an installation. Letters that a call does not select or only shows stay where they are; while it
     runs, others do not see those it has walked past.
 
     Every call raises BrokerUnavailable, TopologyMissing and ConfigurationError.
@@ -78,7 +78,7 @@ class DeadLetters:
         return Listing(letters, tally)
 
     async def find(self, which: int | str, *, progress: Progress | None = None) -> DeadLetter | None:
-        """With its body. which: its position, from 1, or its message id or correlation id; the first that fits."""
+        """Return a letter with its body. which: position from 1, message id or correlation id; the first match."""
         tally = Tally()
         chosen = Selection() if isinstance(which, int) else Selection(ids=frozenset({which}))
         async with self._walk(tally) as walked:

@@ -38,7 +38,7 @@ class Replay:
         sent: Callable[[], None],
         unroutable: Callable[[Unroutable], None],
     ) -> None:
-        """In order, as far as the broker takes them at the first attempt. Those that no queue takes stay.
+        """Publish in order the letters that the broker accepts at the first attempt. Unroutable letters stay.
 
         Raises Unconfirmed, and Lost; those that were on their way by then are waited for, no more are sent.
         """

@@ -1,4 +1,4 @@
-"""Which dead letters are meant, and how people write that."""
+"""Selection of dead letters, and its text form."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ATTEMPTS = re.compile(r"(\d{1,9})(?:(\+)|-(\d{1,9}))?", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Attempts:
-    """From `least` to `most`, both included; no upper end where `most` is None."""
+    """Range of attempts from `least` to `most`, both included; without an upper end if `most` is None."""
 
     least: int
     most: int | None = None

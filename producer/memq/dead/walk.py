@@ -61,7 +61,7 @@ class Walk:
             size = max(1, min(size * GROWTH, BLOCK_BYTES // mean, BLOCK_LIMIT))
 
     async def remove(self, tag: int) -> None:
-        """For good. The block it came in has to be complete or stopped: its room would be filled again."""
+        """Remove the letter. Its block has to be complete or stopped, because RabbitMQ would fill the free place."""
         with losing():
             underlay = await self._channel.get_underlay_channel()
             await underlay.basic_ack(tag)
@@ -134,7 +134,7 @@ class Walk:
 
 @contextlib.asynccontextmanager
 async def walk(address: Address, queue: str, client: str) -> AsyncGenerator[Walk]:
-    """On a connection of its own. Raises TopologyMissing, ConfigurationError and BrokerUnavailable."""
+    """Open a walk on a connection of its own. Raises TopologyMissing, ConfigurationError and BrokerUnavailable."""
     try:
         with losing():
             connection = await connect_stock(address.url, client_properties={"connection_name": client})

@@ -1,4 +1,4 @@
-"""From whatever the caller has to the bodies of messages, without holding more than one message of it."""
+"""Bodies of messages from the caller's points, with at most one message in memory."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ async def _split_arriving(source: AsyncIterable[Any], splitter: Splitter) -> Asy
 def parts(
     source: Iterator[B] | AsyncIterator[B], outgoing: Callable[[B], Outgoing]
 ) -> Iterator[Part] | AsyncIterator[Part]:
-    """What `Writes` sends."""
+    """Messages for `Writes` to send."""
     if isinstance(source, AsyncIterator):
         return (Part(batch.positions, outgoing(batch), batch.last) async for batch in source)
     return (Part(batch.positions, outgoing(batch), batch.last) for batch in source)

@@ -1,4 +1,4 @@
-"""What asyncio.timeout does, for very many that last equally long: one timer for all of them, not one for each."""
+"""Timeouts of equal length with one timer for all of them, unlike asyncio.timeout."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ class Sender:
         )
 
     async def deliver(self, routing_key: str, make: Callable[[str], Message], timeout: float, lane: str = LIVE) -> None:
-        """As `send`. make: builds the message of one attempt, with the message id of that attempt."""
+        """Send like `send`. make: builds the message of one attempt, with the message id of that attempt."""
         attempt = _Attempt()
         if (deadlines := self._deadlines.get(timeout)) is None:
             deadlines = self._deadlines[timeout] = Deadlines(timeout)
@@ -89,7 +89,7 @@ class Sender:
             raise Unconfirmed(f"{routing_key}: no confirm within {timeout:g} s: {self._hindrance(attempt)}") from None
 
     def kept(self, outgoing: Outgoing) -> Outgoing:
-        """For a later `once`, from where the trace it belongs to is no longer known."""
+        """Keep the current trace for a later `once`."""
         return outgoing._replace(traceparent=self._tracing.here())
 
     async def once(self, outgoing: Outgoing, timeout: float) -> None:
@@ -159,7 +159,7 @@ class Sender:
     async def _published(
         self, session: Session, routing_key: str, attempt: _Attempt, message: Message, lane: str
     ) -> bool:
-        """Whether the broker has confirmed; if not, another attempt may follow at once."""
+        """Return True if the broker confirmed; otherwise another attempt may follow at once."""
         durable = message.properties.delivery_mode == headers.PERSISTENT
         silence = session.writes if durable else session.requests
         attempt.waiting = (session, silence, silence.begun())
@@ -248,7 +248,7 @@ def _envelope(operation: Operation, content_type: str, content_encoding: str | N
 
 
 class _Attempt:
-    """What the attempts at one message have come to so far."""
+    """State of the attempts at one message."""
 
     waiting: tuple[Session, Silence, float] | None = None
     confirmed = False

@@ -21,7 +21,7 @@ async def single(
     outgoing: Callable[[bytes], Outgoing],
     progress: Callable[[Receipt], None] | None,
 ) -> Receipt:
-    """What `Writes` does, for a call of one point: it is one message, so nothing is split, counted or put in order.
+    """Deliver a call of one point, without the splitting, counting and ordering of `Writes`.
 
     Many programs write no other way, and all that would cost them half as much again.
     """

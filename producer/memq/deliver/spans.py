@@ -81,12 +81,12 @@ class Spans:
 
 
 def _provided() -> bool:
-    """Whether an SDK has been set up. get_tracer_provider, which tells too, costs more than the rest of a publish."""
+    """Return True if an SDK is configured; cheaper than get_tracer_provider, which costs more than a publish."""
     return getattr(trace, "_TRACER_PROVIDER", trace) is not None
 
 
 def _parent(message: Message) -> Context | None:
-    """What the message carries already, else what the caller named; None for what is current."""
+    """Return the trace context of the message, else the caller's; None for the current one."""
     carried = _carried(message) or named()
     return propagate.extract({headers.TRACEPARENT: carried}) if isinstance(carried, str) else None
 

@@ -24,7 +24,7 @@ _named: ContextVar[str | None] = ContextVar("memq-traceparent", default=None)
 
 @contextmanager
 def trace_context(traceparent: str) -> Generator[None]:
-    """What is sent inside belongs to this trace: a W3C `traceparent`, as from the header of a request being served.
+    """Attach the messages sent inside to this trace: a W3C `traceparent`, for example from an HTTP request's header.
 
     The worker's log lines carry its trace id, and replies, retries and dead letters the value as it is. Not needed with
     OpenTelemetry, whose current span is the parent of what is sent. Raises InvalidRequest for anything else.
@@ -45,7 +45,7 @@ def named() -> str | None:
 
 class Tracing(Protocol):
     def sending(self, message: Message, routing_key: str, session: Session) -> AbstractContextManager[None]:
-        """As long as one message is published. Puts the trace context into its headers, if it has none yet."""
+        """Trace the publishing of one message. Adds the trace context to its headers, if they have none."""
         ...
 
     def here(self) -> str | None:

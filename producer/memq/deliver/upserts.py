@@ -1,4 +1,4 @@
-"""From what `Producer.upsert` was called with to its messages."""
+"""Messages from the arguments of `Producer.upsert`."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def upserted(
     progress: Callable[[Receipt], None] | None,
     lane: Lane = LIVE,
 ) -> Coroutine[Any, Any, Receipt]:
-    """Once all is delivered. Raises what `Producer.upsert` raises."""
+    """Return when all messages are delivered. Raises the errors of `Producer.upsert`."""
     if lane != LIVE and (lane != BULK or way.stores):
         raise InvalidRequest(
             f"lane: {lane!r}, expected 'live' or 'bulk'" if lane != BULK else "lane: an outbox has the live lane only"

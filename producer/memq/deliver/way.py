@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Way:
-    """How writes are delivered, and how many of them at once.
+    """Delivery of writes, and the limit on concurrent ones.
 
     asks: every message asks for an answer; otherwise a confirm is enough, or a place in the outbox where there is one.
     """

@@ -6,7 +6,7 @@ from collections import deque
 
 
 class Window:
-    """How much may be on its way at once, in messages and bytes; whoever comes later waits in line.
+    """Limit on unconfirmed messages and bytes; later publishes wait in line.
 
     A message larger than the whole byte limit passes when nothing else is on its way.
     """
@@ -17,7 +17,7 @@ class Window:
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     def take(self, size: int) -> bool:
-        """Whether there was room at once."""
+        """Return True if there was room at once."""
         if self._waiting or not self._fits(size):
             return False
         self._take(size)

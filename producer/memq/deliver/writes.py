@@ -79,7 +79,7 @@ class Writes:
                 await asyncio.wait(self._tasks)
 
     async def _begin(self, part: Part) -> bool:
-        """Whether to go on with the next one."""
+        """Return True to continue with the next message."""
         positions, outgoing, last = part
         window = self._way.window
         if not window.take(len(outgoing.body)):

@@ -1,4 +1,4 @@
-"""Which column of a file or table is what."""
+"""Roles of the columns of a file or table."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class ColumnNames:
         return id_, vector, self.payload_of(fields), version
 
     def payload_of(self, fields: dict[str, Any]) -> dict[str, Any] | None:
-        """Of what is left of a row without id, vector and version. Raises ValueError naming the field."""
+        """Payload from the fields of a row other than id, vector and version. Raises ValueError naming the field."""
         if self.payload is not None:
             return {name: fields[name] for name in self.payload if name in fields} or None
         whole = fields.pop("payload", None)

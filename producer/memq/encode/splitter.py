@@ -59,7 +59,7 @@ class Splitter:
 
 
 def body(points: Sequence[bytes]) -> bytes:
-    """Of a message with these points, each as JSON."""
+    """Body of a message with these points, each as JSON."""
     return b'{"points":[%b]}' % (points[0] if len(points) == 1 else b",".join(points))
 
 

@@ -109,7 +109,7 @@ class Outbox:
             ) from None
 
     async def close(self) -> None:
-        """What is stored stays stored; whoever opens the file next sends it."""
+        """Close the file. Stored messages stay for the next producer that opens it."""
         await stopped(*self._tasks)
         self._failed(self._arriving, OutboxError("the producer is closed"))
         with contextlib.suppress(sqlite3.Error):
@@ -178,7 +178,7 @@ class Outbox:
             pause = min(pause * 2, PAUSE_LIMIT_SECONDS)
 
     async def _send(self, sender: Sender, batch: list[Stored]) -> tuple[list[Stored], str | None]:
-        """Those at the front that are confirmed, and why the one after them is not."""
+        """Return the confirmed messages at the front, and the error of the next one."""
         results = await asyncio.gather(
             *(sender.once(stored.outgoing, self._confirm_timeout) for stored in batch), return_exceptions=True
         )

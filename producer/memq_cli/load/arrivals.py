@@ -32,7 +32,7 @@ class Arrivals:
         """How many seconds after its time the latest request went out."""
 
     async def run(self, stop: asyncio.Event) -> int:
-        """How many that were due have not been sent, when the rest have been answered."""
+        """Return the number of requests that were due and not sent, after the rest were answered."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         sent = 0

@@ -1,4 +1,4 @@
-"""Which operation comes next, by share."""
+"""Random choice of the next operation by share."""
 
 from __future__ import annotations
 

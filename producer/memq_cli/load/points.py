@@ -42,5 +42,5 @@ class Points:
         return {"user": user, "kind": self._random.choice(KINDS), "text": f"made up for {user}"}
 
     def filter(self) -> dict[str, Any]:
-        """What one of the users has."""
+        """Points of one user."""
         return {"must": [{"key": "user", "match": {"value": f"u{self._random.randrange(USERS):02}"}}]}

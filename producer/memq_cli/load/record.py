@@ -1,4 +1,4 @@
-"""What became of requests: how many, how long, which errors."""
+"""Outcomes of requests: counts, durations, errors."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class Session:
         self._bad = itertools.cycle((self._wrong_upsert, self._wrong_query, self._lost_upsert, self._lost_get))
 
     async def upsert_and_query(self) -> None:
-        """What one user does."""
+        """Run the requests of one user."""
         await self.request(Operation.UPSERT)
         await self.request(Operation.QUERY)
 

@@ -1,4 +1,4 @@
-"""How many users there are at each moment of a run."""
+"""Number of users at each moment of a run."""
 
 from __future__ import annotations
 

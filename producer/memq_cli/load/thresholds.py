@@ -1,4 +1,4 @@
-"""What a load test promises, and whether it was kept."""
+"""Thresholds of a load test, and their evaluation."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Threshold:
 
 
 def thresholds(summary: Summary, p95_ms: float = P95_MS, error_percent: float = ERROR_PERCENT) -> list[Threshold]:
-    """Of all requests together."""
+    """Totals of all requests."""
     total = summary.total
     due = total.requests + summary.not_sent
     return [

@@ -26,7 +26,7 @@ class Users:
 
     @property
     def present(self) -> int:
-        """How many there should be at this moment."""
+        """Number of users due at this moment."""
         return self._present
 
     async def run(self, stop: asyncio.Event) -> None:

@@ -26,7 +26,7 @@ class Source(Protocol):
 
     @property
     def total(self) -> int | None:
-        """How many points there are, as far as known by now."""
+        """Number of points, as far as known."""
         ...
 
     def place(self, index: int) -> str:
@@ -34,7 +34,7 @@ class Source(Protocol):
         ...
 
     def points(self, start: int = 0) -> Iterator[Row] | AsyncIterator[Row] | WirePoints:
-        """What `Producer.upsert` takes, from this row on. Raises BadFile, also on the way."""
+        """Points for `Producer.upsert`, starting at this row. Raises BadFile, also during iteration."""
         ...
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def hint(field: str | None, columns: ColumnNames, reason: str = "") -> str:
-    """What to add to an error about this column or field; empty where no option helps."""
+    """Hint for an error about this column or field; empty if no option helps."""
     if reason.endswith(INEXACT):
         return "; --decimals text stores decimals as text"
     if field == columns.id:

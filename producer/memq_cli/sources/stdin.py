@@ -30,7 +30,7 @@ class StandardInput:
         return self._lines.place(index)
 
     def points(self, start: int = 0) -> AsyncIterator[Row]:
-        """Once, and from the first line only. Raises BadFile."""
+        """Read standard input once, from the first line. Raises BadFile."""
         assert not start
         return self._lines.points_of(_lines(sys.stdin.fileno()))
 

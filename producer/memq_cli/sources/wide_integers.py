@@ -25,7 +25,7 @@ class WideIntegers:
         self._columns = columns
 
     def schema(self, schema: Any) -> Any:
-        """As decimals without places, which say the same."""
+        """Convert the integers to equal decimals without places."""
         for name in self._columns:
             at = schema.get_field_index(name)
             schema = schema.set(at, pyarrow().field(name, pyarrow().decimal256(39, 0)))

@@ -1,1 +1,1 @@
-"""What a running memq is doing at this moment, from its workers' metrics and from the broker."""
+"""Current state of a running memq, from its workers' metrics and from the broker."""

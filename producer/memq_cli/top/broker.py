@@ -41,11 +41,11 @@ class Broker:
 
     @property
     def roles(self) -> list[str]:
-        """Of all of memq's queues: write, query, retry.1 and so on."""
+        """Roles of all of memq's queues: write, query, retry.1 and so on."""
         return list(self._queues)
 
     async def depths(self) -> dict[str, Depth]:
-        """By role; a queue that does not exist is left out. Raises Unreachable."""
+        """Depths by role, without queues that do not exist. Raises Unreachable."""
         address = self._brokers[0]
         try:
             async with asyncio.timeout(READ_SECONDS):

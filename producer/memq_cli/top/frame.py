@@ -34,7 +34,7 @@ class Worker:
 
 @dataclass(slots=True)
 class Latency:
-    """Of one operation, in milliseconds from receipt to settlement; None where there was none in the window."""
+    """Latency of one operation in milliseconds from receipt to settlement; None without messages in the window."""
 
     operation: str
     per_second: float | None

@@ -1,4 +1,4 @@
-"""What an operator has to know first."""
+"""Problems that an operator has to know first."""
 
 from __future__ import annotations
 

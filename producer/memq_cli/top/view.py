@@ -131,7 +131,7 @@ def _ms(seconds: float | None) -> float | None:
 
 
 def _codes(pools: Sequence[Pool], name: str) -> list[Code]:
-    """Those that have happened, the most frequent first."""
+    """Codes that occurred, the most frequent first."""
     totals: dict[str, float] = defaultdict(float)
     recent: dict[str, float] = defaultdict(float)
     for pool in pools:

@@ -23,7 +23,7 @@ class Window:
         self._old, self._new = old, new
 
     def increase(self, name: str, **labels: str) -> float:
-        """Of every series with these labels, together."""
+        """Sum of the series with these labels."""
         return sum(self.increases(name, **labels).values())
 
     def increases(self, name: str, **labels: str) -> dict[Key, float]:
@@ -61,7 +61,7 @@ def added(many: Sequence[Mapping[float, float]]) -> dict[float, float]:
 
 
 def quantile(share: float, buckets: Mapping[float, float]) -> float | None:
-    """In a straight line within the bucket, as Prometheus' histogram_quantile; None without observations.
+    """Quantile by linear interpolation, like Prometheus' histogram_quantile; None without observations.
 
     In the bucket without an upper edge: the highest edge there is.
     """

@@ -24,7 +24,7 @@ Values: TypeAlias = list[Any]
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How values are written.
+    """Writers of values.
 
     decimals_as_text: every decimal becomes text with all its digits.   key: values are parts of an id, not of a
     payload, so integers have no limit and a decimal that no float keeps is text.

@@ -1,4 +1,4 @@
-"""What JSON can say of an Arrow type, whatever the values are."""
+"""JSON form of an Arrow type, for any values."""
 
 from collections import Counter
 from importlib import import_module

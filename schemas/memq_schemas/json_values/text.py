@@ -39,7 +39,7 @@ def may_be_rounded(value: Any) -> bool:
 
 
 def _survey(value: Any, numbers: str | None = None) -> tuple[int, bool]:
-    """How many keys all objects within have, and whether a float could be a long integer."""
+    """Count the keys of all objects within, and tell if a float could be a long integer."""
     items: Any = value
     keys, large = 0, False
     vector: Any = _NOTHING

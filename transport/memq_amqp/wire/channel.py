@@ -1,4 +1,4 @@
-"""What is used of aiormq's channel beyond its abstract class."""
+"""Access to parts of aiormq's channel beyond its abstract class."""
 
 from __future__ import annotations
 

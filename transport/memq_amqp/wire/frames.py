@@ -31,7 +31,7 @@ _SIGN_SECONDS = 1.0
 
 class Sink(Protocol):
     def take(self, kind: int, buffer: memoryview, start: int, stop: int) -> bool:
-        """Whether the frame, whose payload is buffer[start:stop], was one of ours; if not, aiormq gets it.
+        """Return True if the sink consumed the frame with the payload buffer[start:stop]; otherwise aiormq gets it.
 
         The buffer is used again afterwards: what is kept has to be copied. Must not raise.
         """
@@ -60,7 +60,7 @@ class Frames(asyncio.BufferedProtocol):
         self.closed: Connection.Close | None = None  # the broker's reason, once it has closed the connection
 
     def attach(self, channel: int, sink: Sink) -> None:
-        """From the next frame on."""
+        """Take effect at the next frame."""
         self._sinks[channel] = sink
 
     def detach(self, channel: int) -> None:

@@ -146,7 +146,7 @@ class ConfirmingPublisher:
         return False
 
     def _content(self, kind: int, buffer: memoryview, start: int, stop: int) -> None:
-        """Of a returned message: it comes back whole, before its confirm."""
+        """Read the content of a returned message, which arrives whole before its confirm."""
         if kind == HEADER:
             (self._missing,) = _U64(buffer, start + 4)
             tag = self._tags.get(decode(bytes(buffer[start + 12 : stop])).message_id or "")

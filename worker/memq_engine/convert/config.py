@@ -1,4 +1,4 @@
-"""How a collection was created, as the engine's config and as a server describes it."""
+"""Configuration of a collection, as the engine's config and as a server describes it."""
 
 from typing import Any
 

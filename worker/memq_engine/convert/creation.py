@@ -1,4 +1,4 @@
-"""What a collection may be created and updated with, checked in a server's words before anything is done."""
+"""Validation of the options of create and update, with a server's error texts, before any change."""
 
 from typing import Any
 

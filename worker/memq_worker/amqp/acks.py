@@ -1,5 +1,5 @@
 class AckLedger:
-    """Which deliveries of one channel are settled, and the fewest acknowledgements that say so.
+    """Settled deliveries of one channel, and the fewest acknowledgements for them.
 
     What is done from the oldest on without a gap is one acknowledgement with `multiple`; what is done beyond the first
     open delivery is acknowledged by tag, so that a held message does not keep the others in the prefetch window.
@@ -21,7 +21,7 @@ class AckLedger:
         self.last = tag
 
     def counted(self, after: int) -> int:
-        """Of the deliveries after this tag, those that the broker counts as prefetched: it was told nothing of them."""
+        """Count the deliveries after this tag that the broker counts as prefetched."""
         return sum(tag > after and not told for tag, told in self._open.items())
 
     def ack(self, tag: int) -> None:

@@ -63,7 +63,7 @@ class ConsumerLink:
 
     @property
     def consuming(self) -> bool:
-        """Whether it takes what there is to take."""
+        """Return True if the consumer is active."""
         return self._alive and (bool(self._tag) or self._consumer is None)
 
     @property
@@ -113,7 +113,7 @@ class ConsumerLink:
 
     @property
     def _filled(self) -> bool:
-        """Whether the broker can have nothing under way to this consumer."""
+        """Return True if no delivery can be in transit to this consumer."""
         return self._ledger.counted(after=self._before) >= self._asked
 
     async def _consume_anew(self, timeout: float) -> None:
@@ -149,7 +149,7 @@ class ConsumerLink:
         self.abandon("consumer cancelled by the broker")
 
     async def stop_consuming(self, timeout: float) -> None:
-        """After this returns the broker sends no more; what was delivered can still be settled."""
+        """Cancel the consumer. The broker sends no more deliveries; those received can still be settled."""
         async with self._changing:
             if self._alive and self._tag:
                 tag, self._tag = self._tag, ""

@@ -12,7 +12,7 @@ _LOOK_SECONDS = 1.0
 
 
 class Patience:
-    """How long a publish waits for its confirm: a time, and for as long as the broker says that it is blocked.
+    """Timeout of a publish for its confirm, extended while the broker reports that it is blocked.
 
     A broker short of memory or disk reads nothing from those who publish and confirms nothing, and says so. To connect
     anew and publish again would leave as many copies in its buffers.
@@ -57,7 +57,7 @@ class Patience:
 
 
 async def blocked(connection: AbstractConnection, noticed_seconds: float = 0.1) -> bool:
-    """Whether the broker has sent connection.blocked, and not yet taken it back. Raises BrokerUnavailable."""
+    """Return True between connection.blocked and connection.unblocked. Raises BrokerUnavailable."""
     with lost():
         try:
             async with asyncio.timeout(noticed_seconds):

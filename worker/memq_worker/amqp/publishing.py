@@ -45,7 +45,7 @@ class Publishing:
         return self._outlet.connection
 
     def end(self, reason: str) -> None:
-        """Whoever waits for a copy to be taken gets BrokerUnavailable, with this reason."""
+        """Fail every waiting copy with BrokerUnavailable and this reason."""
         if not self.ended.done():
             self.ended.set_result(reason)
 

@@ -94,7 +94,7 @@ class Session:
 
     @property
     def consuming(self) -> bool:
-        """Whether every queue is consumed."""
+        """Return True if every queue is consumed."""
         return bool(self._by_role) and not self.down and all(link.consuming for link in self._links)
 
     @property
@@ -113,7 +113,7 @@ class Session:
 
     @property
     def prefetch_by_role(self) -> dict[str, int]:
-        """By the same words, the most that may be unsettled."""
+        """Prefetch limits by role."""
         return {role: link.prefetch for role, link in self._by_role.items()}
 
     async def start(self) -> None:
@@ -162,7 +162,7 @@ class Session:
             self.end(f"unexpected {type(error).__name__}")
 
     def end(self, reason: str) -> None:
-        """From now on nothing is settled through this session."""
+        """End the session; nothing is settled through it afterwards."""
         self._wait_no_longer()
         for link in self._links:
             link.end()
@@ -175,7 +175,7 @@ class Session:
             stop(self._return)
 
     async def stop_consuming(self, *queues: str) -> None:
-        """Of these queues, or of all, and then for good. Raises BrokerUnavailable."""
+        """Stop consuming these queues, or all of them permanently. Raises BrokerUnavailable."""
         if not queues:
             self._wait_no_longer()
         with lost():
@@ -188,7 +188,7 @@ class Session:
         await self.stop_consuming(*(link.queue for role, link in self._by_role.items() if role in lanes))
 
     async def resume_consuming(self) -> None:
-        """Of whatever was stopped. Raises BrokerUnavailable."""
+        """Resume the stopped consumers. Raises BrokerUnavailable."""
         with lost():
             await asyncio.gather(*(link.resume_consuming(self._options.timeout_seconds) for link in self._links))
 
@@ -198,7 +198,7 @@ class Session:
             return await self._by_role["suspect"].take_one(self._options.timeout_seconds)
 
     async def suspect_settled(self) -> bool:
-        """Whether none is in our hands. Raises BrokerUnavailable."""
+        """Return True if no suspect is unsettled here. Raises BrokerUnavailable."""
         link = self._by_role["suspect"]
         with lost():
             await link.flush()

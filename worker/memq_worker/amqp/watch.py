@@ -71,7 +71,7 @@ class Watch:
         return self._channel
 
     async def blocked(self) -> bool:
-        """Whether the broker has sent connection.blocked, and not yet taken it back. Raises BrokerUnavailable."""
+        """Return True between connection.blocked and connection.unblocked. Raises BrokerUnavailable."""
         return await blocked(self._publishing.connection)
 
     async def unblocked(self) -> None:

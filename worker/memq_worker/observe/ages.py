@@ -9,7 +9,7 @@ _LOOKS = 3
 
 
 class Ages:
-    """How old the oldest ready message of each queue may be, from what can be known without consuming it.
+    """Age of the oldest ready message of each queue, estimated without consuming it.
 
     published: by queue, when what was settled last was published, in epoch seconds. For queues whose messages nobody
     settles here it is the time since they were last seen empty; for a retry queue that is at most its delay.
@@ -23,7 +23,7 @@ class Ages:
         self._spared = False  # the head has been looked at often enough
 
     def age(self, role: str, queue: str, messages: int) -> float:
-        """In seconds, of the queue that has `messages` ready now; 0 when it is empty."""
+        """Age in seconds for a queue with `messages` ready; 0 if it is empty."""
         now = time.monotonic()
         # Before the first look nothing is known, and a worker that has just come says nothing of the time before.
         empty = self._empty.setdefault(role, now)
@@ -39,7 +39,7 @@ class Ages:
         return min(now - empty, float(seconds)) if retry else now - empty
 
     def wants_head(self, messages: int) -> bool:
-        """Whether the head of the dead letters is to be looked at, which takes it out and puts it back."""
+        """Return True if the head of the dead-letter queue is due for a look, which gets and requeues it."""
         due = self._peeked is None or time.monotonic() - self._peeked >= _PEEK_SECONDS
         return messages > 0 and due and not self._spared
 

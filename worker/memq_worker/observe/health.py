@@ -11,7 +11,7 @@ Status = Literal["up", "down", "unknown"]
 
 @dataclass(slots=True)
 class Dependency:
-    """What the last check of a dependency found. `reason` is why it is not up."""
+    """Result of the last check of a dependency. `reason` explains a status other than up."""
 
     status: Status = "unknown"
     latency_ms: float | None = None
@@ -20,7 +20,7 @@ class Dependency:
 
 
 class Health:
-    """Whether a worker can do its work, and if not why not; told to its slot, where the endpoint reads it."""
+    """Readiness of a worker with its reasons, written to its slot for the endpoint."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics

@@ -11,7 +11,7 @@ _http = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def ask(host: str, port: int, path: str) -> tuple[bool, str]:
-    """Whether the worker or pool that listens there is well, and in a line what it says. `path`: /livez or /readyz."""
+    """Return the health of the pool at that address, with a one-line report. `path`: /livez or /readyz."""
     if not port:
         return False, "MEMQ_METRICS_PORT is 0: there is nothing to ask"
     url = f"http://{_local(host)}:{port}{path}"

@@ -68,7 +68,7 @@ def _second(epoch: int) -> str:
 
 
 def _visible(value: object) -> str:
-    """On one line, and without what a terminal would act on."""
+    """Text on one line, without terminal control characters."""
     text = str(value)
     return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 

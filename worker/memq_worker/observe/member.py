@@ -29,7 +29,7 @@ class Member:
 
     @property
     def stuck_seconds(self) -> float | None:
-        """For how long its event loop has been stuck; None while it is not, or there is no process."""
+        """Seconds since the event loop stopped running; None if it runs or there is no process."""
         if self.pid is None:
             return None
         age = self.slot.beat_age_seconds

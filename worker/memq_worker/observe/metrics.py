@@ -52,21 +52,21 @@ class Metrics:
         self.published: dict[str, float] = {}  # by queue, of what was settled last, in epoch seconds
 
     def _places(self, instrument: Instrument) -> dict[str | tuple[str, ...], int]:
-        """By labels; where there is one label, by its value."""
+        """Places by label values; a single label's value stands alone."""
         return {
             labels[0] if len(labels) == 1 else labels: PLACES[instrument.name, labels]
             for labels in instrument.combinations
         }
 
     def _nested(self, instrument: Instrument) -> dict[str, dict[str, int]]:
-        """By the first label and then the second, which is found sooner than by both in a tuple."""
+        """Places by the first label and then the second, a faster look-up than by a tuple."""
         places: dict[str, dict[str, int]] = {}
         for first, second in instrument.combinations:
             places.setdefault(first, {})[second] = PLACES[instrument.name, (first, second)]
         return places
 
     def _by_lane(self, instrument: Instrument) -> dict[str, dict[str, dict[str, int]]]:
-        """By lane, operation and outcome."""
+        """Places by lane, operation and outcome."""
         places: dict[str, dict[str, dict[str, int]]] = {lane: {} for lane in catalogue.LANES}
         for operation, outcome, lane in instrument.combinations:
             places[lane].setdefault(operation, {})[outcome] = PLACES[instrument.name, (operation, outcome, lane)]

@@ -58,7 +58,7 @@ class Slot:
         return slot
 
     def clear(self) -> None:
-        """What a worker that is gone has left behind: its counters stay, its state does not.
+        """Clear the state of a worker that has ended. Its counters stay.
 
         What it saw of the queues is no state of its own: it stays until the next worker looks, or until it is too old.
         """
@@ -95,7 +95,7 @@ class Slot:
 
     @property
     def report(self) -> dict[str, Any] | None:
-        """What the worker said of itself last; None when nothing, or when it is being written just now."""
+        """Last report of the worker; None without one, or while it is being written."""
         head = bytes(self._report[:_REPORT_HEAD])
         length = int.from_bytes(head[:4], "big")
         text = bytes(self._report[_REPORT_HEAD : _REPORT_HEAD + length])

@@ -21,7 +21,7 @@ _CONTEXT_LIMIT = 8192  # characters of one header, as W3C baggage
 
 
 def provided() -> bool:
-    """Whether anything takes spans: somebody has installed an SDK, and it was set up before the worker began."""
+    """Return True if an OpenTelemetry SDK was installed and configured before the worker started."""
     provider = trace.get_tracer_provider()
     return not isinstance(provider, trace.ProxyTracerProvider | trace.NoOpTracerProvider)
 

@@ -7,7 +7,7 @@ _WORST = {"down": 0, "unknown": 1, "up": 2}
 
 
 def livez(members: Sequence[Member]) -> tuple[bool, dict[str, Any]]:
-    """Whether every event loop runs. A worker that has died is being started again, so it is no reason to kill all."""
+    """Report if every event loop runs. A crashed worker does not count: its pool restarts it."""
     workers = [_life(member) for member in members]
     alive = all(worker["state"] != "stuck" for worker in workers)
     return alive, {"status": "alive" if alive else "stuck", "workers": workers}
@@ -31,7 +31,7 @@ def _life(member: Member) -> dict[str, Any]:
 
 
 def readyz(members: Sequence[Member]) -> tuple[bool, dict[str, Any]]:
-    """Whether any worker can do its work; `degraded` when not all can."""
+    """Report if any worker is ready; `degraded` if not all are."""
     workers = [_work(member) for member in members]
     ready = [worker["ready"] for worker in workers]
     status = "ready" if all(ready) else "degraded" if any(ready) else "not ready"
@@ -61,7 +61,7 @@ def _work(member: Member) -> dict[str, Any]:
 
 
 def _dependencies(workers: list[dict[str, Any]]) -> dict[str, Any]:
-    """Of what the workers found, the worst."""
+    """Worst status of each dependency over all workers."""
     found: dict[str, Any] = {}
     for worker in workers:
         for name, dependency in worker["dependencies"].items():

@@ -9,7 +9,7 @@ from memq_worker.pipeline.store import Column, Id, PointsBatch
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
-    """How much of what waits goes into one write. A single message larger than this is a batch of its own."""
+    """Limits on one write. A single message above them is a batch of its own."""
 
     max_points: int
     max_bytes: int
@@ -33,7 +33,7 @@ class Batch:
 
     @property
     def alone(self) -> bool:
-        """Whether nothing else may be in this write, however much waits."""
+        """Return True if no other message may join this write."""
         return self.barrier or self.kind == "payload" or self.commands[0].delivery.alone
 
 
@@ -259,7 +259,7 @@ def _version(points: PointsBatch, index: int) -> int | None:
 
 
 def _keeps(earlier: int | None, later: int | None) -> bool:
-    """As the store decides between a stored point and a new one."""
+    """Decide like the store between a stored point and a new one."""
     return earlier is not None and later is not None and earlier >= later
 
 

@@ -10,7 +10,7 @@ _FRESH_SECONDS = 60.0
 
 
 class Contracts:
-    """What each collection takes, asked of the store once a minute, and again before a message is refused for it."""
+    """Contracts of collections, read from the store once a minute and again before a refusal because of them."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

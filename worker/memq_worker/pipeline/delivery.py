@@ -69,7 +69,7 @@ class Delivery:
 
     @property
     def deliveries(self) -> int:
-        """How often the broker has given this message out before without it being settled."""
+        """Number of earlier deliveries without settlement."""
         return _count(self.properties.headers.get("x-delivery-count"))
 
     @property

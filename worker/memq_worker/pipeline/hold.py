@@ -98,7 +98,7 @@ class Hold:
         self._admit()
 
     def keeps(self, alone: bool) -> bool:
-        """Whether what has failed is held here rather than handed back."""
+        """Return True if failed writes are held here and not released."""
         back = self._reins.handing_back
         return not self._reins.stopping and back != "all" and not (alone and back == "suspects")
 

@@ -60,7 +60,7 @@ class PipelineOptions:
 
 
 class Pipeline:
-    """From a delivery to its settlement: decode, then batch and write, or answer. Lives longer than any connection."""
+    """Path of a delivery to its settlement: decode, then batch and write, or answer. Outlives connections."""
 
     def __init__(self, store: Store, observer: Observer, options: PipelineOptions, tracing: Tracing = UNTRACED) -> None:
         self._store = store

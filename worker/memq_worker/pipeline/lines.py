@@ -117,7 +117,7 @@ def deliveries_settled(deliveries: Sequence[Delivery], outcome: str) -> None:
 
 
 def delivery_settled(delivery: Delivery, outcome: str, error: WorkerError | None, *, ordinary: bool) -> None:
-    """At debug for an `ordinary` end, which the line of its write or request has told; else a warning."""
+    """Log at debug for an `ordinary` outcome, which its write or request has logged; otherwise at warning."""
     level = logging.DEBUG if ordinary else logging.WARNING
     if not logger.isEnabledFor(level):
         return

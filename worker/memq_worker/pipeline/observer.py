@@ -9,7 +9,7 @@ Reason = Literal["idle", "full", "next", "alone", "split", "retry"]
 
 
 class Observer(Protocol):
-    """What the pipeline tells about itself, once for all messages that share it."""
+    """Events of the pipeline, once for all messages that share one."""
 
     def settled(self, operation: str, outcome: str, deliveries: Sequence[Delivery], code: str = "") -> None:
         """One or more deliveries of one lane have ended alike, now. `code` says why where the outcome is no success."""

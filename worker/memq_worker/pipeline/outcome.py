@@ -56,7 +56,7 @@ Outcome = Done | Retry | DeadLetter | Refuse | Expire | Quarantine | Release
 
 
 def decide(error: Exception, attempt: int, policy: RetryPolicy) -> Outcome:
-    """What becomes of a write that failed in its `attempt`, which counts from 1."""
+    """Decide the outcome of a write that failed in its `attempt`, counted from 1."""
     if isinstance(error, MessageError):
         return DeadLetter(error)
     if isinstance(error, Throttled):

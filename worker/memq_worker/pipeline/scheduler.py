@@ -1,4 +1,4 @@
-"""Which collection writes next, for which lane, while the store takes a limited number of writes at a time."""
+"""Choice of the next collection and lane to write, under a limit on concurrent writes."""
 
 import asyncio
 import itertools

@@ -25,7 +25,7 @@ class PointsBatch:
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """What a collection takes: dimensions by vector name."""
+    """Contract of a collection: dimensions by vector name."""
 
     sizes: dict[str, int]
 
@@ -44,7 +44,7 @@ class Store(Protocol):
     async def delete(self, collection: str, ids: list[Id] | None, where: Filter | None) -> None: ...
 
     async def delete_older(self, collection: str, versions: dict[Id, int]) -> None:
-        """Of these points, deletes those that are stored without a version or with a lower one than is given here."""
+        """Delete the points that are stored without a version or with a lower one than given."""
         ...
 
     async def set_payload(self, collection: str, change: SetPayload) -> None:

@@ -8,14 +8,14 @@ _NOTHING: AbstractContextManager[None] = nullcontext()
 
 
 class Tracing(Protocol):
-    """What the pipeline tells about its work while it is being done, so that it can be shown as part of a trace."""
+    """Hooks around the pipeline's work, for tracing."""
 
     def request(self, delivery: Delivery) -> AbstractContextManager[None]:
-        """As long as one request is answered."""
+        """Trace the answering of one request."""
         ...
 
     def write(self, deliveries: Sequence[Delivery]) -> AbstractContextManager[None]:
-        """As long as messages of one collection and kind are written together and settled."""
+        """Trace one write of messages of one collection and kind, settlement included."""
         ...
 
     def failed(self, code: str) -> None:

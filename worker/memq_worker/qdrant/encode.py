@@ -45,7 +45,7 @@ def newer_only(ids: list[Id], versions: list[int | None]) -> bytes:
 
 
 def older_than(versions: dict[Id, int]) -> grpc.Filter:
-    """Those of the points that are stored without a version or with a lower one than is given for them."""
+    """Select the points that are stored without a version or with a lower one than given."""
     chosen = grpc.HasIdCondition(has_id=[point_id(point) for point in versions])
     condition: Any = grpc.Filter(must=[grpc.Condition(has_id=chosen)])
     condition.MergeFromString(_groups(versions.items()))

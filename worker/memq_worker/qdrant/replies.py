@@ -1,4 +1,4 @@
-"""What becomes of points on their way into a reply, and how much of them one reply holds."""
+"""Conversion of points into a reply, within the reply limit."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any

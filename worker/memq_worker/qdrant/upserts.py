@@ -18,7 +18,7 @@ from memq_worker.qdrant.encode import newer_only
 
 
 def _varint(number: int) -> bytes:
-    """As protobuf has it; a negative number as its 64 bits."""
+    """Encode a protobuf varint; a negative number as its 64 bits."""
     number &= 2**64 - 1
     out = bytearray()
     while number > 127:
@@ -29,7 +29,7 @@ def _varint(number: int) -> bytes:
 
 
 class _Varints(dict[int, bytes]):
-    """To look a small one up costs a tenth of making it, and less than a call."""
+    """Table of small varints: a look-up costs a tenth of encoding."""
 
     def __missing__(self, number: int) -> bytes:
         return _varint(number)
@@ -39,7 +39,7 @@ _VARINTS = _Varints((number, _varint(number)) for number in range(2**14))
 
 
 def _tag(message: Any) -> bytes:
-    """Of the one field that is set in it, empty or 0."""
+    """Tag of the one field that is set, empty or 0."""
     return message.SerializeToString()[:-1]
 
 
@@ -140,7 +140,7 @@ def _entries(keys: tuple[str, ...]) -> list[tuple[str, "_Entry"]]:
 
 
 class _Entry:
-    """What a payload's entry of this key begins with, by the kind of its value and how many bytes that has."""
+    """Prefixes of a payload entry of this key, by kind and size of its value."""
 
     __slots__ = ("constants", "double", "numbers", "texts")
 
@@ -154,7 +154,7 @@ class _Entry:
 
 
 class _Beginnings(dict[int, bytes]):
-    """By the size of the value, made when one of that size comes: in some payloads most keys are there only once."""
+    """Prefixes by size of the value, built on first use: in some payloads most keys occur once."""
 
     def __init__(self, head: bytes, before: Callable[[int], bytes]) -> None:
         super().__init__()

@@ -24,7 +24,7 @@ WORTHWHILE = 32
 
 
 def fits(columns: Columns, max_points: int) -> bool:
-    """Whether these columns can go as Arrow messages, and are cheaper so."""
+    """Return True if these columns fit Arrow messages and are cheaper in that form."""
     worthwhile = min(len(columns.ids), max_points) >= WORTHWHILE
     return worthwhile and isinstance(columns.vectors, np.ndarray) and installed() and alike(columns.ids)
 

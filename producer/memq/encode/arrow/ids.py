@@ -33,7 +33,7 @@ def expect_ids(name: str, kind: Any) -> None:
 
 
 def wire_ids(column: Any, name: str, first: int) -> Any:
-    """As workers take them: uint64, text of UUIDs, or their 16 bytes. `first` is the first row. Raises InvalidPoint."""
+    """Convert ids to uint64, text of UUIDs, or their 16 bytes. `first` is the first row. Raises InvalidPoint."""
     types = pyarrow(".types")
     if types.is_dictionary(column.type):
         values = column.dictionary
@@ -52,7 +52,7 @@ def wire_ids(column: Any, name: str, first: int) -> Any:
 
 
 def alike(values: Any) -> bool:
-    """Whether one column can hold these ids: all integers, or all UUIDs or text."""
+    """Return True if one column can hold these ids: all integers, or all UUIDs or text."""
     if isinstance(values, np.ndarray):
         return cast("np.ndarray[Any, Any]", values).dtype.kind in "iu"
     kinds = set(map(type, values))

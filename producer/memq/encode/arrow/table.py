@@ -60,7 +60,7 @@ class PointTable:
 
     @classmethod
     def of(cls, source: Any, names: ColumnNames | None = None) -> PointTable:
-        """Of what `is_arrow`. Raises InvalidRequest as well for what has no columns."""
+        """Read a value for which `is_arrow` is true. Raises InvalidRequest, also for a value without columns."""
         pa = pyarrow()
         try:
             reader = pa.RecordBatchReader.from_stream(source)

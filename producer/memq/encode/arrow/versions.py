@@ -21,7 +21,7 @@ def expect_versions(name: str, kind: Any) -> None:
 
 
 def wire_versions(column: Any, first: int) -> Any:
-    """As workers take them. `first` is the first row. Raises InvalidPoint."""
+    """Convert versions to the wire form. `first` is the first row. Raises InvalidPoint."""
     pa, compute = pyarrow(), pyarrow(".compute")
     if column.null_count == len(column):
         return pa.nulls(len(column), pa.uint64())

@@ -66,7 +66,7 @@ _REQUEST_BODIES: dict[Operation, type[RequestBody]] = {
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one message may be."""
+    """Limits on a single message."""
 
     max_body_bytes: int
     max_points: int

@@ -32,7 +32,7 @@ def _colons(body: bytes) -> int:
 
 
 def count_keys(value: Any) -> int:
-    """Of all objects within; a list of numbers is taken for one by its first."""
+    """Count the keys of all objects within. A list whose first item is a number is not searched."""
     if isinstance(value, dict):
         inner = cast("dict[str, Any]", value)
         return len(inner) + sum(count_keys(each) for each in inner.values() if isinstance(each, dict | list))

@@ -158,7 +158,7 @@ def _rows(vectors: list[Any], body: bytes, points: list[tuple[Any, ...]]) -> lis
 
 
 def _narrowed(doubles: Any) -> bytes:
-    """As float32, in which none may be infinite."""
+    """Convert to float32. Raises if a value overflows."""
     # Of the products np.vdot is the one that does not warn of an overflow. OpenBLAS shares those of many doubles among
     # threads, which then spin for longer than it took.
     if len(doubles) < _FEW:

@@ -20,7 +20,7 @@ def malformed(body: bytes, reason: str = "") -> MessageError:
 
 
 def _reason(text: bytes) -> str:
-    """What is wrong with the JSON; empty if nothing is."""
+    """Describe the error in the JSON text; empty if there is none."""
     try:
         orjson.loads(text)
     except orjson.JSONDecodeError as error:
