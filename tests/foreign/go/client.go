@@ -65,7 +65,7 @@ func read[T any](text []byte) T {
 }
 
 func equals(key string, value string) Condition {
-	return Condition{Key: of(key), Match: &Match{Value: &ValueUnion{String: of(value)}}}
+	return Condition{Key: of(key), Match: &Match{Value: &Value{String: of(value)}}}
 }
 
 func all(conditions ...Condition) *Filter {
@@ -109,16 +109,16 @@ func main() {
 	}}, MustNot: &Must{ConditionArray: []Condition{{Key: of("year"), Range: &Range{Lt: &Radius{Double: of(2000.0)}}}}}}
 	fmt.Println("count", read[CountReply](c.ask("count."+collection, Count{Filter: &either})).Result.Count)
 
-	query := Query{Vector: &QueryVector{DoubleArray: []float64{1, 0}}, Filter: all(equals("lang", "de"))}
+	query := Query{Vector: &VectorValue{DoubleArray: []float64{1, 0}}, Filter: all(equals("lang", "de"))}
 	for _, hit := range read[QueryReply](c.ask("query."+collection, query)).Result {
 		fmt.Printf("hit %s %.2f %v version %d\n", name(hit.ID), hit.Score, hit.Payload["lang"], *hit.Version)
 	}
 
 	changed := read[SetPayloadReply](c.ask("payload."+collection, SetPayload{IDS: []ID{{Integer: of(int64(1))}}, Set: map[string]any{"seen": true}, Unset: []string{"year"}}))
 	fmt.Println("updated", *changed.Result.Updated)
-	got := read[GetReply](c.ask("get."+collection, Get{IDS: []ID{{Integer: of(int64(1))}, {Integer: of(int64(99))}}, WithPayload: &WithPayload{StringArray: []string{"seen"}}, WithVector: of(true)}))
+	got := read[GetReply](c.ask("get."+collection, Get{IDS: []ID{{Integer: of(int64(1))}, {Integer: of(int64(99))}}, WithPayload: &WithPayload{StringArray: []string{"seen"}}, WithVector: &WithVectorUnion{Bool: of(true)}}))
 	for _, point := range got.Result {
-		fmt.Println("point", name(point.ID), len(point.Payload), point.Payload["seen"], len(point.Vector.DoubleArray))
+		fmt.Println("point", name(point.ID), len(point.Payload), point.Payload["seen"], len(point.Vector.UnionArray))
 	}
 
 	removed := read[DeleteReply](c.ask("delete."+collection, Delete{Filter: all(equals("lang", "en"))}))
@@ -127,6 +127,6 @@ func main() {
 
 	refused := read[ErrorReply](c.ask("delete."+collection, Delete{Filter: &Filter{}}))
 	fmt.Println("refused", refused.Status, refused.Error.Code)
-	refused = read[ErrorReply](c.ask("query."+collection, Query{Vector: &QueryVector{DoubleArray: []float64{1}}}))
+	refused = read[ErrorReply](c.ask("query."+collection, Query{Vector: &VectorValue{DoubleArray: []float64{1}}}))
 	fmt.Println("refused", refused.Status, refused.Error.Code)
 }

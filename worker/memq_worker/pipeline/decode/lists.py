@@ -11,7 +11,7 @@ from msgspec import UNSET, UnsetType
 
 from memq_schemas.limits import MAX_NAMED_VECTORS, MAX_VALUES
 from memq_schemas.vectors import MAX_DIMENSIONS, FloatArray
-from memq_worker.pipeline.decode.limits import SMALL, at_most, check_count, too_many_values, values
+from memq_worker.pipeline.decode.limits import SMALL, at_most, check_count
 
 try:
     _simdjson: Any = importlib.import_module("simdjson")
@@ -56,6 +56,8 @@ def read_lists(body: bytes, max_points: int) -> list[ListedPoint] | None:
     # The first is like the others; where it is not, the other parser takes somewhat longer.
     if _simdjson is None or not _LIST.match(body, body.find(_KEY)) or body.startswith(_BYTE_ORDER_MARK):
         return None
+    if len(body) > SMALL and _is_dense(body, max_points):
+        return None
     parser = _parser if len(body) <= _KEPT_BYTES else _simdjson.Parser()
     try:
         return _points(parser.parse(body), body, max_points)
@@ -82,20 +84,30 @@ def _points(document: Any, body: bytes, max_points: int) -> list[ListedPoint]:
     ]
 
 
+def _is_dense(body: bytes, max_points: int) -> bool:
+    """Whether most values are outside of vectors, if all of those are as long as the first."""
+    most = at_most(body)
+    if most <= MAX_VALUES:
+        return False
+    first = body.find(b"[", body.find(_KEY))
+    numbers = 1 + body.count(b",", first, body.find(b"]", first))
+    points = body.count(_KEY)
+    return points <= max_points and most - numbers * points > MAX_VALUES
+
+
 def _check_values(points: Any, body: bytes) -> None:
-    """Raise MessageError for more values than a message may have; numbers of vectors do not count."""
+    """Leave a body to the other parser that may have more values than a message may, numbers of vectors aside."""
     most = at_most(body)
     if most <= MAX_VALUES:
         return
-    numbers = 0
     for point in points:
         vector = point["vector"]
         if type(vector) is not _Object:
-            numbers += len(vector)
+            most -= len(vector)
         elif len(vector) <= MAX_NAMED_VECTORS:
-            numbers += sum(len(vector[name]) for name in vector)
-    if most - numbers > MAX_VALUES and values(body) - numbers > MAX_VALUES:
-        raise too_many_values("payloads")
+            most -= sum(len(vector[name]) for name in vector)
+    if most > MAX_VALUES:
+        raise _UnusualError
 
 
 def _point(point: Any, vectors: list[Any]) -> tuple[Any, list[str] | None, Any, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from memq_schemas import ErrorCode
 from memq_schemas.ids import MAX_ID, canonical_uuid
-from memq_schemas.limits import MAX_NAMED_VECTORS
+from memq_schemas.limits import MAX_NAMED_VECTORS, MAX_VALUES
 from memq_schemas.points import MAX_VERSION
 from memq_schemas.vectors import MAX_DIMENSIONS, check_name, float32_bytes
 from memq_worker.errors import MessageError
@@ -56,7 +56,6 @@ class _Outline(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 # Where the parts of a message lie; building nothing of them, it costs a fraction.
 _outline = msgspec.json.Decoder(_Outline)
 _OPENING = ord("{")
-_DENSE = 16_384  # values, up to which an outline would cost more than it saves
 
 PAYLOAD_PLACE = "points[{}].payload"
 _UNKNOWN_FIELD = "Object contains unknown field"
@@ -108,7 +107,7 @@ def decode_points(body: bytes, max_points: int) -> PointsBatch:
 
 def _parse(body: bytes, max_points: int) -> list[WirePoint]:
     try:
-        if len(body) > _DENSE and at_most(body) > _DENSE:
+        if len(body) > SMALL and at_most(body) > MAX_VALUES:
             _check_outline(_outline.decode(body).points, max_points)
         return _decoder.decode(body).points
     except msgspec.ValidationError as error:

@@ -82,7 +82,7 @@ public final class Client {
 
     private static Condition equal(String key, String value) {
         Match match = new Match();
-        match.setValue(new ValueUnion());
+        match.setValue(new Value());
         match.getValue().stringValue = value;
         Condition condition = new Condition();
         condition.setKey(key);
@@ -141,7 +141,7 @@ public final class Client {
         System.out.println("count " + ask("count." + collection, count, CountReply.class).getResult().getCount());
 
         Query query = new Query();
-        query.setVector(new QueryVector());
+        query.setVector(new VectorValue());
         query.getVector().doubleArrayValue = List.of(1.0, 0.0);
         query.setFilter(all(equal("lang", "de")));
         for (ScoredPoint hit : ask("query." + collection, query, QueryReply.class).getResult()) {
@@ -159,10 +159,11 @@ public final class Client {
         get.setIDS(List.of(id(1), id(99)));
         get.setWithPayload(new WithPayload());
         get.getWithPayload().stringArrayValue = List.of("seen");
-        get.setWithVector(true);
+        get.setWithVector(new WithVectorUnion());
+        get.getWithVector().boolValue = true;
         for (memq.Record point : ask("get." + collection, get, GetReply.class).getResult()) {
             System.out.println("point " + name(point.getID()) + " " + point.getPayload().size() + " "
-                + point.getPayload().get("seen") + " " + point.getVector().doubleArrayValue.size());
+                + point.getPayload().get("seen") + " " + point.getVector().unionArrayValue.size());
         }
 
         Delete delete = new Delete();
@@ -176,7 +177,7 @@ public final class Client {
         ErrorReply refused = ask("delete." + collection, everything, ErrorReply.class);
         System.out.println("refused " + refused.getStatus() + " " + refused.getError().getCode());
         query = new Query();
-        query.setVector(new QueryVector());
+        query.setVector(new VectorValue());
         query.getVector().doubleArrayValue = List.of(1.0);
         refused = ask("query." + collection, query, ErrorReply.class);
         System.out.println("refused " + refused.getStatus() + " " + refused.getError().getCode());
