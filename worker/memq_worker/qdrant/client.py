@@ -143,11 +143,18 @@ class QdrantStore:
 
     async def _overwrite(self, collection: str, change: SetPayload, payload: dict[str, Any]) -> None:
         found: list[Any] = []
-        offset = None
+        offset, limit = None, overwrite.PAGE
         while True:
-            request = overwrite.versions_request(collection, change, offset)
-            with translated():
-                page = await self._points.Scroll(request, timeout=self._timeout_seconds, metadata=self._metadata)
+            request = overwrite.versions_request(collection, change, offset, limit)
+            try:
+                with translated():
+                    page = await self._points.Scroll(request, timeout=self._timeout_seconds, metadata=self._metadata)
+            except MessageError as error:
+                allowed = await self._most_per_query(collection) if error.code is ErrorCode.REJECTED_BY_STORE else None
+                if allowed is None or allowed >= limit:
+                    raise
+                limit = allowed
+                continue
             found.extend(page.result)
             if not page.HasField("next_page_offset"):
                 break
@@ -155,6 +162,9 @@ class QdrantStore:
         overwrite.check_all_found(change, found)
         for request in overwrite.overwrite_requests(collection, payload, found):
             await self._update(self._points.UpdateBatch, request)
+
+    async def _most_per_query(self, collection: str) -> int | None:
+        return collections.most_per_query(await self._info(collection, self._timeout_seconds, "write"))
 
     async def query(self, collection: str, query: Query, timeout: float) -> list[dict[str, Any]]:
         request = reads.query_request(collection, query)

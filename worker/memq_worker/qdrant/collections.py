@@ -46,6 +46,12 @@ def contract_of(info: Any) -> Contract:
     return Contract({name: params.size for name, params in vectors_of(info).items()})
 
 
+def most_per_query(info: Any) -> int | None:
+    """The largest limit that strict mode allows a query or a scroll; None where it sets none."""
+    strict = info.config.strict_mode_config
+    return strict.max_query_limit or None if strict.enabled else None
+
+
 def description(collection: str, info: Any) -> dict[str, Any]:
     return {
         "name": collection,

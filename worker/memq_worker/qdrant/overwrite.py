@@ -13,13 +13,13 @@ from memq_worker.qdrant.reads import id_of
 # Qdrant does the operations of one request one by one, and each carries the whole payload.
 _MAX_OPERATIONS = 100
 _MAX_BYTES = 4 * 2**20
-_PAGE = 1000
+PAGE = 1000
 
 _VERSION_ONLY = grpc.WithPayloadSelector(include=grpc.PayloadIncludeSelector(fields=[VERSION_KEY]))
 
 
-def versions_request(collection: str, change: SetPayload, offset: Any) -> Any:
-    """A page of the chosen points, with nothing of them but id and version."""
+def versions_request(collection: str, change: SetPayload, offset: Any, limit: int) -> Any:
+    """Ask for a page of at most `limit` of the chosen points, with nothing of them but id and version."""
     chosen = where(change.filter)
     if change.ids is not None:
         ids = grpc.HasIdCondition(has_id=[point_id(i) for i in change.ids])
@@ -28,7 +28,7 @@ def versions_request(collection: str, change: SetPayload, offset: Any) -> Any:
         collection_name=collection,
         filter=chosen,
         offset=offset,
-        limit=_PAGE,
+        limit=limit,
         with_payload=_VERSION_ONLY,
         with_vectors=grpc.WithVectorsSelector(enable=False),
     )
