@@ -1,11 +1,12 @@
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from memq_schemas.conditions import Key
 from memq_schemas.limits import MAX_KEYS
 from memq_schemas.model import Input, Model
+from memq_schemas.points import VERSION_KEY
 
 
 class IndexType(StrEnum):
@@ -57,12 +58,6 @@ class Stopwords(Input):
     custom: Annotated[list[_Word], Field(fail_fast=True, max_length=10_000)] | None = None
 
 
-def _check_field(key: str) -> str:
-    if key == "_version":
-        raise ValueError("the key '_version' is memq's own")
-    return key
-
-
 class CreateIndex(Input):
     """Body of `index.create.<collection>`. The answer comes when the store has accepted it; building may take longer.
 
@@ -70,7 +65,7 @@ class CreateIndex(Input):
     `lookup` and `range` to integer, and the last eight to text.
     """
 
-    key: Annotated[Key, AfterValidator(_check_field)]
+    key: Key
     type: Annotated[IndexType, BeforeValidator(_index_type)]
     on_disk: bool | None = None
     enable_hnsw: bool | None = None
@@ -94,6 +89,11 @@ class CreateIndex(Input):
                 raise ValueError(f"{name}: an index of type {self.type} has no such option")
         if self.lookup is False and self.range is False:
             raise ValueError("lookup and range cannot both be false")
+        whole = self.type is IndexType.INTEGER and self.lookup is not False and self.range is not False
+        if self.key == VERSION_KEY and not whole:
+            raise ValueError(
+                f"type: the key '{VERSION_KEY}' is memq's own, its index is of type integer, with lookup and range"
+            )
         return self
 
 
@@ -104,7 +104,7 @@ class IndexCreated(Model):
 class DeleteIndex(Input):
     """Body of `index.delete.<collection>`."""
 
-    key: Annotated[Key, AfterValidator(_check_field)]
+    key: Key
 
 
 class IndexDeleted(Model):

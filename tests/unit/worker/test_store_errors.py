@@ -192,6 +192,31 @@ ANSWERS: list[tuple[Any, str, dict[str, str], type[Exception], ErrorCode, str]] 
         "",
     ),
     (
+        S.INVALID_ARGUMENT,
+        "Bad request: Exact search disabled!. Help: Set exact=false.",
+        {},
+        MessageError,
+        ErrorCode.REJECTED_BY_STORE,
+        "",
+    ),
+    (
+        S.INVALID_ARGUMENT,
+        'Bad request: Index required but not found for "_version" of one of the following types: [float, integer]. '
+        "Help: Create an index for this key or use a different filter.",
+        {},
+        MessageError,
+        ErrorCode.REJECTED_BY_STORE,
+        "",
+    ),
+    (
+        S.INVALID_ARGUMENT,
+        "Wrong input: Can't create collection with name al. Alias with the same name already exists",
+        {},
+        MessageError,
+        ErrorCode.COLLECTION_EXISTS,
+        "",
+    ),
+    (
         S.INTERNAL,
         "failed to decode Protobuf message: invalid varint",
         {},

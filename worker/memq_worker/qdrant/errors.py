@@ -45,6 +45,15 @@ _FULL = "Qdrant accepts no writes: no space left on its device"
 _REPLICA = "Qdrant cannot write to every shard: a node or replica is down"
 _POINTS = "the collection has reached strict mode's max_points_count"
 _BYTES = "the collection has reached strict mode's limit on its vectors' or payloads' size"
+_EXACT = (
+    "exact: the collection's strict mode has search_allow_exact false; ask with exact: false for an estimate, or set "
+    "search_allow_exact to true"
+)
+_UNINDEXED = (
+    "the collection's strict mode has unindexed_filtering_update false and the key _version no index, which versioned "
+    "deletes and overwrite need: create one with `memq index create _version -c COLLECTION --type integer`"
+)
+_ALIAS = "an alias has this name already"
 _LARGE = "the request exceeds a rate limit of the collection by itself: send fewer points in a message"
 
 # First match wins. Sources: Qdrant's src/tonic and error conversions as of 1.19, and answers of a running 1.18.3.
@@ -75,6 +84,21 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(_S.INVALID_ARGUMENT, DependencyError, ErrorCode.QUOTA_EXCEEDED, text="Max points count limit", said=_POINTS),
     Row(_S.INVALID_ARGUMENT, DependencyError, ErrorCode.QUOTA_EXCEEDED, text="storage size limit of", said=_BYTES),
+    Row(_S.INVALID_ARGUMENT, MessageError, ErrorCode.REJECTED_BY_STORE, text="Exact search disabled!", said=_EXACT),
+    Row(
+        _S.INVALID_ARGUMENT,
+        MessageError,
+        ErrorCode.REJECTED_BY_STORE,
+        text='Index required but not found for "_version"',
+        said=_UNINDEXED,
+    ),
+    Row(
+        _S.INVALID_ARGUMENT,
+        MessageError,
+        ErrorCode.COLLECTION_EXISTS,
+        text="Alias with the same name already exists",
+        said=_ALIAS,
+    ),
     Row(_S.INVALID_ARGUMENT, MessageError, ErrorCode.REJECTED_BY_STORE),
     Row(_S.ALREADY_EXISTS, MessageError, ErrorCode.COLLECTION_EXISTS),
     Row(_S.UNIMPLEMENTED, MessageError, ErrorCode.UNSUPPORTED_BY_STORE),
