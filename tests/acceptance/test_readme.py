@@ -63,6 +63,11 @@ def test_the_python_example_prints_what_the_readme_says(stack: Address) -> None:
     )
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout == block(example, "text")
+    blocking = re.findall(r"^```python\n(.*?)^```", example, re.DOTALL | re.MULTILINE)[1]
+    counted = subprocess.run(
+        [sys.executable, "-c", blocking], env=environ(stack), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (counted.returncode, counted.stdout, counted.stderr) == (0, "2\n", "")
 
 
 def test_the_shell_example_works(stack: Address) -> None:

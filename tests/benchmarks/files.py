@@ -24,8 +24,8 @@ if __name__ == "__main__":
     sys.path.insert(0, os.getcwd())
 
 from memq import PointRow, Producer
+from memq_worker.environment import load
 from memq_worker.service import serve
-from memq_worker.settings import load
 from stack.broker import found
 from tests.support.broker import own_address
 from tests.support.engine import embedded_engine

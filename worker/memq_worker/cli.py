@@ -14,11 +14,12 @@ from rich.markup import escape
 
 from memq_schemas.variables import unknown
 from memq_worker import garbage
+from memq_worker.environment import load
 from memq_worker.errors import BrokerUnavailable, ConfigurationError, WorkerError
 from memq_worker.notify import notified
 from memq_worker.observe import lastwords, logs
 from memq_worker.observe.healthcheck import ask
-from memq_worker.settings import INTERNAL, Settings, flag, load, variable
+from memq_worker.settings import INTERNAL, Settings, flag, variable
 
 logger = logging.getLogger(__name__)
 

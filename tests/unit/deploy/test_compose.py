@@ -19,7 +19,8 @@ import yaml
 
 from memq_cli.app import app as memq
 from memq_worker.cli import app as memq_worker
-from memq_worker.settings import SECRETS, Settings, file_variable, load, variable
+from memq_worker.environment import load
+from memq_worker.settings import SECRETS, Settings, file_variable, variable
 from stack import images
 from stack.machine import Machine
 from stack.ports import free_ports

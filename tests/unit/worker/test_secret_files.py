@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import SecretStr
 
+from memq_worker.environment import load
 from memq_worker.errors import ConfigurationError
-from memq_worker.settings import SECRETS, Settings, file_variable, load, variable
+from memq_worker.settings import SECRETS, Settings, file_variable, variable
 
 if TYPE_CHECKING:
     from pathlib import Path

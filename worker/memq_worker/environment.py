@@ -1,0 +1,55 @@
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from memq_schemas.variables import KNOWN, misspelt
+from memq_worker.errors import ConfigurationError
+from memq_worker.settings import SECRETS, Settings, file_variable, flag, variable
+
+
+def load(flags: dict[str, Any] | None = None) -> Settings:
+    """Return settings from flags, variables and files of secrets, in this order of precedence.
+
+    Raises ConfigurationError naming every bad one, never quoting a value.
+    """
+    flags = flags or {}
+    if wrong := misspelt(os.environ, KNOWN | {variable(name) for name in Settings.model_fields}):
+        lines = [f"{name}: unknown variable, did you mean {meant}?" for name, meant in wrong.items()]
+        raise ConfigurationError("\n".join(lines))
+    files = _files(flags)
+    given: dict[str, Any] = {**files, **flags}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        problems = error.errors(include_input=False, include_url=False, include_context=False)
+        said = [_problem(list(p["loc"]), p["msg"], flags, files) for p in problems]
+        raise ConfigurationError("\n".join(said)) from None
+
+
+def _files(flags: dict[str, Any]) -> dict[str, str]:
+    """Secrets by setting, from the files that MEMQ_<NAME>_FILE names. Raises ConfigurationError."""
+    found: dict[str, str] = {}
+    for name in SECRETS:
+        path = os.environ.get(file_variable(name))
+        if not path or name in flags or os.environ.get(variable(name)):
+            continue
+        try:
+            found[name] = Path(path).read_text("utf-8").strip()
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+            raise ConfigurationError(f"{file_variable(name)}: the file cannot be read: {reason}") from None
+        if not found[name]:
+            raise ConfigurationError(f"{file_variable(name)}: the file is empty")
+    return found
+
+
+def _problem(place: list[Any], message: str, flags: dict[str, Any], files: dict[str, str]) -> str:
+    text = message.removeprefix("Value error, ")
+    if not place:
+        return text
+    name = str(place[0])
+    if name in flags:
+        return f"{flag(name)}: {text}"
+    return f"{file_variable(name) if name in files else variable(name)}: {text}"
