@@ -77,7 +77,7 @@ def worker(command: str, stranger: Stranger, amqp: Address, engine: EmbeddedEngi
     return ended.returncode, ended.stdout + ended.stderr
 
 
-@pytest.mark.parametrize("queue", ["write", "query"])
+@pytest.mark.parametrize("queue", ["write", "write.bulk", "query"])
 def test_a_missing_read_permission_is_named(
     queue: str, amqp: Address, engine: EmbeddedEngine, stranger: Stranger
 ) -> None:

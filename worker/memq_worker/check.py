@@ -84,7 +84,7 @@ async def _broker(settings: Settings) -> str:
             if settings.declare == "always":
                 return f"{', '.join(brokers.places)} answers; the topology will be declared at start"
             raise ConfigurationError(str(error)) from error
-        await check_permissions(connection, settings.topology.names, settings.amqp_timeout_seconds)
+        await check_permissions(connection, settings.topology, settings.amqp_timeout_seconds)
         missing = await unbound(connection, settings.topology.names, settings.amqp_timeout_seconds)
         if missing and settings.declare != "always":
             raise ConfigurationError(

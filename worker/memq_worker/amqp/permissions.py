@@ -7,8 +7,7 @@ from aiormq.exceptions import AMQPError
 from memq_amqp.refusals import Kind, Refusal, refusal_of
 from pamqp.commands import Basic
 
-from memq_schemas import Names
-from memq_schemas.topology import RETRY_SECONDS
+from memq_schemas import Topology
 from memq_worker.amqp.failure import lost
 from memq_worker.errors import ConfigurationError
 
@@ -19,15 +18,18 @@ def denied(permission: str, kind: str, name: str, refusal: Refusal | None) -> Co
     return ConfigurationError(f"{kind} {name!r}: the user has no {permission} permission on it{words}; grant it")
 
 
-async def check_permissions(connection: AbstractConnection, names: Names, timeout: float) -> None:
+async def check_permissions(connection: AbstractConnection, topology: Topology, timeout: float) -> None:
     """Try what a worker does with each queue and exchange, without taking or leaving a message.
 
     Raises ConfigurationError for the first permission that is missing, and BrokerUnavailable.
     """
-    exchanges = ("", *map(names.retry, RETRY_SECONDS), names.suspect, names.dead)
+    names = topology.names
+    consumed = (names.write, names.write_bulk, names.query, names.suspect)
+    # Copies go through the fanout exchanges, replies through the default exchange.
+    exchanges = ("", *(exchange.name for exchange in topology.exchanges if exchange.kind == "fanout"))
     with lost():
         async with asyncio.timeout(timeout):
-            for queue in (names.write, names.query, names.suspect):
+            for queue in (queue.name for queue in topology.queues if queue.name in consumed):
                 await _try(connection, _consume(queue), "read", "queue", queue)
             for exchange in exchanges:
                 await _try(connection, _publish(exchange), "write", "exchange", exchange or "amq.default")
