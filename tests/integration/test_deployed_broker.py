@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from memq import Producer
-from memq_schemas import topology
+from memq_schemas import headers, topology
 from stack.broker import choose
 from stack.machine import Machine
 from stack.node import Node
@@ -125,5 +125,7 @@ async def test_what_nobody_needs_is_refused(address: Address) -> None:
                 await channel.declare_queue(queue.name, passive=True)
             for each in topology().exchanges:
                 exchange = await channel.get_exchange(each.name, ensure=False)
-                confirmed = await exchange.publish(aio_pika.Message(b"{}"), "upsert.docs", mandatory=True, timeout=30)
+                # The internal exchange routes by lane.
+                message = aio_pika.Message(b"{}", headers={headers.LANE: "bulk"})
+                confirmed = await exchange.publish(message, "upsert.docs", mandatory=True, timeout=30)
                 assert isinstance(confirmed, pamqp.commands.Basic.Ack)

@@ -79,7 +79,7 @@ async def test_the_same_id_again_replaces_the_point(producer: Producer, docs: st
 
 
 async def test_more_points_than_allowed_are_refused(producer: Producer, docs: str) -> None:
-    with pytest.raises(RemoteError, match="51 or more in one message, this worker takes 50") as caught:
+    with pytest.raises(RemoteError, match="points: 51 in one message, this worker takes 50") as caught:
         await producer.upsert(docs, ids=range(51), vectors=np.ones((51, 3)), wait=True)
     assert (caught.value.code, caught.value.status, caught.value.retryable) == ("too_many_points", 413, False)
     assert (await producer.count(docs)).count == 0

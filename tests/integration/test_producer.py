@@ -473,7 +473,7 @@ async def test_a_deleted_reply_queue_is_replaced(amqp: Address, worker: Responde
 async def test_a_deleted_exchange_is_told_and_a_new_one_taken_up(amqp: Address, worker: Responder) -> None:
     async with Producer(amqp.url, prefix=amqp.prefix, confirm_timeout=1) as memq:
         await worker.channel.exchange_delete(Names(amqp.prefix).commands)
-        with pytest.raises(Unconfirmed, match="memq-worker declare"):
+        with pytest.raises(TopologyMissing, match="memq-worker declare"):
             await memq.upsert("docs", points(1))
         await declare(worker.channel, amqp.prefix)
         memq._options.confirm_timeout = 30
