@@ -92,8 +92,8 @@ def requeue_for_ever() -> None:
     """What fails is handed back, and comes again at once, until the broker's own limit ends it."""
     original = _any(settle.Settler)._act
 
-    async def act(self: Any, delivery: Any, outcome: Any) -> None:
-        await original(self, delivery, Release() if isinstance(outcome, DeadLetter | Quarantine) else outcome)
+    async def act(self: Any, delivery: Any, outcome: Any) -> Any:
+        return await original(self, delivery, Release() if isinstance(outcome, DeadLetter | Quarantine) else outcome)
 
     _any(settle.Settler)._act = act
 
@@ -103,13 +103,13 @@ def publish_again_for_ever() -> None:
     """What fails goes to the end of its own queue, as new."""
     original = _any(settle.Settler)._act
 
-    async def act(self: Any, delivery: Any, outcome: Any) -> None:
-        if isinstance(outcome, DeadLetter):
-            properties = delivery.properties
-            await delivery.link.publish(self._names.commands, delivery.routing_key, delivery.body, properties)
-            delivery.link.ack(delivery.tag)
-        else:
-            await original(self, delivery, outcome)
+    async def act(self: Any, delivery: Any, outcome: Any) -> Any:
+        if not isinstance(outcome, DeadLetter):
+            return await original(self, delivery, outcome)
+        properties = delivery.properties
+        await delivery.link.publish(self._names.commands, delivery.routing_key, delivery.body, properties)
+        delivery.link.ack(delivery.tag)
+        return outcome
 
     _any(settle.Settler)._act = act
 
@@ -119,9 +119,9 @@ def acknowledge_without_a_dead_letter() -> None:
     """What is refused is answered, logged, and gone."""
     original = _any(settle.Settler)._move
 
-    async def move(self: Any, delivery: Any, exchange: str, error: Any, attempts: int) -> None:
-        if exchange != self._names.dead:
-            await original(self, delivery, exchange, error, attempts)
+    async def move(self: Any, delivery: Any, exchange: str, error: Any, attempts: int) -> bool:
+        # True: to the worker the copy has been published, so nothing is left for the broker to keep.
+        return exchange == self._names.dead or await original(self, delivery, exchange, error, attempts)
 
     _any(settle.Settler)._move = move
 
