@@ -74,7 +74,7 @@ async def test_refused_copies_cost_no_session_no_neighbour_and_nobody_in_quarant
             await producer.collections.create("docs", 2)
             # A quorum queue counts late: some beyond its limit are still taken.
             sent = 0
-            while "broker refuses retry and dead-letter copies" not in await asyncio.to_thread(reasons, port):
+            while "copies are not taken" not in await asyncio.to_thread(reasons, port):
                 await publish(amqp, names.commands, b"bad")
                 sent += 1
             await publish(amqp, names.suspect, b"bad, and a suspect", b"bad, and a suspect")
