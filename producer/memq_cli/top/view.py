@@ -64,7 +64,8 @@ def frame(
     settled = _together([window.rate("memq_messages_total") for window in windows])
     return Frame(
         window_seconds=max((window.seconds for window in windows), default=0.0),
-        queues=[_queue(role, pools, depths) for role in roles],
+        # Somebody waits for what is in these, so they stand above the bulk lane.
+        queues=[_queue(role, pools, depths) for role in sorted(roles, key=lambda role: role not in TAKEN)],
         workers=[worker for pool in pools for worker in pool.workers()],
         workers_up=_count(pools, "memq_workers"),
         workers_expected=_count(pools, "memq_workers_expected"),
