@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from memq import point_id
+from memq_cli.sources.ahead import ROWS
 from tests.support.broker import Address, own_address
 from tests.support.command import MEMQ, SECONDS, Memq
 from tests.support.responder import responder
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.acceptance, pytest.mark.integration]
 
 DATA = Path(__file__).resolve().parents[2] / "data"
+# Lines of a file, and what is told of each.
+BAD_LINES = (('{"id": "note-4", "vector": [1.0, 2.0]}', "id: "), ('{"id": 4, "vector": [1.0, 2.0]', "not JSON"))
 
 
 @pytest.fixture(scope="module")
@@ -131,17 +134,26 @@ def test_standard_input_and_numbered_points(memq: Memq) -> None:
     assert [p["payload"] for p in memq.json("get", "-c", "piped", 7, 11)["points"]] == [{"user": "u0"}, {"user": "u4"}]
 
 
-def test_a_bad_line_is_named_and_what_was_sent_before_is_told(memq: Memq, tmp_path: Path) -> None:
+def test_a_bad_line_of_a_small_file_is_named_before_anything_is_sent(memq: Memq, tmp_path: Path) -> None:
     file = tmp_path / "bad.jsonl"
-    bad = [{"id": n, "vector": [1.0, 2.0]} for n in range(4)]
-    file.write_text(lines(bad) + '\n{"id": "note-4", "vector": [1.0, 2.0]}\n')
-    told = memq.fails(2, "upsert", file, "-c", "bad", "--create", "--batch-size", "2")
-    assert f"memq: {file}, line 6: id: a string id has to be a UUID; derive one" in told
-    assert "before that 4 points in 2 messages were confirmed by the broker" in told
-    file.write_text(lines(bad[:1]) + '{"id": 1, "vector": [1.0, 2.0]')
-    told = memq.fails(2, "upsert", file, "-c", "bad")
-    assert f"{file}, line 2: not JSON" in told
-    assert "no point was confirmed" in told
+    good = [{"id": n, "vector": [1.0, 2.0]} for n in range(4)]
+    for line, place in BAD_LINES:
+        file.write_text(lines(good) + line + "\n")
+        told = memq.fails(2, "upsert", file, "-c", "small", "--create", "--batch-size", "2")
+        assert f"memq: {file}, line 5: {place}" in told
+        assert "nothing was sent" in told
+    assert "404 unknown_collection" in memq.fails(1, "count", "-c", "small")
+
+
+def test_a_bad_line_is_named_and_what_was_sent_before_is_told(memq: Memq, tmp_path: Path) -> None:
+    """The bad line is the first after those that are checked before anything is sent."""
+    file = tmp_path / "bad.jsonl"
+    good = [{"id": n, "vector": [1.0, 2.0]} for n in range(ROWS)]
+    for line, place in BAD_LINES:
+        file.write_text(lines(good) + line + "\n")
+        told = memq.fails(2, "upsert", file, "-c", "bad", "--create", "--batch-size", "2000", "--restart")
+        assert f"memq: {file}, line {ROWS + 1}: {place}" in told
+        assert f"before that {ROWS:,} points in {ROWS // 2000} messages were confirmed by the broker" in told
 
 
 def test_a_refusal_by_the_worker(memq: Memq, tmp_path: Path) -> None:
