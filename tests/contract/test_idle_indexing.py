@@ -71,9 +71,9 @@ async def test_an_idle_engine_indexes_and_answers_as_before(engine: EmbeddedEngi
 async def test_a_request_ends_the_indexing_instead_of_waiting_for_it(engine: EmbeddedEngine, store: Store) -> None:
     await fill(store)
     temporary = await building(engine)
-    before = indexing(engine, "given up")
+    before = indexing(engine, "interrupted")
     assert await nearest(store, 1234) == 1234
-    assert indexing(engine, "given up") == before + 1
+    assert indexing(engine, "interrupted") == before + 1
     assert not temporary.exists()
     await store.upsert("large", point(9999, dense(*ROWS[0].tolist())))
     assert (await store.describe("large")).points_count == POINTS + 1
@@ -86,10 +86,10 @@ async def test_other_collections_are_answered_during_indexing(engine: EmbeddedEn
     await fill(store)
     await store.create("small")
     await building(engine)
-    # A machine that takes long over the fill has begun and given up before.
-    before = indexing(engine, "given up")
+    # A machine that takes long over the fill has begun and been interrupted before.
+    before = indexing(engine, "interrupted")
     assert await store.count("small") == 0
-    assert indexing(engine, "given up") == before
+    assert indexing(engine, "interrupted") == before
 
 
 async def test_a_killed_engine_takes_the_indexing_with_it(engine: EmbeddedEngine, store: Store) -> None:

@@ -46,7 +46,7 @@ async def create(address: str, name: str, strict: Any = None, key: str = "") -> 
 async def good_writes(producer: Producer, worker: WorkerProcess) -> None:
     for number in range(100):
         await producer.upsert("good", [(number, [1.0, 1.0])], wait=True)
-    assert not worker.logged("store held")
+    assert not worker.logged("store unavailable, writes held")
 
 
 async def test_a_rate_limit_of_one_collection_parks_its_messages_alone(amqp: Address, tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ async def test_full_disk_by_strict_mode_holds_its_collection_and_spends_nothing(
             async with Producer(amqp.url, prefix=amqp.prefix) as producer:
                 await producer.upsert("good", [(0, [1.0, 1.0])], wait=True)
                 await producer.upsert("disk", [(1, [1.0, 1.0])])
-                await asyncio.to_thread(worker.until, "collection held", collection="disk")
+                await asyncio.to_thread(worker.until, "collection unavailable, writes held", collection="disk")
                 await good_writes(producer, worker)
         assert await depth(amqp, Names(amqp.prefix).dead) == 0
 
