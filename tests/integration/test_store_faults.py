@@ -318,9 +318,10 @@ async def test_the_store_is_given_what_is_left_of_the_deadline_and_a_hanging_one
             await ask[method]()
         assert (caught.value.code, caught.value.status) == ("store_unavailable", 503)
         assert caught.value.retry_after
-    assert store.calls[-1] == method
+    # The readiness probe calls List now and then.
+    last = max(place for place, call in enumerate(store.calls) if call == method)
     # Less than the three seconds that this worker gives a call by itself.
-    assert 0 < (store.left[-1] or 0) < 2.5
+    assert 0 < (store.left[last] or 0) < 2.5
 
 
 async def count_is(producer: Producer, count: int) -> bool:

@@ -142,7 +142,7 @@ async def _wrong(producer: Producer, seen: Observed) -> None:
         exchange = await channel.get_exchange(Names().commands, ensure=False)
         for body in (b"not json", b'{"points":[{"id":1,"vector":[1]}]}'):
             await exchange.publish(aio_pika.Message(body, content_type="application/json"), "upsert.docs")
-        gone = aio_pika.Message(b"{}", content_type="application/json", reply_to="gone", correlation_id="1")
+        gone = aio_pika.Message(b"{}", content_type="application/json", reply_to="amq.gen-gone", correlation_id="1")
         await exchange.publish(gone, "count.docs")
 
 
