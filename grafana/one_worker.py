@@ -151,9 +151,12 @@ WORK = Row(
         ),
         Panel(
             "Clock skew",
-            "Messages whose timestamp is later than the worker's clock.",
+            "Messages with a timestamp later than the worker's clock, and requests whose deadline was corrected.",
             MESSAGES_PER_SECOND,
-            (Query(per_second("memq_queue_delay_clamped_total", WORKER), "from the future"),),
+            (
+                Query(per_second("memq_queue_delay_clamped_total", WORKER), "from the future"),
+                Query(per_second("memq_clock_skews_total", WORKER), "deadline corrected"),
+            ),
         ),
     ),
 )

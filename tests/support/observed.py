@@ -124,6 +124,7 @@ async def _right(producer: Producer) -> None:
     for first in range(0, 100, 10):
         await producer.upsert("docs", ids=range(first, first + 10), vectors=np.ones((10, 4)), wait=True)
     await producer.upsert("docs", ids=range(2000), vectors=np.ones((2000, 4)), wait=True)
+    await producer.upsert("docs", ids=range(5), vectors=np.ones((5, 4)), wait=True, lane="bulk")
     await producer.set_payload("docs", ids=[1, 2], set={"seen": True}, wait=True)
     await producer.delete("docs", ids=[3], wait=True)
     for _ in range(20):
