@@ -68,7 +68,9 @@ async def test_what_has_happened_is_seen(top: Top) -> None:
     async def seen() -> Any:
         found = await top.json()
         dead = next(queue for queue in found["queues"] if queue["role"] == "dead")
-        return found if found["dead_letters"] and dead["ready"] else None
+        # The fixture waits only for the first worker to be ready.
+        ready = all(worker["ready"] for worker in found["workers"])
+        return found if ready and found["dead_letters"] and dead["ready"] else None
 
     found = await until(seen, within=60)
     assert (found["workers_up"], found["workers_expected"], found["unseen"]) == (2, 2, [])
