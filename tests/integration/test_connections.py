@@ -42,6 +42,16 @@ async def publish(amqp: Address, exchange: str, *bodies: bytes) -> None:
             await target.publish(aio_pika.Message(body, delivery_mode=2), "upsert.docs")
 
 
+async def kept(amqp: Address, queue: str, exchange: str, *bodies: bytes) -> None:
+    """Publish to a new queue that dead-letters to `exchange` as upserts."""
+    arguments = {"x-dead-letter-exchange": exchange, "x-dead-letter-routing-key": "upsert.docs"}
+    async with await aio_pika.connect(amqp.url) as connection:
+        channel = await connection.channel(on_return_raises=True)
+        await channel.declare_queue(queue, durable=True, arguments=arguments)
+        for body in bodies:
+            await channel.default_exchange.publish(aio_pika.Message(body, delivery_mode=2), queue)
+
+
 async def holds(amqp: Address, queue: str, count: int) -> bool:
     return await depth(amqp, queue) == count
 
@@ -244,15 +254,21 @@ async def test_a_blocked_broker_is_waited_for_on_the_connection_that_is_blocked(
         ) as worker,
     ):
         accepted = proxy.accepted
-        await publish(address, names.retry(5), b"bad", b"bad")  # it comes out of its tier when the broker is blocked
+        await kept(address, "kept", names.commands, b"bad", b"bad")
+        policy = f"policies/{quote(address.vhost, safe='')}/kept"
         await asyncio.to_thread(server.control, "set_vm_memory_high_watermark", "absolute", "1MB")
         try:
-            await until(lambda: holds(address, names.retry(5), 0), within=30)
+            # A blocked broker takes nothing from a client, but still dead-letters what no longer fits into a queue.
+            full = {"pattern": "^kept$", "definition": {"max-length": 0}, "apply-to": "queues"}
+            await asyncio.to_thread(api, address, "PUT", policy, full)
+            await until(lambda: holds(address, "kept", 0), within=30)
             # There is nothing to wait for: nothing happens, for longer than a confirm may take otherwise.
             await asyncio.sleep(4)
             assert await depth(address, names.dead) == 0
         finally:
             await asyncio.to_thread(server.control, "set_vm_memory_high_watermark", "0.6")
+            await asyncio.to_thread(api, address, "DELETE", policy)
+            await asyncio.to_thread(api, address, "DELETE", f"queues/{quote(address.vhost, safe='')}/kept")
         await until(lambda: holds(address, names.dead, 2), within=60)
         assert proxy.accepted == accepted, "nothing was connected anew"
         assert len(worker.logged("worker ready")) == 1
