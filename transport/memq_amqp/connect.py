@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,12 @@ KNOWN = "7.2."
 _stock: Any = getattr(aiormq.connection, "FrameReceiver", None)
 _TransportFactory: Any = getattr(aiormq.connection, "TransportFactory", object)
 
+# Tasks that aiormq and aio_pika start while a connection ends, and await nowhere. Each is short.
+_ENDINGS = frozenset(
+    ("Connection._on_reader_done.<locals>.close_writer_task", "FutureStore.reject_all", "OneShotCallback.__task_inner")
+)
+_ENDING_SECONDS = 1.0
+
 log = logging.getLogger("memq")
 
 
@@ -65,6 +72,26 @@ class _Connection(aio_pika.Connection):
         except BaseException:
             await self.close()
             raise
+
+    async def close(self, exc: Any = ConnectionClosed) -> None:
+        """Close, and wait for what the libraries leave running: a loop that ends first destroys it with a warning."""
+        try:
+            await super().close(exc)
+        finally:
+            await _endings()
+
+
+async def _endings() -> None:
+    """Wait until no connection of this loop is ending, at most a second: a callback of one may wait for this."""
+    own = asyncio.current_task()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_ENDING_SECONDS):
+            while ending := [task for task in asyncio.all_tasks() if task is not own and _name(task) in _ENDINGS]:
+                await asyncio.wait(ending)
+
+
+def _name(task: asyncio.Task[Any]) -> str:
+    return getattr(task.get_coro(), "__qualname__", "")
 
 
 class _FastConnection(_Connection):
