@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import re
 import shlex
 import subprocess
@@ -19,6 +21,8 @@ from memq_worker.cli import app as worker_app
 from memq_worker.observe import runbooks
 from memq_worker.settings import Settings, variable
 from stack.machine import SERVERS
+from stack.node import epmd_program
+from stack.ports import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,9 +89,16 @@ def test_the_broker_s_commands_exist(line: str) -> None:
     assert re.search(rf"^\s+{command}\s", help_of(program), re.MULTILINE)
 
 
+@functools.cache
 def help_of(program: str) -> str:
+    """What `program help` prints. The tools start an epmd, even for their help: it gets a port of its own, and ends."""
+    (port,) = free_ports(1)
+    environment = {**os.environ, "ERL_EPMD_PORT": str(port)}
     asked = [str(SERVERS[0].with_name(program)), "help"]
-    return subprocess.run(asked, capture_output=True, text=True, timeout=60, check=False).stdout
+    try:
+        return subprocess.run(asked, env=environment, capture_output=True, text=True, timeout=60, check=False).stdout
+    finally:
+        subprocess.run([epmd_program(), "-port", str(port), "-kill"], capture_output=True, timeout=60, check=False)
 
 
 def test_addresses_are_those_that_a_pool_serves() -> None:
