@@ -24,6 +24,8 @@ from tests.support.until import until
 from tests.support.worker import COMMAND, free_port, running_worker
 
 if TYPE_CHECKING:
+    from pamqp.common import Arguments
+
     from stack.broker import Server
     from tests.support.engine import EmbeddedEngine
 
@@ -44,7 +46,7 @@ async def publish(amqp: Address, exchange: str, *bodies: bytes) -> None:
 
 async def kept(amqp: Address, queue: str, exchange: str, *bodies: bytes) -> None:
     """Publish to a new queue that dead-letters to `exchange` as upserts."""
-    arguments = {"x-dead-letter-exchange": exchange, "x-dead-letter-routing-key": "upsert.docs"}
+    arguments: Arguments = {"x-dead-letter-exchange": exchange, "x-dead-letter-routing-key": "upsert.docs"}
     async with await aio_pika.connect(amqp.url) as connection:
         channel = await connection.channel(on_return_raises=True)
         await channel.declare_queue(queue, durable=True, arguments=arguments)
