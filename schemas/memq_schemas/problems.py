@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 
 class Problem(NamedTuple):
@@ -50,7 +51,15 @@ _BOUNDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
 
 def first_problem(error: ValidationError) -> Problem:
     """Return the first mistake. Its steps are fields and indexes as the sender wrote them."""
-    found = error.errors(include_input=False, include_url=False)[0]
+    return problems(error)[0]
+
+
+def problems(error: ValidationError) -> list[Problem]:
+    """Return every mistake, as `first_problem` does."""
+    return [_problem(found) for found in error.errors(include_input=False, include_url=False)]
+
+
+def _problem(found: ErrorDetails) -> Problem:
     kind = found["type"]
     if kind in _TEXTS:
         text = _TEXTS[kind]

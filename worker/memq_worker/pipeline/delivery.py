@@ -47,6 +47,7 @@ class Delivery:
     properties: Properties
     redelivered: bool = False
     lane: str = LIVE  # of a request without meaning
+    tenant: str | None = None  # decided by the broker's exchange; None for the operator
     # Looked up at each call, so that a simulated clock can stand there.
     received: float = field(default_factory=lambda: time.perf_counter())  # noqa: PLW0108
     # When it was decoded, when its write or answer began, and when the store was done with it: as `received`, or 0.
