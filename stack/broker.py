@@ -10,7 +10,7 @@ import re
 import shutil
 import tempfile
 from contextlib import ExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -26,7 +26,7 @@ from stack.machine import Machine, say
 from stack.node import Node, NodeError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
 # Message TTL in quorum queues and at-least-once dead lettering came with 3.10; without them messages can be lost.
 OLDEST = (3, 10)
@@ -44,6 +44,8 @@ class Broker:
     prometheus_url: str | None
     version: str | None
     how: str
+    tools: Mapping[str, str] = field(default_factory=dict)
+    """Variables for RabbitMQ's own commands, `PATH` among them; none unless the node runs on this machine."""
 
 
 class Server(Protocol):
@@ -62,6 +64,8 @@ class Server(Protocol):
     def management_url(self) -> str: ...
     @property
     def prometheus_url(self) -> str: ...
+    @property
+    def tools(self) -> Mapping[str, str]: ...
     def start(self) -> None: ...
     def control(self, *arguments: str) -> str: ...
     def kill(self) -> None: ...

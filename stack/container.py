@@ -64,6 +64,11 @@ class Container:
     def pid(self) -> int:
         return int(self._do("inspect", "--format", "{{.State.Pid}}", self._name))
 
+    @property
+    def tools(self) -> dict[str, str]:
+        """Empty: `docker exec` runs RabbitMQ's commands in the container."""
+        return {}
+
     def start(self) -> None:
         if self._created:
             self._do("start", self._name)

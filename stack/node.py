@@ -99,6 +99,21 @@ class Node:
     def prometheus_url(self) -> str:
         return f"http://{HOST}:{self.ports.prometheus}"
 
+    @property
+    def tools(self) -> dict[str, str]:
+        """Variables with which `rabbitmqctl` and its neighbours reach this node. One is the node's secret."""
+        if self._root:
+            return {}
+        return {
+            # Debian's commands of this name change the user, who cannot read the cookie.
+            "PATH": str(self.server.parent),
+            "RABBITMQ_NODENAME": self.nodename,
+            "RABBITMQ_USE_LONGNAME": "true",
+            "RABBITMQ_ERLANG_COOKIE": (self.directory / "home" / ".erlang.cookie").read_text(),
+            "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+            "ERL_EPMD_PORT": str(self.ports.epmd),
+        }
+
     def start(self) -> None:
         """Returns when the node takes AMQP connections. After `kill()` or `stop()` it has the same ports and data."""
         first = self.version is None

@@ -102,12 +102,19 @@ def configuration(targets: Mapping[str, Sequence[str]], interval: str, source: P
 class Prometheus:
     """Runs from the moment it is made; `home` gets its configuration, its data and its log."""
 
-    def __init__(self, program: Path, home: Path, targets: Mapping[str, Sequence[str]], interval: str = "1s") -> None:
+    def __init__(
+        self,
+        program: Path,
+        home: Path,
+        targets: Mapping[str, Sequence[str]],
+        interval: str = "1s",
+        source: Path = CONFIGURATION,
+    ) -> None:
         self.address = f"{HOST}:{free_ports(1)[0]}"
         self.log = home / "prometheus.log"
         self.log.unlink(missing_ok=True)
         config = home / "prometheus.yml"
-        config.write_text(configuration({**targets, "prometheus": [self.address]}, interval), "utf-8")
+        config.write_text(configuration({**targets, "prometheus": [self.address]}, interval, source), "utf-8")
         self._process = Process(
             [
                 str(program),

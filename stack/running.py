@@ -104,7 +104,9 @@ def _broker(directory: Path, throwaway: bool) -> Iterator[Broker]:
         return
     with private(machine, directory=directory) as (server, how):
         try:
-            yield Broker(server.amqp_url, server.management_url, server.prometheus_url, server.version, how)
+            yield Broker(
+                server.amqp_url, server.management_url, server.prometheus_url, server.version, how, server.tools
+            )
         finally:
             if throwaway:
                 # An orderly stop takes seconds, for data that are about to be removed.

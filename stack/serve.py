@@ -72,11 +72,14 @@ async def kept(
 
 
 def _write_environment(stack: Stack, path: Path) -> None:
-    """What a shell needs for the `memq` lines of README: the command, the broker and the workers' metrics."""
+    """Write the variables with which a shell runs every command of README and of the runbooks."""
+    tools = dict(stack.broker.tools)
+    places = ":".join(filter(None, (str(installed("memq").parent), tools.pop("PATH", ""))))
     lines = [
         directions.setting(stack),
         f"export MEMQ_METRICS_URLS={stack.workers.metrics_url}",
-        f"export PATH={shlex.quote(str(installed('memq').parent))}:$PATH",
+        f"export PATH={shlex.quote(places)}:$PATH",
+        *(f"export {name}={shlex.quote(value)}" for name, value in tools.items()),
     ]
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import aio_pika
@@ -10,8 +11,13 @@ import pytest
 from memq_schemas import Names, Operation, topology
 from memq_worker.amqp.bindings import unbound
 from memq_worker.amqp.declare import declare
+from tests.support.broker import depth
+from tests.support.until import until
+from tests.support.worker import running_worker
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.support.broker import Address
 
 pytestmark = pytest.mark.integration
@@ -34,3 +40,24 @@ async def test_operations_without_a_binding_are_named(amqp: Address) -> None:
             Operation.DELETE_ALIAS,
             Operation.ALIASES,
         ]
+
+
+async def test_a_worker_drops_the_probes_and_keeps_none_as_a_dead_letter(amqp: Address, tmp_path: Path) -> None:
+    names = Names(amqp.prefix)
+    # In a thread: waiting for the log blocks.
+    context = running_worker(amqp, data_dir=tmp_path)
+    worker = await asyncio.to_thread(context.__enter__)
+    try:
+        async with await aio_pika.connect(amqp.url) as connection:
+            assert await unbound(connection, names, 30) == []
+
+        async def taken() -> bool:
+            return [await depth(amqp, queue) for queue in (names.write, names.query)] == [0, 0]
+
+        await until(taken, within=30)
+        # A stop in order settles what was delivered.
+        assert await asyncio.to_thread(worker.terminate) == 0
+    finally:
+        await asyncio.to_thread(context.__exit__, None, None, None)
+    assert {line["outcome"] for line in worker.logged("delivery not applied")} == {"expired"}
+    assert await depth(amqp, names.dead) == 0

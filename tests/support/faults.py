@@ -19,6 +19,7 @@ class Fault:
     """What a call meets instead of the store, or `after` the store has done it. `status` None lets it through.
 
     instead: an answer, without the store having been asked.   until: the call waits for it before anything else.
+    seconds: the call waits so long first.
     """
 
     status: grpc.StatusCode | None = None
@@ -28,6 +29,7 @@ class Fault:
     alter: Callable[[bytes], bytes] | None = None
     instead: bytes | None = None
     until: asyncio.Event | None = None
+    seconds: float = 0.0
     only: Callable[[bytes], bool] = lambda _: True
 
 
@@ -78,6 +80,8 @@ class _Proxy(grpc.GenericRpcHandler):
             self._store.calls.append(method)
             self._store.left.append(context.time_remaining())
             fault = self._store.next_fault(method, request)
+            if fault is not None and fault.seconds:
+                await asyncio.sleep(fault.seconds)
             if fault is not None and fault.until is not None:
                 await fault.until.wait()
             if fault is not None and fault.status is not None and not fault.after:

@@ -10,7 +10,7 @@ from memq_worker.amqp.failure import lost
 
 # No collection has this name; the probe has expired before any worker reads it.
 _COLLECTION = "memq-check"
-_EXPIRED = 1
+_EXPIRED = 10**11  # epoch milliseconds, of 1973: a smaller number is refused, and a refused write is kept
 
 
 async def unbound(connection: AbstractConnection, names: Names, timeout: float) -> list[Operation] | None:

@@ -1,0 +1,205 @@
+"""A private broker, an engine behind a proxy that fails as told, a pool of two workers, traffic, and Prometheus."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import aio_pika
+import numpy as np
+from memq_amqp import stopped
+
+from memq import Producer
+from memq_schemas import Names
+from stack.prometheus import Prometheus
+from stack.workers import installed
+from tests.rehearsal.scaled import write
+from tests.support.engine import embedded_engine
+from tests.support.faults import faulty_store
+from tests.support.until import until
+from tests.support.worker import WorkerProcess
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from stack.broker import Server
+    from stack.prometheus import Programs
+    from tests.support.engine import EmbeddedEngine
+    from tests.support.faults import FaultyStore
+
+METRICS_PORT = 9464  # the one that the page's commands name
+PROCESSES = 2
+TARGETS = 4  # Prometheus's own among them
+COLLECTION = "docs"
+PAUSE_SECONDS = 0.1
+
+
+class Stage:
+    """Everything that an incident breaks, and what its repair needs."""
+
+    def __init__(
+        self, server: Server, engine: EmbeddedEngine, store: FaultyStore, programs: Programs, home: Path, factor: float
+    ) -> None:
+        self.server = server
+        self.engine = engine
+        self.store = store
+        self.factor = factor
+        self._programs = programs
+        self._home = home
+        self._source = write(home, factor)
+        self._traffic: asyncio.Task[None] | None = None
+        self.pool: WorkerProcess | None = None
+        self.prometheus: Prometheus | None = None
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The variables of the file that `scripts/serve` writes, for the page's commands."""
+        tools = dict(self.server.tools)
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("MEMQ_")}
+        places = [str(installed("memq").parent), tools.pop("PATH", ""), kept.get("PATH", os.defpath)]
+        metrics = f"http://127.0.0.1:{METRICS_PORT}/metrics"
+        return (
+            kept
+            | tools
+            | {
+                "PATH": os.pathsep.join(filter(None, places)),
+                "MEMQ_AMQP_URL": self.server.amqp_url,
+                "MEMQ_QDRANT_URL": self.store.url,
+                "MEMQ_METRICS_URLS": metrics,
+            }
+        )
+
+    async def start_pool(self) -> None:
+        given = {
+            "amqp_url": self.server.amqp_url,
+            "qdrant_url": self.store.url,
+            "metrics_port": METRICS_PORT,
+            "processes": PROCESSES,
+            "max_attempts": 2,
+            "drain_seconds": 31,
+            "store_timeout_seconds": 30,
+        }
+        self.pool = WorkerProcess(given)
+        await asyncio.to_thread(self.pool.until, "worker ready", PROCESSES)
+
+    async def stop_pool(self, number: int = signal.SIGTERM) -> None:
+        if self.pool is not None and self.pool.process.poll() is None:
+            self.pool.process.send_signal(number)
+            try:
+                await asyncio.to_thread(self.pool.ended)
+            except subprocess.TimeoutExpired:
+                self.pool.kill()
+
+    def workers(self) -> list[int]:
+        """Pids of the pool's processes."""
+        if self.pool is None:
+            return []
+        with (
+            suppress(OSError),
+            open(f"/proc/{self.pool.process.pid}/task/{self.pool.process.pid}/children") as children,
+        ):
+            return [int(pid) for pid in children.read().split()]
+        return []
+
+    async def watch(self, *left_out: str) -> None:
+        """Start Prometheus, again if it runs, without the jobs `left_out`."""
+        self.stop_watching()
+        broker = urlsplit(self.server.prometheus_url).netloc
+        targets = {"memq": [f"127.0.0.1:{METRICS_PORT}"], "rabbitmq": [broker], "rabbitmq-detailed": [broker]}
+        kept = {job: places for job, places in targets.items() if job not in left_out}
+        self.prometheus = Prometheus(self._programs.prometheus, self._home, kept, "1s", self._source)
+        await self.prometheus.ready()
+
+    def stop_watching(self) -> None:
+        if self.prometheus is not None:
+            self.prometheus.stop()
+            self.prometheus = None
+
+    async def firing(self) -> set[str]:
+        """Names of the alerts that fire now; none while Prometheus is down."""
+        if self.prometheus is None:
+            return set()
+        found = await self.prometheus.query('ALERTS{alertstate="firing"}')
+        return {each.labels["alertname"] for each in found}
+
+    def begin_traffic(self) -> None:
+        self._traffic = asyncio.create_task(self._send())
+
+    async def end_traffic(self) -> None:
+        if self._traffic is not None:
+            await stopped(self._traffic)
+            self._traffic = None
+
+    async def _send(self) -> None:
+        """Ten writes and ten queries a second. What fails meanwhile is the incident's."""
+        number = 0
+        async with Producer(self.server.amqp_url, timeout=5, name="rehearsal") as producer:
+            while True:
+                number += 1
+                sends: list[Any] = [
+                    producer.upsert(COLLECTION, ids=[number % 1000], vectors=np.ones((1, 4)), wait=True),
+                    producer.query(COLLECTION, [1.0, 0.0, 0.0, 0.0], limit=3),
+                ]
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(PAUSE_SECONDS * 5):
+                        await asyncio.gather(*sends, return_exceptions=True)
+                await asyncio.sleep(PAUSE_SECONDS)
+
+    async def publish(self, body: bytes, key: str = f"upsert.{COLLECTION}", count: int = 1, **properties: Any) -> None:
+        """Publish raw messages, as a foreign client would."""
+        async with await aio_pika.connect(self.server.amqp_url) as connection:
+            channel = await connection.channel()
+            exchange = await channel.get_exchange(Names().commands, ensure=False)
+            for _ in range(count):
+                message = aio_pika.Message(body, content_type="application/json", delivery_mode=2, **properties)
+                await exchange.publish(message, key)
+
+    async def close(self) -> None:
+        await self.end_traffic()
+        await self.stop_pool(signal.SIGTERM)
+        if self.pool is not None and self.pool.process.poll() is None:
+            self.pool.kill()
+        self.stop_watching()
+
+
+def children(pid: int) -> list[int]:
+    """Pids of the processes that `pid` has started and that live."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as listed:
+            return [int(child) for child in listed.read().split()]
+    except OSError:
+        return []
+
+
+@asynccontextmanager
+async def stage(server: Server, programs: Programs, home: Path, factor: float) -> AsyncIterator[Stage]:
+    """Everything runs, and no alert but the watchdog fires, when the block begins."""
+    async with AsyncExitStack() as stack:
+        engine = await asyncio.to_thread(stack.enter_context, embedded_engine(home / "vectors", flush_seconds=0.2))
+        store = await stack.enter_async_context(faulty_store(engine.url))
+        playing = Stage(server, engine, store, programs, home, factor)
+        stack.push_async_callback(playing.close)
+        await playing.start_pool()
+        async with Producer(server.amqp_url, timeout=30) as producer:
+            await producer.collections.create(COLLECTION, 4, exist_ok=True)
+        await playing.watch()
+        playing.begin_traffic()
+        await quiet(playing)
+        yield playing
+
+
+async def quiet(playing: Stage, within: float = 120.0) -> None:
+    """Return when every target has been scraped for 15 seconds, and the watchdog alone fires."""
+
+    async def only_watchdog() -> bool:
+        assert playing.prometheus is not None
+        steady = await playing.prometheus.query("count(count_over_time(up[20s]) >= 15 and min_over_time(up[20s]) == 1)")
+        return bool(steady and steady[0].value == TARGETS) and await playing.firing() == {"Watchdog"}
+
+    await until(only_watchdog, within=within, every=0.5)
