@@ -1,14 +1,20 @@
 """Vectors through RabbitMQ into Qdrant, and answers about them: `from memq import Producer`."""
 
 from memq.answers import (
+    AliasAnswer,
+    AliasesAnswer,
     CountAnswer,
     CreateAnswer,
     DescribeAnswer,
     DropAnswer,
+    FacetAnswer,
     GetAnswer,
+    IndexAnswer,
     ListAnswer,
+    PageAnswer,
     QueryAnswer,
     Receipt,
+    UpdateAnswer,
 )
 from memq.connection.link import ConnectionChange
 from memq.deliver.tracing import trace_context
@@ -33,6 +39,8 @@ from memq.producer import PointRow, Producer
 from memq_schemas import Distance, Filter, Point, Record, ScoredPoint, VectorParams, point_id
 
 __all__ = [
+    "AliasAnswer",
+    "AliasesAnswer",
     "BrokerUnavailable",
     "BufferFull",
     "ConfigurationError",
@@ -42,8 +50,10 @@ __all__ = [
     "DescribeAnswer",
     "Distance",
     "DropAnswer",
+    "FacetAnswer",
     "Filter",
     "GetAnswer",
+    "IndexAnswer",
     "InvalidPoint",
     "InvalidRequest",
     "ListAnswer",
@@ -51,6 +61,7 @@ __all__ = [
     "MessageTooLarge",
     "OutboxError",
     "OutboxFull",
+    "PageAnswer",
     "Point",
     "PointRow",
     "Producer",
@@ -63,6 +74,7 @@ __all__ = [
     "TopologyMissing",
     "Unconfirmed",
     "Unroutable",
+    "UpdateAnswer",
     "VectorParams",
     "WrongContext",
     "point_id",

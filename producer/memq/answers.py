@@ -133,9 +133,17 @@ class DescribeAnswer:
 
 @dataclass(frozen=True, slots=True)
 class CreateAnswer:
-    """created: false when it was there already, with the same vectors, and `exist_ok` was given."""
+    """created: false when it was there already, with everything asked for, and `exist_ok` was given."""
 
     created: bool
+    elapsed_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateAnswer:
+    """updated: the store has the options; an index may still be building."""
+
+    updated: bool
     elapsed_ms: float
 
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         PageAnswer,
         QueryAnswer,
         Receipt,
+        UpdateAnswer,
     )
     from memq.collections import Collections as AsyncCollections
     from memq.connection.link import ConnectionChange
@@ -48,12 +49,12 @@ if TYPE_CHECKING:
     from memq.dead.letters import DeadLetters as AsyncDeadLetters
     from memq.dead.selection import Selection
     from memq.encode.arrow import ArrowStream
+    from memq.encode.requests import RestModel
     from memq.indexes import Indexes as AsyncIndexes
     from memq.outbox import Outbox
     from memq.producer import FilterLike, Id, Row
     from memq_schemas import (
         IndexType,
-        VectorParams,
     )
     from memq_schemas.topology import Lane
 
@@ -387,18 +388,96 @@ class Collections:
         size: int | None = None,
         distance: Distance | str = Distance.COSINE,
         *,
-        vectors: Mapping[str, VectorParams | Mapping[str, Any]] | None = None,
+        vectors: Mapping[str, RestModel | Mapping[str, Any]] | RestModel | None = None,
+        sparse_vectors: Mapping[str, Any] | None = None,
+        hnsw_config: Any = None,
+        quantization_config: Any = None,
+        optimizers_config: Any = None,
+        wal_config: Any = None,
+        on_disk_payload: bool | None = None,
+        shard_number: int | None = None,
+        sharding_method: str | None = None,
+        replication_factor: int | None = None,
+        write_consistency_factor: int | None = None,
+        strict_mode_config: Any = None,
+        metadata: Mapping[str, Any] | None = None,
         exist_ok: bool = False,
         timeout: float | None = None,
     ) -> CreateAnswer:
-        """`size` dimensions for one unnamed vector a point, or `vectors` for named ones: `{"text": {"size": 384}}`.
+        """`size` dimensions for one unnamed vector a point, or `vectors` by name: `{"text": {"size": 384}}`.
 
-        distance: cosine, dot, euclid or manhattan.
-        exist_ok: a collection that is there with the same vectors is fine; with others, or without this, RemoteError
-        with code collection_exists.
+        distance: cosine, dot, euclid or manhattan, of the unnamed vector.
+        vectors: the params of each: size, distance, datatype, on_disk, hnsw_config, quantization_config, and
+        multivector_config for a list of vectors. The unnamed vector is named "".
+        sparse_vectors: by name, `{"words": {"modifier": "idf"}}`.
+        The options are those of Qdrant's REST API, as dicts or as models of qdrant_client.
+        exist_ok: an existing collection that has everything said here is fine; with another, or without this,
+        RemoteError with code collection_exists.
         """
         return self._background.run(
-            lambda: self._inner.create(name, size, distance, vectors=vectors, exist_ok=exist_ok, timeout=timeout)
+            lambda: self._inner.create(
+                name,
+                size,
+                distance,
+                vectors=vectors,
+                sparse_vectors=sparse_vectors,
+                hnsw_config=hnsw_config,
+                quantization_config=quantization_config,
+                optimizers_config=optimizers_config,
+                wal_config=wal_config,
+                on_disk_payload=on_disk_payload,
+                shard_number=shard_number,
+                sharding_method=sharding_method,
+                replication_factor=replication_factor,
+                write_consistency_factor=write_consistency_factor,
+                strict_mode_config=strict_mode_config,
+                metadata=metadata,
+                exist_ok=exist_ok,
+                timeout=timeout,
+            )
+        )
+
+    def update(
+        self,
+        name: str,
+        *,
+        vectors: Mapping[str, Any] | None = None,
+        sparse_vectors: Mapping[str, Any] | None = None,
+        hnsw_config: Any = None,
+        quantization_config: Any = None,
+        optimizers_config: Any = None,
+        on_disk_payload: bool | None = None,
+        replication_factor: int | None = None,
+        write_consistency_factor: int | None = None,
+        read_fan_out_factor: int | None = None,
+        read_fan_out_delay_ms: int | None = None,
+        strict_mode_config: Any = None,
+        metadata: Mapping[str, Any] | None = None,
+        timeout: float | None = None,
+    ) -> UpdateAnswer:
+        """Change options of a collection; those left out stay as they are. Options are those of `create`.
+
+        vectors: new hnsw_config, quantization_config and on_disk by name; the unnamed vector is named "".
+        quantization_config: "disabled" removes it.   metadata: None as a value removes its key.
+        Returns when the store has the options; `describe` shows how far the rebuilding of an index is.
+        """
+        return self._background.run(
+            lambda: self._inner.update(
+                name,
+                vectors=vectors,
+                sparse_vectors=sparse_vectors,
+                hnsw_config=hnsw_config,
+                quantization_config=quantization_config,
+                optimizers_config=optimizers_config,
+                on_disk_payload=on_disk_payload,
+                replication_factor=replication_factor,
+                write_consistency_factor=write_consistency_factor,
+                read_fan_out_factor=read_fan_out_factor,
+                read_fan_out_delay_ms=read_fan_out_delay_ms,
+                strict_mode_config=strict_mode_config,
+                metadata=metadata,
+                timeout=timeout,
+            )
         )
 
     def list(self, *, timeout: float | None = None) -> ListAnswer:

@@ -6,11 +6,13 @@ from memq_schemas.collections import (
     CollectionDeleted,
     CollectionDescription,
     CollectionNames,
+    CollectionUpdated,
     CreateCollection,
     Created,
-    Distance,
     Empty,
-    VectorParams,
+    PayloadIndex,
+    UpdateCollection,
+    VectorChange,
 )
 from memq_schemas.facets import Facet, Facets, FacetValue
 from memq_schemas.filters import Filter
@@ -31,6 +33,7 @@ from memq_schemas.routing import Operation, check_collection, parse_routing_key,
 from memq_schemas.scrolling import OrderBy
 from memq_schemas.scrolls import OrderedRecord, Page, Scroll
 from memq_schemas.topology import Names, Topology, definitions, topology
+from memq_schemas.vector_params import Distance, SparseVectorParams, VectorParams
 
 __all__ = [
     "CODES",
@@ -43,6 +46,7 @@ __all__ = [
     "CollectionDeleted",
     "CollectionDescription",
     "CollectionNames",
+    "CollectionUpdated",
     "Count",
     "Counted",
     "CreateCollection",
@@ -70,6 +74,7 @@ __all__ = [
     "OrderBy",
     "OrderedRecord",
     "Page",
+    "PayloadIndex",
     "PayloadSet",
     "Point",
     "PointId",
@@ -79,10 +84,13 @@ __all__ = [
     "ScoredPoint",
     "Scroll",
     "SetPayload",
+    "SparseVectorParams",
     "Stopwords",
     "Topology",
+    "UpdateCollection",
     "Upsert",
     "Upserted",
+    "VectorChange",
     "VectorParams",
     "check_collection",
     "definitions",

@@ -20,6 +20,7 @@ class Operation(StrEnum):
     COUNT = "count"
     LIST = "collections.list"
     CREATE = "collections.create"
+    UPDATE = "collections.update"
     DESCRIBE = "collections.describe"
     DROP = "collections.delete"
     CREATE_INDEX = "index.create"

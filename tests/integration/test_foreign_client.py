@@ -111,7 +111,7 @@ def test_count_describe_and_list(client: Caller, docs: str) -> None:
     assert client.ask(f"count.{docs}", english)["result"] == {"count": 2}
     described = client.ask(f"collections.describe.{docs}", b"")["result"]
     assert described["name"] == docs
-    assert described["vectors"] == {"": {"size": 2, "distance": "cosine"}}
+    assert described["vectors"][""] == {"size": 2, "distance": "cosine"}
     assert docs in client.ask("collections.list", {})["result"]["collections"]
 
 

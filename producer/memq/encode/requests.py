@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 import numpy as np
 import orjson
@@ -23,6 +23,13 @@ if TYPE_CHECKING:
     from memq_schemas.model import Model
 
 M = TypeVar("M", bound="Model")
+
+
+class RestModel(Protocol):
+    """A pydantic model, such as those of qdrant_client."""
+
+    def model_dump(self) -> dict[str, Any]: ...
+
 
 _PAYLOADS = ("set", "overwrite")
 

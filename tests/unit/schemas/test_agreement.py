@@ -34,6 +34,7 @@ EXCEPT = {
     "payloads too deep or with integers beyond 64 bits": r"levels deep|64 bits|point's vector",
     "sizes of whole filters": r"in a filter|of a filter",
     "bytes of names": r"bytes of UTF-8",
+    "one name for a dense and a sparse vector": r"name of a dense vector",
 }
 VALUES: list[Any] = [
     None, True, 0, 1, -1, 1.5, 2**63, 2**64, "", "a", "AACAPw==", [], [1], ["a"], [None], {}, {"a": 1}, {"key": "a"},

@@ -193,7 +193,7 @@ def test_the_other_operations() -> None:
         ("query.docs", b"{", ErrorCode.MALFORMED, "not JSON"),
         ("query.docs", b'{"vector":[1],"limit":NaN}', ErrorCode.MALFORMED, "not JSON"),
         ("get.docs", {"ids": ["x"]}, ErrorCode.INVALID, "ids"),
-        ("collections.create.docs", {}, ErrorCode.INVALID, "size and vectors"),
+        ("collections.create.docs", {}, ErrorCode.INVALID, "size, vectors"),
         ("collections.create.docs", {"size": 2, "distance": "far"}, ErrorCode.INVALID, "distance"),
     ],
 )

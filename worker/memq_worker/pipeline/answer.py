@@ -15,6 +15,7 @@ from memq_schemas import (
     Operation,
     Query,
     Scroll,
+    UpdateCollection,
 )
 from memq_schemas.vectors import to_array
 from memq_worker.errors import DependencyError, MessageError, Outage, WorkerError
@@ -127,7 +128,7 @@ class Answerer:
                 return await store.get(collection, body, timeout)
             case Count(exact=True):
                 return {"count": await store.count(collection, body.filter, timeout)}
-            case Count() | Scroll() | Facet() | CreateIndex() | DeleteIndex():
+            case Count() | Scroll() | Facet() | CreateIndex() | DeleteIndex() | UpdateCollection():
                 return await store.request(request.operation, collection, body, timeout)
             case NameAlias():
                 self._contracts.forget(body.alias)

@@ -15,12 +15,25 @@ from memq_schemas import (
     Query,
     Scroll,
     SetPayload,
+    UpdateCollection,
 )
 from memq_schemas.collections import Empty
 from memq_worker.pipeline.delivery import Delivery
 from memq_worker.pipeline.store import Id, PointsBatch
 
-RequestBody = Query | Get | Count | Scroll | Facet | CreateCollection | CreateIndex | DeleteIndex | NameAlias | Empty
+RequestBody = (
+    Query
+    | Get
+    | Count
+    | Scroll
+    | Facet
+    | CreateCollection
+    | UpdateCollection
+    | CreateIndex
+    | DeleteIndex
+    | NameAlias
+    | Empty
+)
 
 
 @dataclass(slots=True, eq=False)

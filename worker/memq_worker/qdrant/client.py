@@ -16,6 +16,7 @@ from memq_worker.qdrant.errors import translated
 from memq_worker.qdrant.grouped import QueryGroups
 from memq_worker.qdrant.replies import MAX_REPLY_BYTES, ReplyLimit, too_large
 from memq_worker.qdrant.requests import Requests
+from memq_worker.qdrant.sameness import check_same
 from memq_worker.qdrant.upserts import upsert_request
 
 logger = logging.getLogger(__name__)
@@ -215,12 +216,13 @@ class QdrantStore:
         except MessageError as error:
             if error.code is not ErrorCode.COLLECTION_EXISTS or not body.exist_ok:
                 raise
-            collections.check_same(collection, body, await self._info(collection, timeout, "answer"))
+            check_same(collection, body, await self._info(collection, timeout, "answer"))
             return False
         return True
 
     async def describe_collection(self, collection: str, timeout: float) -> dict[str, Any]:
-        return collections.description(collection, await self._info(collection, timeout, "answer"))
+        info = await self._info(collection, timeout, "answer")
+        return collections.description(collection, info, await self._requests.aliases_of(collection, timeout))
 
     async def drop_collection(self, collection: str, timeout: float) -> bool:
         reply = await self._ask(self._about.Delete, q.DeleteCollection(collection_name=collection), timeout)

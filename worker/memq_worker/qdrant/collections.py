@@ -1,49 +1,88 @@
 from typing import Any
 
 from qdrant_client import grpc
+from qdrant_client.conversions.conversion import grpc_to_payload, payload_to_grpc
 
-from memq_schemas import CreateCollection, Distance, ErrorCode, VectorParams
-from memq_worker.errors import MessageError
+from memq_schemas import CreateCollection, UpdateCollection
 from memq_worker.pipeline.store import Contract
+from memq_worker.qdrant.configs import fill, read
 
-_DISTANCES = {
-    Distance.COSINE: grpc.Distance.Cosine,
-    Distance.DOT: grpc.Distance.Dot,
-    Distance.EUCLID: grpc.Distance.Euclid,
-    Distance.MANHATTAN: grpc.Distance.Manhattan,
-}
-_NAMES = {number: distance for distance, number in _DISTANCES.items()}
+# Wire options, and the fields of Qdrant's messages that hold them.
+_CREATED = (
+    ("hnsw_config", "hnsw_config"),
+    ("optimizers_config", "optimizers_config"),
+    ("wal_config", "wal_config"),
+    ("quantization_config", "quantization_config"),
+    ("strict_mode_config", "strict_mode_config"),
+    ("sparse_vectors", "sparse_vectors_config"),
+)
+_UPDATED = tuple(each for each in _CREATED if each[0] != "wal_config")
+_CREATED_FIELDS = ("on_disk_payload", "shard_number", "replication_factor", "write_consistency_factor")
+_UPDATED_PARAMS = (
+    "on_disk_payload",
+    "replication_factor",
+    "write_consistency_factor",
+    "read_fan_out_factor",
+    "read_fan_out_delay_ms",
+)
 _STATUS = {number: name.lower() for name, number in grpc.CollectionStatus.items()}
 
 
 def create_request(collection: str, body: CreateCollection) -> Any:
-    if body.vectors is None:
-        config = grpc.VectorsConfig(params=_params(body.by_name()[""]))
-    else:
-        by_name = {name: _params(params) for name, params in body.vectors.items()}
-        config = grpc.VectorsConfig(params_map=grpc.VectorParamsMap(map=by_name))
-    return grpc.CreateCollection(collection_name=collection, vectors_config=config)
+    request = grpc.CreateCollection(collection_name=collection)
+    fields = body.model_dump(mode="json", exclude_none=True)
+    vectors = {name: params.model_dump(mode="json", exclude_none=True) for name, params in body.by_name().items()}
+    if list(vectors) == [""]:
+        fill(request.vectors_config.params, vectors[""])
+    elif vectors:
+        fill(request.vectors_config.params_map, vectors)
+    for option, field in _CREATED:
+        if option in fields:
+            getattr(request, field).SetInParent()
+            fill(getattr(request, field), fields[option])
+    for name in _CREATED_FIELDS:
+        if name in fields:
+            setattr(request, name, fields[name])
+    if body.sharding_method is not None:
+        request.sharding_method = grpc.ShardingMethod.Value(body.sharding_method.capitalize())
+    _fill_metadata(request, body.metadata)
+    return request
 
 
-def _params(params: VectorParams) -> Any:
-    return grpc.VectorParams(size=params.size, distance=_DISTANCES[params.distance])
+def update_request(collection: str, body: UpdateCollection) -> Any:
+    request = grpc.UpdateCollection(collection_name=collection)
+    fields = body.model_dump(mode="json", exclude_none=True)
+    vectors = fields.get("vectors")
+    if vectors is not None and list(vectors) == [""]:
+        request.vectors_config.params.SetInParent()
+        fill(request.vectors_config.params, vectors[""])
+    elif vectors is not None:
+        fill(request.vectors_config.params_map, vectors)
+    for option, field in _UPDATED:
+        if option in fields:
+            getattr(request, field).SetInParent()
+            fill(getattr(request, field), fields[option])
+    for name in _UPDATED_PARAMS:
+        if name in fields:
+            setattr(request.params, name, fields[name])
+    _fill_metadata(request, body.metadata)
+    return request
 
 
-def vectors_of(info: Any) -> dict[str, VectorParams]:
-    """Vectors by name out of a CollectionInfo; the unnamed one is ""."""
-    config = info.config.params.vectors_config
+def _fill_metadata(request: Any, metadata: dict[str, Any] | None) -> None:
+    request.MergeFrom(type(request)(metadata=payload_to_grpc(metadata or {})))
+
+
+def _vectors(config: Any) -> dict[str, dict[str, Any]]:
+    """Return the params of dense vectors and multivectors by name, in the wire form; the unnamed one is ""."""
     if config.WhichOneof("config") == "params_map":
-        return {name: _read(params) for name, params in sorted(config.params_map.map.items())}
-    # A collection without vectors has no config at all.
-    return {"": _read(config.params)} if config.WhichOneof("config") == "params" else {}
-
-
-def _read(params: Any) -> VectorParams:
-    return VectorParams(size=params.size, distance=_NAMES[params.distance])
+        return read(config.params_map)
+    # A collection without dense vectors has no config at all.
+    return {"": read(config.params)} if config.WhichOneof("config") == "params" else {}
 
 
 def contract_of(info: Any) -> Contract:
-    return Contract({name: params.size for name, params in vectors_of(info).items()})
+    return Contract({name: params["size"] for name, params in _vectors(info.config.params.vectors_config).items()})
 
 
 def most_per_query(info: Any) -> int | None:
@@ -52,24 +91,49 @@ def most_per_query(info: Any) -> int | None:
     return strict.max_query_limit or None if strict.enabled else None
 
 
-def description(collection: str, info: Any) -> dict[str, Any]:
+def description(collection: str, info: Any, aliases: list[str] | None) -> dict[str, Any]:
+    """Return the result of `collections.describe`."""
+    config = info.config
+    status = info.optimizer_status
     return {
         "name": collection,
         "status": _STATUS.get(info.status, "grey"),
         "points": info.points_count,
-        "vectors": {
-            name: {"size": params.size, "distance": params.distance.value} for name, params in vectors_of(info).items()
-        },
+        "indexed_vectors": info.indexed_vectors_count,
+        "segments": info.segments_count,
+        "optimizer": "ok" if status.ok or not status.error else status.error,
+        "indexes": {key: _index(each) for key, each in sorted(info.payload_schema.items())},
+        "aliases": aliases,
+        "update_queue": read(info.update_queue) if info.HasField("update_queue") else None,
+        "warnings": [each.message for each in info.warnings],
+        **options_of(config),
     }
 
 
-def check_same(collection: str, wanted: CreateCollection, info: Any) -> None:
-    """Raises MessageError when the collection that is there takes other vectors than `wanted`."""
-    there = vectors_of(info)
-    if there != wanted.by_name():
-        shown = ", ".join(f"{name or 'unnamed'}: {p.size} {p.distance.value}" for name, p in there.items())
-        raise MessageError(
-            ErrorCode.COLLECTION_EXISTS,
-            f"collection {collection!r} exists with other vectors ({shown})",
-            stage="answer",
-        )
+def options_of(config: Any) -> dict[str, Any]:
+    """Return the options of a collection in the wire form, under the names that they are created with."""
+    params = config.params
+    found: dict[str, Any] = {
+        "vectors": _vectors(params.vectors_config),
+        "sparse_vectors": read(params.sparse_vectors_config),
+        "optimizers_config": read(config.optimizer_config),
+        "metadata": grpc_to_payload(config.metadata) if config.metadata else None,
+        "shard_number": params.shard_number,
+        "on_disk_payload": params.on_disk_payload,
+    }
+    for name in ("hnsw_config", "wal_config", "quantization_config", "strict_mode_config"):
+        found[name] = read(getattr(config, name)) if config.HasField(name) else None
+    for name in ("replication_factor", "write_consistency_factor", "read_fan_out_factor", "read_fan_out_delay_ms"):
+        found[name] = getattr(params, name) if params.HasField(name) else None
+    method = params.sharding_method
+    found["sharding_method"] = grpc.ShardingMethod.Name(method).lower() if params.HasField("sharding_method") else None
+    return found
+
+
+def _index(schema: Any) -> dict[str, Any]:
+    params = schema.params
+    kind = params.WhichOneof("index_params")
+    options: dict[str, Any] = {} if kind is None else read(getattr(params, kind))
+    if "stemmer" in options:
+        options["stemmer"] = options["stemmer"].get("snowball", {}).get("language")
+    return {"type": grpc.PayloadSchemaType.Name(schema.data_type).lower(), "points": schema.points, "options": options}

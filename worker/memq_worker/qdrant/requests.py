@@ -3,9 +3,19 @@ from typing import Any
 
 from qdrant_client import grpc
 
-from memq_schemas import Count, CreateIndex, DeleteIndex, ErrorCode, Facet, NameAlias, Operation, Scroll
+from memq_schemas import (
+    Count,
+    CreateIndex,
+    DeleteIndex,
+    ErrorCode,
+    Facet,
+    NameAlias,
+    Operation,
+    Scroll,
+    UpdateCollection,
+)
 from memq_worker.errors import MessageError
-from memq_worker.qdrant import aliases, facets, indexes, scrolls
+from memq_worker.qdrant import aliases, collections, facets, indexes, scrolls
 from memq_worker.qdrant.encode import where
 from memq_worker.qdrant.replies import ReplyLimit
 
@@ -62,11 +72,25 @@ class Requests:
                 request = indexes.delete_request(collection, body)
                 await self._ask(self._points.DeleteFieldIndex, request, timeout)
                 return {"accepted": True}
+            case UpdateCollection():
+                await self._ask(self._collections.Update, collections.update_request(collection, body), timeout)
+                return {"updated": True}
             case NameAlias():
                 return await self._name_alias(operation, collection, body.alias, timeout)
             case _:
                 found = await self._aliases(timeout)
                 return {"aliases": [{"alias": alias, "collection": name} for alias, name in sorted(found.items())]}
+
+    async def aliases_of(self, collection: str, timeout: float) -> list[str] | None:
+        """Return the aliases of a collection; None if the key may not list them."""
+        request = grpc.ListCollectionAliasesRequest(collection_name=collection)
+        try:
+            reply = await self._ask(self._collections.ListCollectionAliases, request, timeout)
+        except MessageError as error:
+            if error.code is not ErrorCode.FORBIDDEN:
+                raise
+            return None
+        return sorted(each.alias_name for each in reply.aliases)
 
     async def _aliases(self, timeout: float) -> dict[str, str]:
         """Collection names by alias."""

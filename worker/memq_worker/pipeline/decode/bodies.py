@@ -21,6 +21,7 @@ from memq_schemas import (
     Query,
     Scroll,
     SetPayload,
+    UpdateCollection,
     headers,
     parse_routing_key,
 )
@@ -58,6 +59,7 @@ _REQUEST_BODIES: dict[Operation, type[RequestBody]] = {
     Operation.DELETE_ALIAS: NameAlias,
     Operation.ALIASES: Empty,
     Operation.CREATE: CreateCollection,
+    Operation.UPDATE: UpdateCollection,
     Operation.LIST: Empty,
     Operation.DESCRIBE: Empty,
     Operation.DROP: Empty,
@@ -101,7 +103,10 @@ def decode(delivery: Delivery, limits: Limits) -> Write | Request:
         for name in ("overwrite", "set"):
             check_payload(getattr(change, name), name)
         return ChangePayload(delivery, collection, change)
-    return Request(delivery, operation, collection, _body(_REQUEST_BODIES[operation], body or b"{}", None))
+    request = _body(_REQUEST_BODIES[operation], body or b"{}", None)
+    if isinstance(request, CreateCollection | UpdateCollection):
+        check_payload(request.metadata, "metadata")
+    return Request(delivery, operation, collection, request)
 
 
 def _content(delivery: Delivery, limits: Limits) -> tuple[str, bytes]:
