@@ -14,6 +14,7 @@ import pybase64
 from memq_schemas.vectors import MAX_DIMENSIONS, FloatArray, float32_bytes
 
 FLOAT32 = np.dtype("<f4")
+_ZERO, _ONE = bytes(4), np.float32(1).astype("<f4").tobytes()
 
 # The text of a ValueError raised here completes "points[3].vector: ".
 
@@ -99,6 +100,10 @@ def _from_numbers(numbers: list[Any]) -> FloatArray:
         raise ValueError(_culprit(numbers)) from None
     if sys.byteorder == "big":
         packed.byteswap()
+    # A bool packs as 0 or 1. Types are looked at only where such bytes are: that costs more than the packing.
+    data = packed.tobytes()
+    if (_ZERO in data or _ONE in data) and bool in map(type, numbers):
+        raise ValueError(_culprit(numbers))
     return np.frombuffer(packed, dtype="<f4")
 
 
@@ -106,7 +111,10 @@ def _culprit(numbers: list[Any]) -> str:
     for position, number in enumerate(numbers):
         try:
             array("f", (number,))
+            refused = type(number) is bool
         except (TypeError, OverflowError):
+            refused = True
+        if refused:
             return f"number {position} is {type(number).__name__}, {_EXPECTED}"
     return _EXPECTED
 
