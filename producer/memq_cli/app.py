@@ -1,14 +1,14 @@
+"""Command line of `memq`. The module of a command is imported when it is run, or listed in a help text."""
+
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-
-from memq_cli.commands import aliases, changes, collections, dead, indexes, load, reads, scroll, top, traffic, upsert
-from memq_cli.output import notice, say
-from memq_schemas.variables import misspelt, unknown
+from typer.core import TyperGroup
 
 EPILOG = """\b
 Exit codes:
@@ -27,8 +27,55 @@ Environment:
   NO_COLOR            plain text
 """
 
+# Module and function, or group, of each command; in the order of the help text.
+COMMANDS = {
+    "upsert": "upsert.upsert",
+    "scroll": "scroll.scroll",
+    "query": "reads.query",
+    "get": "reads.get",
+    "count": "reads.count",
+    "delete": "changes.delete",
+    "set-payload": "changes.set_payload",
+    "top": "top.top",
+    "traffic": "traffic.traffic",
+    "load": "load.load",
+    "collections": "collections.app",
+    "index": "indexes.app",
+    "alias": "aliases.app",
+    "dead": "dead.app",
+}
+
+
+class Commands(TyperGroup):
+    """Group of the commands, each imported on first use."""
+
+    def __init__(self, **settings: Any) -> None:
+        settings["commands"] = dict.fromkeys(COMMANDS)
+        super().__init__(**settings)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        commands: dict[str, Any] = {**self.commands}
+        if cmd_name in commands and commands[cmd_name] is None:
+            self.commands[cmd_name] = _load(cmd_name)
+        return super().get_command(ctx, cmd_name)
+
+
+def _load(name: str) -> Any:
+    module, _, attribute = COMMANDS[name].partition(".")
+    target = getattr(import_module(f"memq_cli.commands.{module}"), attribute)
+    holder = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    holder.callback()(lambda: None)  # makes it a group also of one command
+    if isinstance(target, typer.Typer):
+        holder.add_typer(target, name=name, epilog=EPILOG)
+    else:
+        holder.command(name, epilog=EPILOG)(target)
+    group: Any = typer.main.get_command(holder)
+    return group.commands[name]
+
+
 app = typer.Typer(
     name="memq",
+    cls=Commands,
     help="Send vectors through RabbitMQ into Qdrant, and ask about them.",
     epilog=EPILOG,
     rich_markup_mode=None,
@@ -36,28 +83,11 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (
-    upsert.upsert,
-    scroll.scroll,
-    reads.query,
-    reads.get,
-    reads.count,
-    changes.delete,
-    changes.set_payload,
-    top.top,
-    traffic.traffic,
-    load.load,
-):
-    app.command(epilog=EPILOG)(command)
-app.add_typer(collections.app, name="collections", epilog=EPILOG)
-app.add_typer(indexes.app, name="index", epilog=EPILOG)
-app.add_typer(aliases.app, name="alias", epilog=EPILOG)
-app.add_typer(dead.app, name="dead", epilog=EPILOG)
 
 
 def _version(wanted: bool) -> None:
     if wanted:
-        say(f"memq {version('memq')}")
+        typer.echo(f"memq {version('memq')}")
         raise typer.Exit
 
 
@@ -76,13 +106,12 @@ def options(
     memq dead list
     memq upsert --help
     """
+    from memq_cli.output import notice
+    from memq_schemas.variables import misspelt, unknown
+
     wrong = misspelt(os.environ)
     for name in unknown(os.environ):
         meant = f", did you mean {wrong[name]}?" if name in wrong else " ignored"
         notice(f"memq: {name}: unknown variable{meant}")
     if wrong:
         raise typer.Exit(2)
-
-
-def main() -> None:
-    app(prog_name="memq")

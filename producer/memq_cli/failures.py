@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from memq_process.signals import Terminated
+
 from memq.errors import (
     InvalidRequest,
     MemqError,
@@ -25,6 +27,8 @@ HINTS = {
 def exit_code(error: BaseException) -> int:
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED
+    if isinstance(error, Terminated):
+        return error.status
     if isinstance(error, (ReplyTimeout, Unconfirmed)):
         return TIMEOUT
     if isinstance(error, (InvalidRequest, BadFile)):
@@ -36,6 +40,8 @@ def line(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
     text = str(error)
+    if isinstance(error, Terminated):
+        return text
     if isinstance(error, RemoteError):
         hint = HINTS.get(ErrorCode(error.code)) if error.code in set(ErrorCode) else None
         wait = f"try again in {error.retry_after:g} s" if error.retry_after else None

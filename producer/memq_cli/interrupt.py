@@ -1,3 +1,5 @@
+"""Orderly end of commands that run until a signal."""
+
 from __future__ import annotations
 
 import asyncio
@@ -5,29 +7,20 @@ import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from memq_process.signals import handling
+
 if TYPE_CHECKING:
     from collections.abc import Generator
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
 def stopping() -> Generator[asyncio.Event]:
-    """Set by the first Ctrl-C or SIGTERM, so that a command can end in order; the second one ends it at once."""
-    loop = asyncio.get_running_loop()
+    """Yield an event that the first SIGINT, SIGTERM or SIGHUP sets; a second signal ends the command at once."""
     stop = asyncio.Event()
 
-    def leave_to_python() -> None:
-        for number in SIGNALS:
-            loop.remove_signal_handler(number)
-
-    def heard() -> None:
-        leave_to_python()
+    def received(_: signal.Signals) -> None:
+        remove()
         stop.set()
 
-    for number in SIGNALS:
-        loop.add_signal_handler(number, heard)
-    try:
+    with handling(received, signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as remove:
         yield stop
-    finally:
-        leave_to_python()

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
 import typer
+from memq_process.signals import Terminated, until_terminated
+from memq_process.streams import OutputError
 
 from memq.producer import Producer
 from memq_cli import failures
@@ -27,23 +29,25 @@ def run(
     compression: Literal["zstd"] | None = None,
     after_failure: Callable[[], str | None] = lambda: None,
 ) -> None:
-    """The action with an open producer; errors become a line on stderr and the exit code.
+    """Run the action with an open producer; report errors as a line on stderr and by the exit code.
 
-    after_failure: what the user has to know besides, such as how much had been delivered.
+    after_failure: returns a second line for the user, such as the number of points delivered.
     """
     with reported(after_failure):
-        asyncio.run(_with_producer(target, action, batch_size, compression))
+        asyncio.run(until_terminated(_with_producer(target, action, batch_size, compression)))
 
 
 @contextmanager
 def reported(after_failure: Callable[[], str | None] = lambda: None) -> Generator[None]:
-    """Errors of the block become a line on stderr and the exit code."""
-    # What the libraries log about a lost connection is said by `_tell` in one line.
+    """Report errors of the block as a line on stderr and by the exit code."""
+    # `_tell` reports a lost connection; the libraries would log it too.
     logging.disable(logging.CRITICAL)
     try:
         yield
-    except (Exception, KeyboardInterrupt) as error:  # the one place where a defect becomes a line too
-        if isinstance(error, (typer.Exit, typer.BadParameter)) or os.environ.get("MEMQ_DEBUG"):
+    except (typer.Exit, typer.BadParameter, OutputError):
+        raise
+    except (Exception, KeyboardInterrupt, Terminated) as error:  # also reports defects in one line
+        if os.environ.get("MEMQ_DEBUG"):
             raise
         notice(f"memq: {failures.line(error)}")
         if told := after_failure():

@@ -16,11 +16,15 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ("schemas", "transport", "producer", "worker", "")
 # Programs that a file starts instead of importing them.
 RUNS = {
-    "scripts/demo": "stack.demo",
-    "scripts/serve": "stack.serve",
-    "tests/support/command.py": "memq_cli.app",
-    "tests/support/engine.py": "memq_engine.__main__",
-    "tests/support/worker.py": "memq_worker.cli",
+    "scripts/demo": ["stack.demo"],
+    "scripts/serve": ["stack.serve"],
+    "tests/support/command.py": ["memq_cli.app"],
+    "tests/support/engine.py": ["memq_engine.__main__"],
+    "tests/support/worker.py": ["memq_worker.cli"],
+    # It imports a command's module when the command is run.
+    "producer/memq_cli/app.py": [
+        f"memq_cli.commands.{path.stem}" for path in (ROOT / "producer/memq_cli/commands").glob("*.py")
+    ],
 }
 # The fixture of the root's conftest that brings up a program of the repository.
 SERVER = "server"
@@ -58,8 +62,7 @@ def _reached(test: Path) -> set[str]:
 @cache
 def _needs(path: Path) -> frozenset[Path]:
     """The files that one imports, runs or names."""
-    run = RUNS.get(str(path.relative_to(ROOT)))
-    needed = set(_files_of(run) if run else ())
+    needed = {file for module in RUNS.get(str(path.relative_to(ROOT)), ()) for file in _files_of(module)}
     if path.suffix != ".py":
         return frozenset(needed)
     tree = ast.parse(path.read_text("utf-8"))

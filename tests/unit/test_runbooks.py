@@ -76,7 +76,7 @@ def test_our_commands_exist_with_their_options(line: str) -> None:
     program, *words = line.split()
     command: Any = typer.main.get_command({"memq": memq_app, "memq-worker": worker_app}[program])
     while words and words[0] in getattr(command, "commands", {}):
-        command = command.commands[words.pop(0)]
+        command = command.get_command(None, words.pop(0))
     assert not hasattr(command, "commands"), f"{line}: no such command"
     command.make_context(program, words).close()
 

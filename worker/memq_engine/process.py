@@ -74,7 +74,9 @@ async def _serve(options: EngineOptions, ownership: Ownership) -> None:
 def _stop_event() -> Generator[asyncio.Event]:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    signals = (signal.SIGTERM, signal.SIGINT)
+    signals = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup leaves it
+        signals.append(signal.SIGHUP)
     for each in signals:
         loop.add_signal_handler(each, stop.set)
     try:

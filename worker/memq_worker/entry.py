@@ -3,6 +3,8 @@
 import sys
 from importlib.util import find_spec
 
+from memq_process import program
+
 EXIT_CONFIGURATION = 2
 
 # A module of each library that the extra brings and that its commands cannot do without.
@@ -21,6 +23,11 @@ _WORKER = (
 
 
 def main() -> None:
+    """Run the command line and exit. Signals are handled before the command's libraries are imported."""
+    program.run("memq-worker", _command)
+
+
+def _command() -> None:
     extra, modules = ("embedded", _EMBEDDED) if sys.argv[1:2] == ["embedded"] else ("worker", _WORKER)
     if missing := [name for name in modules if not found(name)]:
         sys.stderr.write(

@@ -3,6 +3,8 @@ import signal
 from collections.abc import Generator
 from contextlib import contextmanager
 
+from memq_process.signals import handling
+
 
 class Stop:
     """`soft`: take nothing new, finish what is in flight. `hard`: stop now."""
@@ -20,13 +22,6 @@ class Stop:
 
 @contextmanager
 def on_signals(stop: Stop) -> Generator[Stop]:
-    """SIGTERM and SIGINT call `stop`; the loop's handlers are removed at the end."""
-    loop = asyncio.get_running_loop()
-    signals = (signal.SIGTERM, signal.SIGINT)
-    for number in signals:
-        loop.add_signal_handler(number, stop)
-    try:
+    """Call `stop` on SIGTERM, SIGINT and SIGHUP; not on SIGHUP where the caller ignores it, as nohup does."""
+    with handling(lambda _: stop(), signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         yield stop
-    finally:
-        for number in signals:
-            loop.remove_signal_handler(number)

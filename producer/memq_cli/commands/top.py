@@ -4,6 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from memq_process.signals import until_terminated
 from rich.console import Console
 from rich.live import Live
 
@@ -60,10 +61,10 @@ def top(
     watch = Watch(list(dict.fromkeys(urls)), broker := Broker(addresses(target.url), prefix))
     if not (once or json) and console.is_terminal:
         with reported():
-            asyncio.run(_live(watch, broker, interval, console))
+            asyncio.run(until_terminated(_live(watch, broker, interval, console)))
         return
     with reported():
-        found = asyncio.run(_once(watch, broker, interval))
+        found = asyncio.run(until_terminated(_once(watch, broker, interval)))
     if json:
         emit(found)
     else:
