@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
-from urllib.parse import urlsplit
 
-from memq import ConfigurationError
-from memq.connection.address import addresses
+from memq_amqp import AddressError
+from memq_amqp.address import parse
+
 from stack import chroot, package
 from stack.amqp import answers
 from stack.container import Container, ContainerError, engine_answers
@@ -104,15 +104,13 @@ def found(machine: Machine | None = None, *, keep: bool = False, directory: Path
 def given(machine: Machine, url: str) -> Broker:
     """The broker of MEMQ_AMQP_URL, the first if there are several. Raises NoBroker if none answers there."""
     try:
-        first = addresses(url)[0]
-    except ConfigurationError as error:
+        first = parse(url)[0]
+    except AddressError as error:
         raise NoBroker(f"MEMQ_AMQP_URL: {error}") from None
-    parts, port = urlsplit(first.url), first.port
-    place = f"{parts.hostname}:{port}"  # never the whole URL: it has the password
-    if parts.scheme == "amqp" and not answers(parts.hostname or "", port):
-        raise NoBroker(f"MEMQ_AMQP_URL is set, but no AMQP broker answers at {place}")
+    if first.tls is None and not answers(first.host, first.port):
+        raise NoBroker(f"MEMQ_AMQP_URL is set, but no AMQP broker answers at {first.place}")
     management = machine.environ.get("MEMQ_MANAGEMENT_URL")
-    return Broker(url, management.rstrip("/") if management else None, None, None, f"MEMQ_AMQP_URL ({place})")
+    return Broker(url, management.rstrip("/") if management else None, None, None, f"MEMQ_AMQP_URL ({first.place})")
 
 
 @contextmanager

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+
+from memq_amqp.address import parse
 
 from memq_schemas.topology import DEFAULT_PREFIX
 from stack.memories import COLLECTION, DATA
@@ -23,12 +24,12 @@ USER_FILTER = '{"must": [{"key": "user", "match": {"value": "u03"}}]}'
 def addresses(stack: Stack, beside: Iterable[tuple[str, str]] = ()) -> list[tuple[str, str]]:
     """Addresses of every part for people and programs; `beside` has the rows of the monitoring."""
     broker = stack.broker
-    parts = urlsplit(broker.amqp_url)
+    login = parse(broker.amqp_url)[0]
     rows = [("AMQP", broker.amqp_url if stack.ours else f"{broker.how}, names {stack.prefix}.*")]
     if broker.management_url:
         rows.append(("RabbitMQ management", broker.management_url))
         if stack.ours:
-            rows.append(("  user, password", f"{unquote(parts.username or '')}, {unquote(parts.password or '')}"))
+            rows.append(("  user, password", f"{login.user}, {login.password}"))
     if broker.prometheus_url:
         rows.append(("Metrics of the broker", f"{broker.prometheus_url}/metrics"))
     rows.append(("Metrics of the workers", stack.workers.metrics_url))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from memq.connection.address import brokers
 from memq.connection.link import Link
 from memq.connection.replies import Pending
 from memq.dead import DeadLetters
@@ -33,11 +34,9 @@ class Opened:
         self._options = options
         self.pending = Pending()
         self.link = Link(
-            options.brokers,
+            brokers(options.url, options.client, fast=options.way == "fast"),
             options.names,
             self.pending,
-            client=options.client,
-            transport=options.way,
             listener=options.listener,
         )
         self.sender = Sender(self.link, self.pending)

@@ -3,15 +3,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
+from memq.connection.address import addresses
 from memq.connection.transport import transport
 from memq.encode.arrow.library import pyarrow
 from memq.errors import InvalidRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from memq.connection.address import Address
     from memq.connection.link import ConnectionChange
     from memq.connection.transport import Transport
     from memq_schemas import Names
@@ -24,7 +24,7 @@ OUTBOX_MESSAGE_BYTES = 16 * 1024 * 1024
 class Options:
     """Options of a producer, described in Producer. Raises InvalidRequest and ConfigurationError."""
 
-    brokers: tuple[Address, ...]
+    url: str | Sequence[str] | None
     names: Names
     timeout: float
     confirm_timeout: float
@@ -42,6 +42,7 @@ class Options:
     way: Transport = field(init=False)
 
     def __post_init__(self) -> None:
+        addresses(self.url)
         self.way = transport(self.transport)
         limits = [
             self.timeout,

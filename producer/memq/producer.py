@@ -9,7 +9,6 @@ from uuid import UUID
 
 from memq.aliases import Aliases
 from memq.collections import Collections
-from memq.connection.address import addresses
 from memq.deliver.calls import require_timeout
 from memq.deliver.selected import selected
 from memq.deliver.upserts import Given, upserted
@@ -105,7 +104,7 @@ class Producer(Questions):
         on_connection: Callable[[ConnectionChange], None] | None = None,
     ) -> None:
         self._options = Options(
-            brokers=addresses(url),
+            url=url,
             names=Names(prefix),
             timeout=timeout,
             confirm_timeout=confirm_timeout,

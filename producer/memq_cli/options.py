@@ -57,7 +57,8 @@ class Target:
             addresses(self.url)
         except ConfigurationError as error:
             # One line and no usage: the address is more often in the environment than in the command.
-            notice(f"memq: {VARIABLE} or --url: {error}")
+            text = str(error)
+            notice(f"memq: {f'--{text}' if text.startswith('url:') else text}")
             raise typer.Exit(2) from None
 
 

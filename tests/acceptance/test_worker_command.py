@@ -62,8 +62,8 @@ def test_help_teaches_every_setting() -> None:
     ("arguments", "settings", "says"),
     [
         (["--processes", "0"], {}, "--processes: Input should be greater than or equal to 1"),
-        (["--amqp-url", "localhost"], {}, "--amqp-url: expected amqp://user:password@host:5672/vhost"),
-        ([], {"amqp_url": f"amqp://u:{SECRET}@:x/"}, "MEMQ_AMQP_URL: expected amqp://"),
+        (["--amqp-url", "localhost"], {}, "--amqp-url: scheme: not amqp or amqps"),
+        ([], {"amqp_url": f"amqp://u:{SECRET}@:x/"}, "MEMQ_AMQP_URL: host: missing"),
         ([], {"qdrant_url": "http://127.0.0.1:6333"}, "MEMQ_QDRANT_URL: 6333 is Qdrant's REST port"),
         ([], {"declare": "perhaps"}, "MEMQ_DECLARE: Input should be 'always', 'check' or 'never'"),
         ([], {"drain_seconds": "5"}, "store_timeout_seconds < drain_seconds"),

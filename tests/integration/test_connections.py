@@ -11,6 +11,7 @@ from urllib.parse import quote, unquote, urlsplit
 import aio_pika
 import numpy as np
 import pytest
+from memq_amqp.address import parse
 
 from memq import Producer
 from memq_schemas import Names, headers
@@ -179,7 +180,7 @@ async def test_a_half_open_connection_is_noticed_by_its_heartbeat_and_left(
 
 
 async def test_a_heartbeat_of_ten_seconds_is_agreed_on(amqp: Address) -> None:
-    async with Brokers([amqp.url], "tested", 20.0).connect("consume") as connection:
+    async with Brokers(parse(amqp.url), "tested", 20.0).connect("consume") as connection:
         transport = connection.transport
         assert transport is not None
         assert transport.connection.connection_tune.heartbeat == 10

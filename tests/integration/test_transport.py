@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import aio_pika
 import pytest
+from memq_amqp.address import parse
 
 from memq_schemas import topology
 from memq_schemas.properties import Properties
@@ -53,7 +54,7 @@ def session(
     amqp: Address, taken: Taken, fast: bool, prefetch: int = PREFETCH, prefetch_bytes: int | None = None
 ) -> AbstractAsyncContextManager[Session]:
     options = SessionOptions(topology(amqp.prefix), "always", prefetch, 10, 10.0, prefetch_bytes)
-    return open_session(Brokers([amqp.url], "tested", 10.0, fast=fast), options, taken)
+    return open_session(Brokers(parse(amqp.url), "tested", 10.0, fast=fast), options, taken)
 
 
 async def publish(amqp: Address, bodies: list[bytes]) -> None:

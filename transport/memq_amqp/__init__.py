@@ -5,6 +5,8 @@ content frames of a channel are put together straight out of the socket's buffer
 into one write a turn of the event loop. Handshake, heartbeats, declarations and closing are still aiormq's.
 """
 
+from memq_amqp.address import Address, AddressError
+from memq_amqp.brokers import Brokers, NoConnection
 from memq_amqp.connect import connect, connect_stock, frames_of, unusable
 from memq_amqp.consume import Consumer, Received, get
 from memq_amqp.loss import Lost, MessageRefused, Refused, Returned, cancellable
@@ -17,6 +19,9 @@ from memq_amqp.wire.publisher import ConfirmingPublisher
 from memq_schemas.properties import Properties
 
 __all__ = [
+    "Address",
+    "AddressError",
+    "Brokers",
     "ConfirmingPublisher",
     "Consumer",
     "Deliveries",
@@ -24,6 +29,7 @@ __all__ = [
     "Frames",
     "Lost",
     "MessageRefused",
+    "NoConnection",
     "Properties",
     "Publisher",
     "Received",

@@ -18,7 +18,9 @@ from pamqp.commands import Basic, Connection
 from pamqp.exceptions import PAMQPException
 from pamqp.header import ContentHeader
 
+from memq_amqp.address import Address, parse
 from memq_amqp.loss import cancellable
+from memq_amqp.tls import TlsError
 from memq_amqp.wire.deliveries import Deliveries
 from memq_amqp.wire.frames import AROUND, KINDS, METHOD, START, Frames
 from memq_amqp.wire.neutral import Neutral
@@ -188,29 +190,39 @@ def _receiver(reader: Any) -> Any:
     return reader if isinstance(reader, Frames) else _stock(reader)
 
 
-async def connect(url: str | URL, **options: Any) -> AbstractConnection:
+async def connect(broker: Address | str, **options: Any) -> AbstractConnection:
     """aio_pika.connect, reading through `Frames` unless `unusable` says why not. Raises as aio_pika.
 
     Where aiormq, on this first real connection, turns out to use its reader otherwise, the stock codec takes over.
     """
     if unusable() is not None or _broken:
-        return await connect_stock(url, **options)
+        return await connect_stock(broker, **options)
     aiormq.connection.FrameReceiver = _receiver  # type: ignore[assignment,misc]
     try:
-        return await aio_pika.connect(url, connection_class=_FastConnection, **options)
+        return await _connected(broker, _FastConnection, options)
     except (AttributeError, TypeError, NameError) as error:
         reason = f"aiormq {version('aiormq')}: {type(error).__name__} on a connection: {error}"
         _broken.append(reason)
         log.warning("falling back to aiormq's frame codec", extra={"reason": reason})
-        return await connect_stock(url, **options)
+        return await connect_stock(broker, **options)
 
 
 _broken: list[str] = []
 
 
-async def connect_stock(url: str | URL, **options: Any) -> AbstractConnection:
+async def connect_stock(broker: Address | str, **options: Any) -> AbstractConnection:
     """aio_pika.connect, reading as aiormq does. Raises as aio_pika."""
-    return await aio_pika.connect(url, connection_class=_Connection, **options)
+    return await _connected(broker, _Connection, options)
+
+
+async def _connected(broker: Address | str, kind: type[_Connection], options: dict[str, Any]) -> AbstractConnection:
+    address = parse(broker)[0] if isinstance(broker, str) else broker
+    try:
+        # Of each connection anew: certificates may have been renewed.
+        context = None if address.tls is None else await asyncio.to_thread(address.tls.context)
+    except TlsError as error:
+        raise AMQPConnectionError(str(error)) from error
+    return await aio_pika.connect(address.url, connection_class=kind, ssl_context=context, **options)
 
 
 def frames_of(connection: AbstractConnection) -> Frames | None:

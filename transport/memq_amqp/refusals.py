@@ -12,6 +12,8 @@ from enum import StrEnum
 from aiormq import exceptions
 from pamqp.exceptions import PAMQPException
 
+from memq_amqp.tls import TlsError
+
 # Every way in which aio_pika and aiormq report a refusal or a loss; RuntimeError is what a closed channel raises.
 LOSSES = (exceptions.AMQPError, PAMQPException, OSError, RuntimeError)
 
@@ -214,9 +216,11 @@ def refusal_of(error: BaseException) -> Refusal | None:
     """The refusal behind an exception of aio_pika, aiormq or the system; None for any other exception."""
     if (found := _reply(error)) is not None:
         return by_code(*found)
-    cause = next((each for each in (error, error.__cause__) if isinstance(each, ssl.SSLError)), None)
-    if cause is not None:
-        return Refusal(Kind.TLS, getattr(cause, "verify_message", "") or cause.reason or str(cause))
+    for cause in (error, error.__cause__):
+        if isinstance(cause, TlsError):
+            return Refusal(Kind.TLS, str(cause))
+        if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):
+            return Refusal(Kind.TLS, _openssl(cause))
     for kinds, kind in _KINDS:
         if isinstance(error, kinds):
             return _unreachable(error) or Refusal(kind, _TEXTS.get(kind) or str(error) or type(error).__name__)
@@ -253,6 +257,11 @@ def _unreachable(error: BaseException) -> Refusal | None:
     # asyncio's words for a name with several addresses, none of which could be reached.
     _, several, reasons = str(cause or error).partition("Multiple exceptions: ")
     return Refusal(Kind.UNREACHABLE, reasons) if several else None
+
+
+def _openssl(error: ssl.SSLError) -> str:
+    """Without library, constant and line of the source, as in `[SSL: REASON] … (_ssl.c:1006)`."""
+    return re.sub(r"^\[.*?\] | \(_ssl\.c:\d+\)$", "", str(error)) or "handshake failed"
 
 
 def _words(text: str) -> str:

@@ -30,7 +30,7 @@ class Finding:
 
 async def declare_topology(settings: Settings) -> None:
     """Makes exchanges, queues and bindings. Raises ConfigurationError or BrokerUnavailable."""
-    brokers = Brokers(settings.amqp_urls, settings.worker_name, settings.amqp_timeout_seconds)
+    brokers = Brokers(settings.brokers, settings.worker_name, settings.amqp_timeout_seconds)
     async with brokers.connect("declare") as connection:
         await declare(connection, settings.topology, "always", settings.amqp_timeout_seconds)
 
@@ -73,7 +73,7 @@ async def _finding(what: str, look: Callable[[], Awaitable[str]]) -> Finding:
 
 
 async def _broker(settings: Settings) -> str:
-    brokers = Brokers(settings.amqp_urls, settings.worker_name, settings.amqp_timeout_seconds)
+    brokers = Brokers(settings.brokers, settings.worker_name, settings.amqp_timeout_seconds)
     async with brokers.connect("check") as connection:
         # A worker has two at least, and a virtual host may have room for one.
         async with brokers.connect("check publishing"):

@@ -1,9 +1,9 @@
 import os
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from memq_schemas.secret_files import SecretFileError, read_secret
 from memq_schemas.variables import KNOWN, misspelt
 from memq_worker.errors import ConfigurationError
 from memq_worker.settings import SECRETS, Settings, file_variable, flag, variable
@@ -36,12 +36,9 @@ def _files(flags: dict[str, Any]) -> dict[str, str]:
         if not path or name in flags or os.environ.get(variable(name)):
             continue
         try:
-            found[name] = Path(path).read_text("utf-8").strip()
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-            raise ConfigurationError(f"{file_variable(name)}: the file cannot be read: {reason}") from None
-        if not found[name]:
-            raise ConfigurationError(f"{file_variable(name)}: the file is empty")
+            found[name] = read_secret(path)
+        except SecretFileError as error:
+            raise ConfigurationError(f"{file_variable(name)}: {error}") from None
     return found
 
 

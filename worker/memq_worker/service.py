@@ -95,7 +95,7 @@ class Service:
         self._probes = probes
         self._stop = stop
         self._brokers = Brokers(
-            settings.amqp_urls,
+            settings.brokers,
             settings.worker_name,
             settings.amqp_timeout_seconds,
             fast=settings.transport == "fast",

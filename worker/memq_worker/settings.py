@@ -2,8 +2,9 @@ import os
 import socket
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
+from memq_amqp.address import DEFAULT_URL, Address, parse
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from yarl import URL
@@ -32,7 +33,7 @@ class Settings(BaseSettings):
             description="Address of RabbitMQ: amqp[s]://user:password@host:port/vhost. "
             "Separate several nodes of a cluster with commas."
         ),
-    ] = SecretStr("amqp://guest:guest@127.0.0.1:5672/%2F")
+    ] = SecretStr(DEFAULT_URL)
     prefix: Annotated[
         str, Field(pattern=_PREFIX, description="First part of the name of every exchange and queue.")
     ] = DEFAULT_PREFIX
@@ -183,24 +184,18 @@ class Settings(BaseSettings):
         return topology(self.prefix, order=self.order)
 
     @property
-    def amqp_urls(self) -> list[str]:
-        return [part.strip() for part in self.amqp_url.get_secret_value().split(",") if part.strip()]
+    def brokers(self) -> tuple[Address, ...]:
+        return parse(self.amqp_url.get_secret_value())
 
     @property
     def topology_labels(self) -> dict[str, str]:
         """Labels that tell this pool's queues from those of another installation on the same Prometheus."""
-        return {"vhost": unquote(urlsplit(self.amqp_urls[0]).path[1:]) or "/", "prefix": self.prefix}
+        return {"vhost": self.brokers[0].vhost, "prefix": self.prefix}
 
     @field_validator("amqp_url")
     @classmethod
     def _amqp(cls, value: SecretStr) -> SecretStr:
-        parts = [part.strip() for part in value.get_secret_value().split(",") if part.strip()]
-        if not parts:
-            raise ValueError("empty; expected amqp://user:password@host:5672/%2F")
-        for part in parts:
-            url = _url(part)
-            if url is None or url.scheme not in ("amqp", "amqps") or not url.host:
-                raise ValueError("expected amqp://user:password@host:5672/vhost, or amqps://")
+        parse(value.get_secret_value())
         return value
 
     @field_validator("qdrant_api_key")
@@ -219,8 +214,13 @@ class Settings(BaseSettings):
         if value is None or not value.strip():
             return None
         url = _url(value)
-        if url is None or url.scheme not in ("http", "https") or not url.host:
-            raise ValueError("expected http://host:6334, or https://")
+        if url is None or url.scheme not in ("http", "https") or not url.host or url.port == 0:
+            raise ValueError("expected http://host:6334, or https://, with an IPv6 address in brackets")
+        if url.user or url.password or url.path != "/" or url.query_string or url.fragment:
+            raise ValueError(
+                "expected http://host:6334, or https://, and nothing after it or for a user; a key goes into "
+                "MEMQ_QDRANT_API_KEY"
+            )
         if url.explicit_port == 6333:
             raise ValueError("6333 is Qdrant's REST port; memq speaks gRPC, which is 6334 unless configured otherwise")
         return value
@@ -228,9 +228,13 @@ class Settings(BaseSettings):
     @field_validator("embedded_listen")
     @classmethod
     def _listen(cls, value: str) -> str:
-        host, separator, port = value.rpartition(":")
-        if not separator or not host or not port.isdigit() or int(port) > 65535:
-            raise ValueError("expected host:port")
+        try:
+            parts = urlsplit(f"//{value}")
+            good = bool(parts.hostname and parts.port) and parts.netloc == value and value.count(":") <= _colons(value)
+        except ValueError:
+            good = False
+        if not good:
+            raise ValueError("expected host:port with a port from 1 to 65535, and an IPv6 address in brackets")
         return value
 
     @model_validator(mode="after")
@@ -246,6 +250,11 @@ class Settings(BaseSettings):
                 "the consumer timeout"
             )
         return self
+
+
+def _colons(place: str) -> int:
+    """Most colons that host:port may have."""
+    return place.count(":") if place.startswith("[") else 1
 
 
 def _url(text: str) -> URL | None:

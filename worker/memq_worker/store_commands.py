@@ -26,7 +26,7 @@ Identity = Callable[[Path], str | None]
 async def _locked(settings: Settings, purpose: str) -> AsyncGenerator[tuple[Announcement, int]]:
     """The announcement, and how many workers consume writes."""
     names = settings.topology.names
-    brokers = Brokers(settings.amqp_urls, settings.worker_name, settings.amqp_timeout_seconds)
+    brokers = Brokers(settings.brokers, settings.worker_name, settings.amqp_timeout_seconds)
     async with brokers.connect(purpose) as connection:
         working = await consumers(connection, names.write, settings.amqp_timeout_seconds)
         async with announcement(connection, names.store, settings.amqp_timeout_seconds) as announced:

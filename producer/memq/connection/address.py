@@ -1,74 +1,62 @@
+"""Addresses of the brokers: the argument, the variable or the file."""
+
 from __future__ import annotations
 
 import os
-import re
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, unquote, urlsplit
+
+from memq_amqp import Brokers
+from memq_amqp.address import DEFAULT_URL, Address, AddressError, parse
 
 from memq.errors import ConfigurationError
+from memq_schemas.secret_files import SecretFileError, read_secret
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 VARIABLE = "MEMQ_AMQP_URL"
 FILE_VARIABLE = "MEMQ_AMQP_URL_FILE"
-DEFAULT_URL = "amqp://guest:guest@127.0.0.1:5672/%2F"
-HEARTBEAT_SECONDS = 10
 
-_EXPECTED = "expected amqp://user:password@host:5672/vhost (amqps:// for TLS)"
+CONNECT_SECONDS = 10.0
 
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """One broker. Its text is for people: host, port and vhost, never the user or the password."""
-
-    url: str = field(repr=False)
-    host: str
-    port: int
-    vhost: str
-
-    def __str__(self) -> str:
-        vhost = "" if self.vhost == "/" else f"/{self.vhost}"
-        return f"{self.host}:{self.port}{vhost}"
+__all__ = ["FILE_VARIABLE", "VARIABLE", "Address", "addresses", "brokers"]
 
 
 def addresses(url: str | Sequence[str] | None = None) -> tuple[Address, ...]:
     """Where to connect: what was given, else MEMQ_AMQP_URL, else what the file of MEMQ_AMQP_URL_FILE says, else the
     local broker. Commas separate several brokers.
 
-    Raises ConfigurationError, which never quotes the URL.
+    Raises ConfigurationError, which names the source and never quotes the URL.
     """
-    given = url or os.environ.get(VARIABLE) or _from_file() or DEFAULT_URL
-    # A comma may stand inside a password; before a scheme it can only be a separator.
-    parts = re.split(r"[,\s]+(?=amqps?://)", given.strip()) if isinstance(given, str) else given
-    return tuple(_address(part.strip()) for part in parts)
-
-
-def _from_file() -> str | None:
-    path = os.environ.get(FILE_VARIABLE)
-    if not path:
-        return None
+    source, given = _given(url)
     try:
-        text = Path(path).read_text("utf-8").strip()
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise ConfigurationError(f"{FILE_VARIABLE}: the file cannot be read: {reason}") from None
-    if not text:
-        raise ConfigurationError(f"{FILE_VARIABLE}: the file is empty")
-    return text
+        return parse(given)
+    except AddressError as error:
+        raise ConfigurationError(f"{source}: {error}") from None
 
 
-def _address(url: str) -> Address:
-    try:
-        parts = urlsplit(url)
-        port = parts.port or (5671 if parts.scheme == "amqps" else 5672)
-    except ValueError:
-        raise ConfigurationError(f"the broker URL cannot be read: {_EXPECTED}") from None
-    if parts.scheme not in ("amqp", "amqps") or not parts.hostname:
-        raise ConfigurationError(f"the broker URL is not an AMQP address: {_EXPECTED}")
-    if "heartbeat" not in parse_qs(parts.query):
-        query = "&".join(filter(None, (parts.query, f"heartbeat={HEARTBEAT_SECONDS}")))
-        url = parts._replace(query=query).geturl()
-    return Address(url, parts.hostname, port, unquote(parts.path[1:]) or "/")
+def brokers(url: str | Sequence[str] | None, name: str, *, fast: bool) -> Brokers:
+    """The brokers at `addresses(url)`; the file of MEMQ_AMQP_URL_FILE is read again when its login is refused."""
+    found = addresses(url)
+
+    def reread() -> Sequence[Address]:
+        try:
+            return addresses(url)
+        except ConfigurationError as error:
+            raise AddressError(str(error)) from None
+
+    return Brokers(found, name=name, timeout=CONNECT_SECONDS, fast=fast, reread=reread)
+
+
+def _given(url: str | Sequence[str] | None) -> tuple[str, str | Sequence[str]]:
+    if url:
+        # The command hands the variable on as its option.
+        return VARIABLE if url == os.environ.get(VARIABLE) else "url", url
+    if given := os.environ.get(VARIABLE):
+        return VARIABLE, given
+    if path := os.environ.get(FILE_VARIABLE):
+        try:
+            return FILE_VARIABLE, read_secret(path)
+        except SecretFileError as error:
+            raise ConfigurationError(f"{FILE_VARIABLE}: {error}") from None
+    return "url", DEFAULT_URL

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import itertools
 import logging
 import random
 from dataclasses import dataclass
@@ -19,10 +18,10 @@ from memq.errors import BrokerUnavailable, ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from memq.connection.address import Address
+    from memq_amqp import Brokers
+
     from memq.connection.replies import Pending
     from memq.connection.silence import Silence
-    from memq.connection.transport import Transport
     from memq_schemas import Names
 
 log = logging.getLogger("memq")
@@ -46,20 +45,15 @@ class ConnectionChange:
 class Link:
     def __init__(
         self,
-        brokers: tuple[Address, ...],
+        brokers: Brokers,
         names: Names,
         pending: Pending,
         *,
-        client: str,
-        transport: Transport,
         listener: Callable[[ConnectionChange], None] | None,
     ) -> None:
-        self._rotation = itertools.cycle(brokers)
-        self._brokers = ", ".join(map(str, brokers))
+        self._brokers = brokers
         self._names = names
         self._pending = pending
-        self._client = client
-        self._transport: Transport = transport
         self._listener = listener
         self._ready: asyncio.Future[Session] = asyncio.get_running_loop().create_future()
         self.current: Session | None = None  # the connection that there is now
@@ -193,14 +187,14 @@ class Link:
         )(self._attempt)
 
     async def _attempt(self) -> Session:
-        return await open_session(next(self._rotation), self._names, self._pending, self._client, self._transport)
+        return await open_session(self._brokers, self._names, self._pending)
 
     def _failed(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         self._reason = str(error)
         if state.attempt_number == 1 and self._task is None:
             log.warning("RabbitMQ unreachable, retrying", extra={"reason": self._reason})
-            self._tell(ConnectionChange(False, self._brokers, self._reason))
+            self._tell(ConnectionChange(False, str(self._brokers), self._reason))
         else:
             log.debug("RabbitMQ unreachable", extra={"reason": self._reason})
 

@@ -4,33 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from typing import TYPE_CHECKING, Any
 
 import aiormq.exceptions
 import memq_amqp
-from memq_amqp import Lost, cancellable
+from memq_amqp import Lost, NoConnection, cancellable
 from memq_amqp.refusals import Fault, refusal_of
 
+from memq.connection.address import CONNECT_SECONDS
 from memq.connection.bulk import BulkLane
 from memq.connection.publisher import GONE, publisher
 from memq.connection.reply_queue import ReplyQueue
 from memq.connection.silence import Silence
-from memq.connection.transport import connect
 from memq.errors import ConfigurationError, TopologyMissing
 
 if TYPE_CHECKING:
     from aio_pika.abc import AbstractConnection
+    from memq_amqp import Brokers
 
     from memq.connection.address import Address
     from memq.connection.publisher import Publisher
     from memq.connection.replies import Pending
-    from memq.connection.transport import Transport
     from memq_schemas import Names
 
-REFUSED = (aiormq.exceptions.AuthenticationError, aiormq.exceptions.ProbableAuthenticationError)
-
-CONNECT_SECONDS = 10.0
 CLOSE_SECONDS = 5.0
 
 
@@ -83,27 +79,33 @@ async def close_quietly(connection: AbstractConnection) -> None:
         return
 
 
-async def open_session(address: Address, names: Names, pending: Pending, client: str, way: Transport) -> Session:
+async def connect(brokers: Brokers) -> tuple[Address, AbstractConnection]:
+    """Connect to the next broker. Raises Lost when another try may work, ConfigurationError when none will."""
+    try:
+        return await brokers.connect()
+    except NoConnection as error:
+        if error.settings:
+            raise ConfigurationError(f"RabbitMQ at {error}") from error
+        raise Lost(str(error), error.refusal) from error
+
+
+async def open_session(brokers: Brokers, names: Names, pending: Pending) -> Session:
     """Raises Lost when another try may work, ConfigurationError when none will."""
+    address, connection = await connect(brokers)
     try:
         async with contextlib.AsyncExitStack() as stack, asyncio.timeout(CONNECT_SECONDS):
+            stack.push_async_callback(close_quietly, connection)
             with cancellable():
-                connection = await connect(address.url, way, client_properties={"connection_name": client})
-                stack.push_async_callback(close_quietly, connection)
                 session = await _opened(address, connection, names, pending)
             stack.pop_all()
             return session
-    except REFUSED as error:
-        raise ConfigurationError(f"RabbitMQ at {address} refused the user or password") from error
     except TimeoutError as error:
         raise Lost(f"no answer from {address} within {CONNECT_SECONDS:g} s") from error
     except GONE as error:
         refusal = refusal_of(error)
         if refusal is not None and refusal.fault is Fault.SETTINGS:
-            raise ConfigurationError(
-                f"RabbitMQ at {address} refused virtual host {address.vhost!r}: {refusal}"
-            ) from error
-        raise Lost(f"{address}: {reason_of(error)}") from error
+            raise ConfigurationError(f"RabbitMQ at {address}: {refusal}") from error
+        raise Lost(f"{address}: {refusal or error}") from error
     except Lost as error:
         raise Lost(f"{address}: the connection was lost while opening") from error
 
@@ -124,14 +126,3 @@ async def _opened(address: Address, connection: AbstractConnection, names: Names
     for closable in (connection, publishing):
         closable.close_callbacks.add(session.closed)
     return session
-
-
-def reason_of(error: BaseException) -> str:
-    """Reason for the loss of a connection, without the wrapping text of Python and the libraries."""
-    cause = error.__cause__
-    if isinstance(cause, OSError) and cause.errno:
-        # asyncio's own text repeats the address; name resolution has negative numbers that only its text explains.
-        return os.strerror(cause.errno) if cause.errno > 0 else str(cause.strerror)
-    if (refusal := refusal_of(error)) is not None:
-        return str(refusal)
-    return str(error) or type(error).__name__

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from typing import Literal, cast, get_args
 
 import memq_amqp
 
 from memq.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from aio_pika.abc import AbstractConnection
 
 log = logging.getLogger("memq")
 
@@ -31,8 +28,3 @@ def transport(given: str | None = None) -> Transport:
         log.warning("falling back to aiormq's frame codec", extra={"reason": reason})
         return "stock"
     return cast("Transport", word)
-
-
-async def connect(url: str, way: Transport, **options: Any) -> AbstractConnection:
-    """Raises as aio_pika.connect."""
-    return await (memq_amqp.connect if way == "fast" else memq_amqp.connect_stock)(url, **options)

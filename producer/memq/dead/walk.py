@@ -137,7 +137,7 @@ async def walk(address: Address, queue: str, client: str) -> AsyncGenerator[Walk
     """Open a walk on a connection of its own. Raises TopologyMissing, ConfigurationError and BrokerUnavailable."""
     try:
         with losing():
-            connection = await connect_stock(address.url, client_properties={"connection_name": client})
+            connection = await connect_stock(address, client_properties={"connection_name": client})
     except Lost as error:
         raise BrokerUnavailable(f"no connection to RabbitMQ at {address}: {error}") from error
     try:

@@ -8,7 +8,7 @@ from memq_process.signals import until_terminated
 from rich.console import Console
 from rich.live import Live
 
-from memq.connection.address import addresses
+from memq.connection.address import brokers
 from memq_cli import options
 from memq_cli.failures import FAILED
 from memq_cli.interrupt import stopping
@@ -58,7 +58,7 @@ def top(
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--metrics") from None
     console = Console(highlight=False)
-    watch = Watch(list(dict.fromkeys(urls)), broker := Broker(addresses(target.url), prefix))
+    watch = Watch(list(dict.fromkeys(urls)), broker := Broker(brokers(target.url, "memq top", fast=False), prefix))
     if not (once or json) and console.is_terminal:
         with reported():
             asyncio.run(until_terminated(_live(watch, broker, interval, console)))

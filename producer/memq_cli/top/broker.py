@@ -7,16 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import aiormq.exceptions
-from memq_amqp import Lost, cancellable, connect_stock
+from memq_amqp import Brokers, Lost, NoConnection, cancellable
+from memq_amqp.refusals import refusal_of
 
 from memq.connection.publisher import GONE
-from memq.connection.session import REFUSED, close_quietly, reason_of
+from memq.connection.session import close_quietly
 from memq_schemas import topology
 
 if TYPE_CHECKING:
     from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractQueue
-
-    from memq.connection.address import Address
 
 READ_SECONDS = 5.0
 
@@ -34,7 +33,7 @@ class Depth:
 class Broker:
     """Keeps a connection from one reading to the next, and opens another when it is lost."""
 
-    def __init__(self, brokers: tuple[Address, ...], prefix: str) -> None:
+    def __init__(self, brokers: Brokers, prefix: str) -> None:
         self._brokers = brokers
         self._queues = {queue.name.removeprefix(f"{prefix}."): queue.name for queue in topology(prefix).queues}
         self._connection: AbstractConnection | None = None
@@ -46,37 +45,31 @@ class Broker:
 
     async def depths(self) -> dict[str, Depth]:
         """Depths by role, without queues that do not exist. Raises Unreachable."""
-        address = self._brokers[0]
         try:
             async with asyncio.timeout(READ_SECONDS):
                 with cancellable():
-                    connection = await self._connected(address)
+                    connection = await self._connected()
                     queues = self._queues.items()
                     return {role: depth for role, name in queues if (depth := await _depth(connection, name))}
-        except REFUSED:
-            await self.close()
-            raise Unreachable(f"RabbitMQ at {address} refused the user or password") from None
+        except NoConnection as error:
+            raise Unreachable(f"RabbitMQ at {error}") from None
         except TimeoutError:
             await self.close()
-            raise Unreachable(f"RabbitMQ at {address}: no answer within {READ_SECONDS:g} s") from None
-        except GONE as error:
+            raise Unreachable(f"RabbitMQ at {self._brokers}: no answer within {READ_SECONDS:g} s") from None
+        except (*GONE, Lost) as error:
             await self.close()
-            raise Unreachable(f"RabbitMQ at {address}: {reason_of(error)}") from None
-        except Lost:
-            await self.close()
-            raise Unreachable(f"RabbitMQ at {address}: the connection was lost") from None
+            raise Unreachable(
+                f"RabbitMQ at {self._brokers}: {refusal_of(error) or 'the connection was lost'}"
+            ) from None
 
     async def close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             await close_quietly(connection)
 
-    async def _connected(self, address: Address) -> AbstractConnection:
+    async def _connected(self) -> AbstractConnection:
         if self._connection is None or self._connection.is_closed:
-            # The others of a cluster have their turn when this one cannot be reached.
-            self._brokers = (*self._brokers[1:], address)
-            self._connection = await connect_stock(address.url, client_properties={"connection_name": "memq top"})
-            self._brokers = (address, *self._brokers[:-1])
+            _, self._connection = await self._brokers.connect()
         return self._connection
 
 

@@ -145,7 +145,7 @@ def test_every_variable_is_a_setting_and_every_value_is_one(made: Path, monkeypa
             else:
                 monkeypatch.setenv(key, value)
         settings = load()
-        assert urlsplit(settings.amqp_urls[0]).hostname == "rabbitmq"
+        assert settings.brokers[0].host == "rabbitmq"
     worker = {**SERVICES["worker"]["environment"]}
     assert seconds(SERVICES["worker"]["stop_grace_period"]) > int(worker["MEMQ_DRAIN_SECONDS"]) + 5
     assert urlsplit(worker["MEMQ_QDRANT_URL"]).hostname in SERVICES

@@ -4,40 +4,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from memq import ConfigurationError, Producer
+from memq import ConfigurationError
 from memq.connection.address import FILE_VARIABLE, VARIABLE, addresses
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-@pytest.mark.parametrize(
-    ("url", "shown", "vhost"),
-    [
-        ("amqp://guest:secret@rabbit", "rabbit:5672", "/"),
-        ("amqp://guest:secret@rabbit/", "rabbit:5672", "/"),
-        ("amqp://guest:secret@rabbit:5000/%2F", "rabbit:5000", "/"),
-        ("amqp://guest:secret@rabbit/team%20a", "rabbit:5672/team a", "team a"),
-        ("amqps://guest:secret@rabbit/x", "rabbit:5671/x", "x"),
-    ],
-)
-def test_an_address_is_shown_without_user_and_password(url: str, shown: str, vhost: str) -> None:
-    (address,) = addresses(url)
-    assert str(address) == shown
-    assert address.vhost == vhost
-    assert "secret" not in repr(address)
-    assert address.url.endswith("heartbeat=10")
-
-
-def test_the_url_may_set_its_own_heartbeat() -> None:
-    assert addresses("amqp://h/?heartbeat=3")[0].url == "amqp://h/?heartbeat=3"
-
-
-def test_several_brokers_stand_in_a_list_or_between_commas() -> None:
-    listed = addresses(["amqp://a", "amqp://b"])
-    assert addresses("amqp://a,amqp://b") == listed == addresses("amqp://a, amqp://b")
-    (one,) = addresses("amqp://user:pass,word@a")
-    assert one.host == "a"
 
 
 def test_without_a_url_the_environment_decides(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,12 +37,3 @@ def test_a_file_without_a_url_is_refused(
     monkeypatch.setenv(FILE_VARIABLE, str(file))
     with pytest.raises(ConfigurationError, match=f"{FILE_VARIABLE}: .*{told}"):
         addresses()
-
-
-@pytest.mark.parametrize(
-    "url", ["http://user:secret@h", "rabbit:5672", "amqp://", "amqp://user:secret@h:port/", "amqp://[::1"]
-)
-def test_an_unusable_url_is_refused_without_quoting_it(url: str) -> None:
-    with pytest.raises(ConfigurationError, match="expected amqp://") as caught:
-        Producer(url)
-    assert "secret" not in str(caught.value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from memq_amqp.address import EXPECTED
 from pydantic import SecretStr
 
 from memq_worker.environment import load
@@ -41,12 +42,12 @@ def test_a_file_gives_the_value(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
 
 
 def test_flags_win_over_variables_and_variables_over_files(monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
-    assert load().amqp_urls == [URL]
+    assert load().amqp_url.get_secret_value() == URL
     monkeypatch.setenv(variable("amqp_url"), "amqp://varied/")
-    assert load().amqp_urls == ["amqp://varied/"]
-    assert load({"amqp_url": "amqp://flagged/"}).amqp_urls == ["amqp://flagged/"]
+    assert load().amqp_url.get_secret_value() == "amqp://varied/"
+    assert load({"amqp_url": "amqp://flagged/"}).amqp_url.get_secret_value() == "amqp://flagged/"
     file.unlink()
-    assert load().amqp_urls == ["amqp://varied/"], "a file that is not needed need not be there"
+    assert load().amqp_url.get_secret_value() == "amqp://varied/", "a file that is not needed need not be there"
     monkeypatch.setenv(variable("amqp_url"), "")
     with pytest.raises(ConfigurationError, match="MEMQ_AMQP_URL_FILE"):
         load()
@@ -58,7 +59,7 @@ def test_flags_win_over_variables_and_variables_over_files(monkeypatch: pytest.M
         (None, "MEMQ_AMQP_URL_FILE: the file cannot be read: No such file or directory"),
         (b"\xff\xfe", "MEMQ_AMQP_URL_FILE: the file cannot be read: not UTF-8"),
         (b"\n", "MEMQ_AMQP_URL_FILE: the file is empty"),
-        (b"http://s3cret", "MEMQ_AMQP_URL_FILE: expected amqp://user:password@host:5672/vhost, or amqps://"),
+        (b"http://s3cret", f"MEMQ_AMQP_URL_FILE: scheme: not amqp or amqps; {EXPECTED}"),
     ],
 )
 def test_a_bad_file_is_named_and_not_quoted(file: Path, content: bytes | None, told: str) -> None:

@@ -4,6 +4,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
+from memq_amqp.address import bracketed
 from qdrant_client import grpc as q
 from qdrant_client.conversions.conversion import payload_to_grpc
 from yarl import URL
@@ -29,6 +30,8 @@ _CHANNEL_OPTIONS = [
     ("grpc.max_reconnect_backoff_ms", 2000),
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 5_000),
+    # gRPC would obey http_proxy and grpc_proxy, which are set in many containers, even for loopback.
+    ("grpc.enable_http_proxy", 0),
 ]
 
 _IDENTITY_KEY = "memq-store"
@@ -275,7 +278,7 @@ async def open_store(
     replies = ReplyLimit(max_reply_bytes)
     options = [*_CHANNEL_OPTIONS, ("grpc.max_receive_message_length", replies.receive_bytes)]
     parsed = URL(url)
-    target = f"{parsed.host}:{parsed.explicit_port or 6334}"
+    target = f"{bracketed(parsed.host or '')}:{parsed.explicit_port or 6334}"
     if parsed.scheme == "https":
         channel = grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(), options=options)
     else:
