@@ -94,7 +94,7 @@ class SimulatedStore:
     async def delete_older(self, collection: str, versions: dict[Any, int]) -> None:
         raise NotImplementedError
 
-    async def set_payload(self, collection: str, change: SetPayload) -> None:
+    async def set_payload(self, collection: str, change: SetPayload, kept: tuple[str, ...] = ()) -> None:
         n = (change.set or {})["n"]
         assert isinstance(n, int)
         reached: list[tuple[int, int]] = [(point, n) for point in change.ids or () if isinstance(point, int)]

@@ -17,6 +17,14 @@ class WorkerError(Exception):
         self.stage = stage
         self.answer = message if answer is None else answer
 
+    def reworded(self, message: str, answer: str) -> Self:
+        """Return the same error in other words."""
+        found = type(self).__new__(type(self), message)
+        found.__dict__.update(self.__dict__)
+        found.message, found.answer = message, answer
+        found.__cause__ = self.__cause__
+        return found
+
 
 class ConfigurationError(Exception):
     """Start-up cannot succeed until a person changes something; never retried."""

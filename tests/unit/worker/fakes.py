@@ -149,7 +149,7 @@ class FakeStore:
         await self._fail()
         self.writes.append(["delete older", versions])
 
-    async def set_payload(self, collection: str, change: SetPayload) -> None:
+    async def set_payload(self, collection: str, change: SetPayload, kept: tuple[str, ...] = ()) -> None:
         await self._fail()
         self.writes.append(["payload", *(change.ids or ["filter"])])
 

@@ -53,8 +53,8 @@ class MeteredStore:
     def delete_older(self, collection: str, versions: dict[Id, int]) -> Call[None]:
         return self._timed("delete", self._store.delete_older(collection, versions))
 
-    def set_payload(self, collection: str, change: SetPayload) -> Call[None]:
-        return self._timed("payload", self._store.set_payload(collection, change))
+    def set_payload(self, collection: str, change: SetPayload, kept: tuple[str, ...] = ()) -> Call[None]:
+        return self._timed("payload", self._store.set_payload(collection, change, kept))
 
     def query(self, collection: str, query: Query, timeout: float) -> Call[list[dict[str, Any]]]:
         return self._timed("query", self._store.query(collection, query, timeout))

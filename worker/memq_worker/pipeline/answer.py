@@ -1,12 +1,14 @@
 import asyncio
 import logging
 import time
+from functools import partial
 from typing import Any
 
 from memq_schemas import (
     Count,
     CreateCollection,
     CreateIndex,
+    Delete,
     DeleteIndex,
     ErrorCode,
     Facet,
@@ -25,6 +27,7 @@ from memq_worker.pipeline.contracts import Contracts
 from memq_worker.pipeline.hold import Hold
 from memq_worker.pipeline.outcome import Done, Expire, Outcome, Refuse
 from memq_worker.pipeline.settle import Settler
+from memq_worker.pipeline.spaces.spaces import Spaces
 from memq_worker.pipeline.store import Contract, Store
 from memq_worker.pipeline.tracing import Tracing
 
@@ -46,6 +49,7 @@ class Answerer:
         contracts: Contracts,
         timeout_seconds: float,
         tracing: Tracing,
+        spaces: Spaces,
     ) -> None:
         self._store = store
         self._settler = settler
@@ -53,6 +57,7 @@ class Answerer:
         self._contracts = contracts
         self._timeout_seconds = timeout_seconds
         self._tracing = tracing
+        self._spaces = spaces
 
     async def answer(self, request: Request) -> None:
         with self._tracing.request(request.delivery):
@@ -117,8 +122,15 @@ class Answerer:
             retry_after_seconds=self._hold.most_seconds,
         )
 
-    async def _ask(self, request: Request, timeout: float) -> Any:  # noqa: PLR0911  (one for each kind of body)
-        store, collection, body = self._store, request.collection or "", request.body
+    async def _ask(self, request: Request, timeout: float) -> Any:
+        tenant = request.delivery.tenant
+        if tenant is None:
+            return await self._ask_store(request.operation, request.collection or "", request.body, timeout)
+        ask = partial(self._ask_store, timeout=timeout)
+        return await self._spaces.of(tenant).answer(request, ask)
+
+    async def _ask_store(self, operation: Operation, collection: str, body: Any, timeout: float) -> Any:  # noqa: PLR0911  (one for each kind of body)
+        store = self._store
         match body:
             case Query():
                 if body.vector is not None:
@@ -129,15 +141,17 @@ class Answerer:
             case Count(exact=True):
                 return {"count": await store.count(collection, body.filter, timeout)}
             case Count() | Scroll() | Facet() | CreateIndex() | DeleteIndex() | UpdateCollection():
-                return await store.request(request.operation, collection, body, timeout)
+                return await store.request(operation, collection, body, timeout)
             case NameAlias():
                 self._contracts.forget(body.alias)
-                return await store.request(request.operation, collection, body, timeout)
+                return await store.request(operation, collection, body, timeout)
             case CreateCollection():
                 self._contracts.forget(collection)
                 return {"created": await store.create_collection(collection, body, timeout)}
+            case Delete():
+                return await store.delete(collection, body.ids, body.filter)
             case _:
-                return await self._about_collections(request.operation, collection, timeout)
+                return await self._about_collections(operation, collection, timeout)
 
     async def _about_collections(self, operation: Operation, collection: str, timeout: float) -> Any:
         if operation is Operation.LIST:

@@ -96,6 +96,7 @@ class ChangePayload:
     delivery: Delivery
     collection: str
     body: SetPayload
+    kept: tuple[str, ...] = ()  # payload keys that survive an overwrite, besides the version
 
     operation = Operation.PAYLOAD
 

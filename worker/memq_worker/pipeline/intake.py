@@ -28,6 +28,7 @@ from memq_worker.pipeline.retry import RetryPolicy
 from memq_worker.pipeline.round import Round
 from memq_worker.pipeline.scheduler import Scheduler
 from memq_worker.pipeline.settle import ReplyOptions, Settler
+from memq_worker.pipeline.spaces.spaces import NO_TENANTS, Spaces
 from memq_worker.pipeline.store import Store
 from memq_worker.pipeline.throttles import Throttles
 from memq_worker.pipeline.tracing import UNTRACED, Tracing
@@ -62,7 +63,14 @@ class PipelineOptions:
 class Pipeline:
     """Path of a delivery to its settlement: decode, then batch and write, or answer. Outlives connections."""
 
-    def __init__(self, store: Store, observer: Observer, options: PipelineOptions, tracing: Tracing = UNTRACED) -> None:
+    def __init__(
+        self,
+        store: Store,
+        observer: Observer,
+        options: PipelineOptions,
+        tracing: Tracing = UNTRACED,
+        spaces: Spaces = NO_TENANTS,
+    ) -> None:
         self._store = store
         self._observer = observer
         self._tracing = tracing
@@ -72,9 +80,12 @@ class Pipeline:
         self._diagnosis = Diagnosis(store, min(_QUESTION_SECONDS, options.request_timeout_seconds / 2))
         self._throttles = Throttles()
         self._contracts = Contracts(store)
-        self._settler = Settler(options.names, options.worker, observer, options.reply_to, tracing, options.replies)
+        self._spaces = spaces
+        self._settler = Settler(
+            options.names, options.worker, observer, options.reply_to, tracing, options.replies, spaces
+        )
         self._answerer = Answerer(
-            store, self._settler, self._hold, self._contracts, options.request_timeout_seconds, tracing
+            store, self._settler, self._hold, self._contracts, options.request_timeout_seconds, tracing, spaces
         )
         self._deadlines = Deadlines(broker_timestamp=options.broker_timestamp)
         self._suspect_after = _SUSPECT_AFTER_IN_ORDER if options.retries.in_place else _SUSPECT_AFTER
@@ -92,8 +103,7 @@ class Pipeline:
 
     def accept(self, delivery: Delivery) -> None:
         """Takes charge of a delivery. Returns at once; never raises for what is in the message."""
-        names = self._options.names
-        in_lane = delivery.queue not in (names.query, names.suspect)
+        in_lane = delivery.queue not in (self._options.names.query, self._options.names.suspect)
         if self._waiting is not None and in_lane:
             self._waiting.append(delivery)
             return
@@ -105,8 +115,10 @@ class Pipeline:
             if headed and self._expired(delivery):
                 self._settle_later(delivery, Expire())
                 return
-            self._check_reply_to(delivery)
+            self._options.reply_to.check(delivery)
             command = decode(delivery, self._options.limits)
+            if delivery.tenant is not None and not isinstance(command, Request):
+                command = self._spaces.of(delivery.tenant).write(command)
             delivery.decoded = time.perf_counter()
         except WorkerError as error:
             self._settle_later(delivery, self._refusal(delivery, error))
@@ -126,12 +138,6 @@ class Pipeline:
             lines.clock_skewed(delivery, late)
         return delivery.deadline is not None and delivery.deadline <= now
 
-    def _check_reply_to(self, delivery: Delivery) -> None:
-        """Refuse a request that nobody may be answered. A write is applied without a reply."""
-        address, allowed = delivery.properties.reply_to, self._options.reply_to
-        if address and delivery.queue == self._options.names.query and not allowed.accepts(address):
-            raise MessageError(ErrorCode.INVALID_REPLY_TO, allowed.explain(address), stage="decode")
-
     def _refusal(self, delivery: Delivery, error: WorkerError) -> Outcome:
         try:
             is_write = operation_of(delivery)[0].is_write
@@ -143,14 +149,11 @@ class Pipeline:
         if isinstance(command, Request):
             self._spawn(self._answerer.answer(command))
             return
-        writer = self._writers.get(command.collection)
-        if writer is None:
-            writer = self._writers[command.collection] = self._new_writer(command.collection)
+        writer = self._writers.get(command.collection) or self._new_writer(command.collection)
         writer.add(command)
 
     def _new_writer(self, collection: str) -> CollectionWriter:
-        options = self._options
-        return CollectionWriter(
+        self._writers[collection] = writer = CollectionWriter(
             collection,
             self._store,
             self._settler,
@@ -161,14 +164,15 @@ class Pipeline:
             self._contracts,
             self._observer,
             self._tracing,
-            options.retries,
-            options.batches,
-            options.writes_in_flight,
+            self._options.retries,
+            self._options.batches,
+            self._options.writes_in_flight,
             self._scheduler,
-            options.held,
+            self._options.held,
             settle=self._settle_later,
             idle=self._let_go,
         )
+        return writer
 
     def _let_go(self, collection: str) -> None:
         # Collections come and go, and anybody can name one in a routing key: idle writers are not kept.

@@ -1,7 +1,8 @@
 import logging
 from dataclasses import dataclass
 
-from memq_schemas import Names
+from memq_schemas import ErrorCode, Names
+from memq_worker.errors import MessageError
 from memq_worker.pipeline.delivery import Delivery
 from memq_worker.pipeline.lines import operation_label
 
@@ -23,6 +24,12 @@ class ReplyTo:
         if self.names.is_own(address):
             return False
         return self.any_queue or address.startswith((self.names.reply(""), *_BROKER_NAMED))
+
+    def check(self, delivery: Delivery) -> None:
+        """Raise MessageError for a request that nobody may be answered. A write is applied without a reply."""
+        address = delivery.properties.reply_to
+        if address and delivery.queue == self.names.query and not self.accepts(address):
+            raise MessageError(ErrorCode.INVALID_REPLY_TO, self.explain(address), stage="decode")
 
     def explain(self, address: str) -> str:
         """The reason for a refusal, with the setting that would change it."""

@@ -26,6 +26,7 @@ from memq_worker.pipeline.outcome import (
     Retry,
 )
 from memq_worker.pipeline.reply_to import ReplyTo
+from memq_worker.pipeline.spaces.spaces import NO_TENANTS, Spaces
 from memq_worker.pipeline.tracing import UNTRACED, Tracing
 
 logger = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ class Settler:
         reply_to: ReplyTo,
         tracing: Tracing = UNTRACED,
         replies: ReplyOptions = ReplyOptions(),
+        spaces: Spaces = NO_TENANTS,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._names = names
@@ -62,12 +64,15 @@ class Settler:
         self._reply_to = reply_to
         self._tracing = tracing
         self._replies = replies
+        self._spaces = spaces
         self._now = now
 
     async def settle(self, delivery: Delivery, outcome: Outcome) -> None:
         if delivery.settled or not delivery.link.alive:
             return
         delivery.settled = True
+        if delivery.tenant is not None:
+            outcome = self._spaces.retold(delivery.tenant, outcome)
         try:
             outcome = await self._act(delivery, outcome)
         except (BrokerUnavailable, Unconfirmed, Unroutable) as error:

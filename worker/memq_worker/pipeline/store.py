@@ -47,8 +47,8 @@ class Store(Protocol):
         """Delete the points that are stored without a version or with a lower one than given."""
         ...
 
-    async def set_payload(self, collection: str, change: SetPayload) -> None:
-        """A point's version survives, whatever becomes of the rest of its payload."""
+    async def set_payload(self, collection: str, change: SetPayload, kept: tuple[str, ...] = ()) -> None:
+        """Change payloads. A point's version and the `kept` keys survive, whatever becomes of the rest."""
         ...
 
     async def query(self, collection: str, query: Query, timeout: float) -> list[dict[str, Any]]: ...

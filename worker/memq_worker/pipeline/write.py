@@ -261,8 +261,8 @@ class CollectionWriter:
             case DeletePoints():
                 versions = merge_versions([c for c in commands if isinstance(c, DeletePoints)])
                 await self._store.delete_older(self._collection, versions)
-            case ChangePayload(body=body):
-                await self._store.set_payload(self._collection, body)
+            case ChangePayload(body=body, kept=kept):
+                await self._store.set_payload(self._collection, body, kept)
         return _NONE
 
     async def _settle(self, commands: list[Write], outcomes: Sequence[Outcome], place: Place) -> None:

@@ -113,7 +113,7 @@ class QdrantStore:
         chosen = q.PointsSelector(filter=encode.older_than(versions))
         await self._update(self._points.Delete, q.DeletePoints(collection_name=collection, wait=True, points=chosen))
 
-    async def set_payload(self, collection: str, change: SetPayload) -> None:
+    async def set_payload(self, collection: str, change: SetPayload, kept: tuple[str, ...] = ()) -> None:
         chosen = encode.selector(change.ids, change.filter)
         place: dict[str, Any] = {"collection_name": collection, "wait": True, "points_selector": chosen}
         if change.ids is not None:
@@ -121,7 +121,7 @@ class QdrantStore:
             overwrite.check_all_found(change, await self._stored(collection, change.ids))
         try:
             if change.overwrite is not None:
-                await self._overwrite(collection, change, change.overwrite)
+                await self._overwrite(collection, change, change.overwrite, kept)
             if change.set is not None:
                 request = q.SetPayloadPoints(payload=payload_to_grpc(change.set), **place)
                 await self._update(self._points.SetPayload, request, self._seconds(change.ids))
@@ -145,11 +145,13 @@ class QdrantStore:
             reply = await self._points.Get(request, timeout=self._timeout_seconds, metadata=self._metadata)
         return list(reply.result)
 
-    async def _overwrite(self, collection: str, change: SetPayload, payload: dict[str, Any]) -> None:
+    async def _overwrite(
+        self, collection: str, change: SetPayload, payload: dict[str, Any], kept: tuple[str, ...]
+    ) -> None:
         found: list[Any] = []
         offset, limit = None, overwrite.PAGE
         while True:
-            request = overwrite.versions_request(collection, change, offset, limit)
+            request = overwrite.kept_request(collection, change, kept, offset, limit)
             try:
                 with translated():
                     page = await self._points.Scroll(request, timeout=self._timeout_seconds, metadata=self._metadata)
@@ -164,7 +166,7 @@ class QdrantStore:
                 break
             offset = page.next_page_offset
         overwrite.check_all_found(change, found)
-        for request in overwrite.overwrite_requests(collection, payload, found):
+        for request in overwrite.overwrite_requests(collection, payload, kept, found):
             await self._update(self._points.UpdateBatch, request)
 
     async def _most_per_query(self, collection: str) -> int | None:

@@ -15,11 +15,9 @@ _MAX_OPERATIONS = 100
 _MAX_BYTES = 4 * 2**20
 PAGE = 1000
 
-_VERSION_ONLY = grpc.WithPayloadSelector(include=grpc.PayloadIncludeSelector(fields=[VERSION_KEY]))
 
-
-def versions_request(collection: str, change: SetPayload, offset: Any, limit: int) -> Any:
-    """Ask for a page of at most `limit` of the chosen points, with nothing of them but id and version."""
+def kept_request(collection: str, change: SetPayload, kept: tuple[str, ...], offset: Any, limit: int) -> Any:
+    """Ask for a page of at most `limit` of the chosen points, with nothing of them but id, version and `kept` keys."""
     chosen = where(change.filter)
     if change.ids is not None:
         ids = grpc.HasIdCondition(has_id=[point_id(i) for i in change.ids])
@@ -29,7 +27,7 @@ def versions_request(collection: str, change: SetPayload, offset: Any, limit: in
         filter=chosen,
         offset=offset,
         limit=limit,
-        with_payload=_VERSION_ONLY,
+        with_payload=grpc.WithPayloadSelector(include=grpc.PayloadIncludeSelector(fields=[VERSION_KEY, *kept])),
         with_vectors=grpc.WithVectorsSelector(enable=False),
     )
 
@@ -42,19 +40,21 @@ def check_all_found(change: SetPayload, found: list[Any]) -> None:
             raise MessageError(ErrorCode.UNKNOWN_POINT, f"ids[{index}]: there is no such point")
 
 
-def overwrite_requests(collection: str, payload: dict[str, Any], found: Any) -> Iterator[Any]:
-    """Replaces the payload of the `found` points and keeps their versions, which are part of the payload.
+def overwrite_requests(collection: str, payload: dict[str, Any], kept: tuple[str, ...], found: Any) -> Iterator[Any]:
+    """Replace the payload of the `found` points, except their versions and `kept` keys, which are part of it.
 
-    Each version's points are chosen by it again: one that has another by now was written since, whole, and what it was
-    written with is what the overwriting would have been followed by.
+    Each point's version is checked again: a point with a newer version was upserted in the meantime and must keep its
+    payload.
     """
-    by_version: dict[int | float | str | None, list[Any]] = {}
+    alike: dict[tuple[Any, ...], list[Any]] = {}
     for point in found:
-        by_version.setdefault(_version(point.payload.get(VERSION_KEY)), []).append(point.id)
+        values = tuple(_scalar(point.payload.get(key)) for key in kept)
+        alike.setdefault((_version(point.payload.get(VERSION_KEY)), *values), []).append(point.id)
     operations: list[Any] = []
     size = 0
-    for version, ids in by_version.items():
-        operation = _operation(payload, version, ids)
+    for (version, *values), ids in alike.items():
+        own = {key: value for key, value in zip(kept, values, strict=True) if value is not None}
+        operation = _operation(payload | own, version, ids)
         operations.append(operation)
         size += operation.ByteSize()
         if len(operations) >= _MAX_OPERATIONS or size >= _MAX_BYTES:
@@ -73,6 +73,12 @@ def _version(stored: Any) -> int | float | str | None:
     if kind in (None, "null_value"):
         return None
     return getattr(stored, kind) if kind in ("integer_value", "double_value") else _FOREIGN
+
+
+def _scalar(stored: Any) -> Any:
+    """A stored text or integer; None for anything else."""
+    kind = None if stored is None else stored.WhichOneof("kind")
+    return getattr(stored, kind) if kind in ("string_value", "integer_value") else None
 
 
 def _exactly(version: Any) -> dict[str, Any]:
