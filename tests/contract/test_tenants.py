@@ -18,7 +18,7 @@ from memq_worker.pipeline.spaces.own import OwnSpace
 from memq_worker.pipeline.spaces.rules import RULES, Rule
 from memq_worker.pipeline.spaces.shared import SharedSpace
 from tests.support.engine import embedded_engine
-from tests.support.tenants import Tenants, own_spaces, shared_spaces, tenants_of
+from tests.support.spaces import Tenants, own_spaces, shared_spaces, tenants_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
