@@ -541,25 +541,29 @@ class DeadLetters:
     """Dead letters of an installation. Letters that a call does not select or only shows stay where they are; while it
     runs, others do not see those it has walked past.
 
-    Every call raises BrokerUnavailable, TopologyMissing and ConfigurationError.
+    Every call raises BrokerUnavailable, TopologyMissing and ConfigurationError; and LetterAtRisk unless `force`, if
+    RabbitMQ would drop a letter within ten more looks, as far as MEMQ_MANAGEMENT_URL shows it.
     """
 
     def __init__(self, inner: AsyncDeadLetters, background: Background) -> None:
         self._inner = inner
         self._background = background
 
-    def list(self, selection: Selection = EVERYTHING, *, progress: Progress | None = None) -> Listing:
-        return self._background.run(lambda: self._inner.list(selection, progress=progress))
+    def list(
+        self, selection: Selection = EVERYTHING, *, force: bool = False, progress: Progress | None = None
+    ) -> Listing:
+        return self._background.run(lambda: self._inner.list(selection, force=force, progress=progress))
 
-    def find(self, which: int | str, *, progress: Progress | None = None) -> DeadLetter | None:
+    def find(self, which: int | str, *, force: bool = False, progress: Progress | None = None) -> DeadLetter | None:
         """Return a letter with its body. which: position from 1, message id or correlation id; the first match."""
-        return self._background.run(lambda: self._inner.find(which, progress=progress))
+        return self._background.run(lambda: self._inner.find(which, force=force, progress=progress))
 
     def replay(
         self,
         selection: Selection = EVERYTHING,
         *,
         dry_run: bool = False,
+        force: bool = False,
         progress: Progress | None = None,
         tally: Tally | None = None,
     ) -> Tally:
@@ -569,7 +573,7 @@ class DeadLetters:
         tally: counted into, for who has to know how far it came when this raises. Raises Unconfirmed too.
         """
         return self._background.run(
-            lambda: self._inner.replay(selection, dry_run=dry_run, progress=progress, tally=tally)
+            lambda: self._inner.replay(selection, dry_run=dry_run, force=force, progress=progress, tally=tally)
         )
 
     def purge(
@@ -577,6 +581,7 @@ class DeadLetters:
         selection: Selection = EVERYTHING,
         *,
         dry_run: bool = False,
+        force: bool = False,
         approve: Approval | None = None,
         progress: Progress | None = None,
         tally: Tally | None = None,
@@ -586,5 +591,7 @@ class DeadLetters:
         tally: as for `replay`.
         """
         return self._background.run(
-            lambda: self._inner.purge(selection, dry_run=dry_run, approve=approve, progress=progress, tally=tally)
+            lambda: self._inner.purge(
+                selection, dry_run=dry_run, force=force, approve=approve, progress=progress, tally=tally
+            )
         )

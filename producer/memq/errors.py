@@ -83,6 +83,10 @@ class OutboxFull(OutboxError):
     """The outbox holds as much as it may: the broker has been away for longer than it was made for."""
 
 
+class LetterAtRisk(MemqError):
+    """The delivery limit of the dead-letter queue is near, and looking at its letters could lose them."""
+
+
 class Unroutable(MemqError):
     """The broker has no queue for the message and has thrown it away."""
 

@@ -50,7 +50,7 @@ class Opened:
     @property
     def dead(self) -> DeadLetters:
         options = self._options
-        return DeadLetters(self.link, self.sender, options.names.dead, options.client, options.confirm_timeout)
+        return DeadLetters(self.link, self.sender, options.names, options.client, options.confirm_timeout)
 
     def way(self, wait: bool) -> Way:
         """Writes of one call."""

@@ -42,6 +42,9 @@ Newer: TypeAlias = Annotated[
 Limit: TypeAlias = Annotated[
     int | None, typer.Option("--limit", min=1, metavar="N", help="Only the first N of them, the oldest in the queue.")
 ]
+Force: TypeAlias = Annotated[
+    bool, typer.Option("--force", help="Look even if RabbitMQ may drop a letter within ten more looks.")
+]
 DryRun: TypeAlias = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
 
 

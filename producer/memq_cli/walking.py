@@ -45,6 +45,8 @@ class WalkProgress:
         self._bar.stop()
 
     def __call__(self, tally: Tally) -> None:
+        if tally.walked == 1 and tally.looks.unknown:
+            notice(f"memq: policies of the queue unknown ({tally.looks.unknown}): one could drop letters")
         told = f"{tally.selected:,} selected" + (f", {tally.done:,} done" if tally.done else "")
         if notices.is_terminal:
             self._bar.update(self._task, completed=tally.walked, total=tally.depth, selected=told)

@@ -92,7 +92,7 @@ def test_check_says_what_is_wrong_and_declare_mends_it(amqp: Address, tmp_path: 
     assert declared.returncode == 0, declared.stderr
     assert command("declare", **settings).returncode == 0, "declaring again changes nothing"
     after = command("check", **settings)
-    assert (after.returncode, after.stdout.count("ok ")) == (0, 4), after.stdout
+    assert (after.returncode, after.stdout.count("ok ")) == (0, 5), after.stdout
 
 
 def test_check_tells_a_closed_port_from_a_wrong_password_and_hides_it(amqp: Address, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from memq_worker.amqp.declare import declare
 from memq_worker.amqp.permissions import check_permissions
 from memq_worker.entry import found
 from memq_worker.errors import BrokerUnavailable, ConfigurationError, MessageError, WorkerError
+from memq_worker.policies import check_policies
 from memq_worker.qdrant.client import QdrantStore, open_store
 from memq_worker.settings import Settings
 from memq_worker.store_commands import Identity, comparison
@@ -47,7 +48,8 @@ async def findings(settings: Settings, directory: Identity, engine: Callable[[Pa
         if settings.qdrant_url
         else _finding("engine", lambda: _engine(settings, engine(settings.data_dir)))
     )
-    results = [Finding("settings", True, "valid"), *await asyncio.gather(broker, store)]
+    policies = _finding("policies", lambda: check_policies(settings))
+    results = [Finding("settings", True, "valid"), *await asyncio.gather(broker, store, policies)]
     if all(finding.ok for finding in results):
         results.append(await _finding("store", lambda: _announced(settings, directory)))
     return results

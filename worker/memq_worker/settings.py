@@ -34,6 +34,13 @@ class Settings(BaseSettings):
             "Separate several nodes of a cluster with commas."
         ),
     ] = SecretStr(DEFAULT_URL)
+    management_url: Annotated[
+        SecretStr | None,
+        Field(
+            description="Address of RabbitMQ's management API, http[s]://[user:password@]host:15672, from which "
+            "`check` reads policies. The user is that of MEMQ_AMQP_URL unless given."
+        ),
+    ] = None
     prefix: Annotated[
         str, Field(pattern=_PREFIX, description="First part of the name of every exchange and queue.")
     ] = DEFAULT_PREFIX

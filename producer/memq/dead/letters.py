@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from memq.dead.letter import DeadLetter, read_letter
+from memq.dead.looks import Looks, read_looks
 from memq.dead.replay import Replay
 from memq.dead.selection import Selection
 from memq.dead.walk import Walk, walk
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from memq.connection.link import Link
     from memq.deliver.sender import Sender
     from memq.errors import Unroutable
+    from memq_schemas import Names
 
 EVERYTHING = Selection()
 
@@ -28,7 +30,7 @@ EVERYTHING = Selection()
 class Tally:
     """depth: letters in the queue at the start, as far as nobody else held them.   walked: those looked at.
     selected: those that fit.   done: those sent again, or removed.   unroutable: those that no queue takes any more,
-    which stay, and `unroutable_reason` for the first.   codes: the selected by code.
+    which stay, and `unroutable_reason` for the first.   codes: the selected by code.   looks: that the queue allows.
     """
 
     depth: int = 0
@@ -38,6 +40,7 @@ class Tally:
     unroutable: int = 0
     unroutable_reason: str | None = None
     codes: Counter[str] = field(default_factory=Counter[str])
+    looks: Looks = field(default_factory=Looks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,20 +59,23 @@ class DeadLetters:
     """Dead letters of an installation. Letters that a call does not select or only shows stay where they are; while it
     runs, others do not see those it has walked past.
 
-    Every call raises BrokerUnavailable, TopologyMissing and ConfigurationError.
+    Every call raises BrokerUnavailable, TopologyMissing and ConfigurationError; and LetterAtRisk unless `force`, if
+    RabbitMQ would drop a letter within ten more looks, as far as MEMQ_MANAGEMENT_URL shows it.
     """
 
-    def __init__(self, link: Link, sender: Sender, queue: str, client: str, timeout: float) -> None:
+    def __init__(self, link: Link, sender: Sender, names: Names, client: str, timeout: float) -> None:
         self._link = link
         self._sender = sender
-        self._queue = queue
+        self._names = names
         self._client = client
         self._timeout = timeout
 
-    async def list(self, selection: Selection = EVERYTHING, *, progress: Progress | None = None) -> Listing:
+    async def list(
+        self, selection: Selection = EVERYTHING, *, force: bool = False, progress: Progress | None = None
+    ) -> Listing:
         letters: list[DeadLetter] = []
         tally = Tally()
-        async with self._walk(tally) as walked:
+        async with self._walk(tally, force) as walked:
             async for block in walked.blocks():
                 async for message in block:
                     letter = _look(message, tally, selection, progress)
@@ -77,11 +83,13 @@ class DeadLetters:
                         letters.append(letter)
         return Listing(letters, tally)
 
-    async def find(self, which: int | str, *, progress: Progress | None = None) -> DeadLetter | None:
+    async def find(
+        self, which: int | str, *, force: bool = False, progress: Progress | None = None
+    ) -> DeadLetter | None:
         """Return a letter with its body. which: position from 1, message id or correlation id; the first match."""
         tally = Tally()
         chosen = Selection() if isinstance(which, int) else Selection(ids=frozenset({which}))
-        async with self._walk(tally) as walked:
+        async with self._walk(tally, force) as walked:
             async for block in walked.blocks():
                 async for message in block:
                     letter = _look(message, tally, chosen, progress)
@@ -94,6 +102,7 @@ class DeadLetters:
         selection: Selection = EVERYTHING,
         *,
         dry_run: bool = False,
+        force: bool = False,
         progress: Progress | None = None,
         tally: Tally | None = None,
     ) -> Tally:
@@ -103,7 +112,7 @@ class DeadLetters:
         tally: counted into, for who has to know how far it came when this raises. Raises Unconfirmed too.
         """
         tally = tally or Tally()
-        async with self._walk(tally) as walked:
+        async with self._walk(tally, force) as walked:
             replay = Replay(walked, self._sender, self._timeout)
 
             def sent() -> None:
@@ -133,6 +142,7 @@ class DeadLetters:
         selection: Selection = EVERYTHING,
         *,
         dry_run: bool = False,
+        force: bool = False,
         approve: Approval | None = None,
         progress: Progress | None = None,
         tally: Tally | None = None,
@@ -142,7 +152,7 @@ class DeadLetters:
         tally: as for `replay`.
         """
         tally = tally or Tally()
-        async with self._walk(tally) as walked:
+        async with self._walk(tally, force) as walked:
             tags: list[int] = []
             async for block in walked.blocks():
                 async for message in block:
@@ -161,7 +171,7 @@ class DeadLetters:
         return tally
 
     @contextlib.asynccontextmanager
-    async def _walk(self, tally: Tally) -> AsyncGenerator[Walk]:
+    async def _walk(self, tally: Tally, force: bool) -> AsyncGenerator[Walk]:
         try:
             async with asyncio.timeout(self._timeout):
                 session = await self._link.session()
@@ -169,13 +179,17 @@ class DeadLetters:
             raise BrokerUnavailable(
                 f"no connection to RabbitMQ within {self._timeout:g} s: {self._link.reason}"
             ) from None
-        async with walk(session.address, self._queue, f"{self._client} dead letters") as walked:
+        if not force:
+            tally.looks = await read_looks(session.address, self._names)
+            tally.looks.check()
+        async with walk(session.address, self._names.dead, f"{self._client} dead letters") as walked:
             tally.depth = walked.depth
             yield walked
 
 
 def _look(message: Received, tally: Tally, selection: Selection, progress: Progress | None) -> DeadLetter | None:
     """The letter, if it is selected."""
+    tally.looks.check(message)
     tally.walked += 1
     letter = read_letter(tally.walked, message)
     selected = selection.takes(letter, datetime.now(UTC))

@@ -49,6 +49,7 @@ def list_(
     older: choice.Older = None,
     newer: choice.Newer = None,
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="Show so many at most; all are counted.")] = 100,
+    force: choice.Force = False,
     json: Json = False,
     url: Url = options.URL,
     prefix: Prefix = options.PREFIX,
@@ -66,7 +67,7 @@ def list_(
 
     async def look(producer: Producer) -> None:
         with WalkProgress("looking") as progress:
-            listing = await producer.dead.list(chosen, progress=progress)
+            listing = await producer.dead.list(chosen, force=force, progress=progress)
         _list(target, listing)
 
     run(target, look)
@@ -78,6 +79,7 @@ def show(
     body: Annotated[
         str | None, typer.Option(metavar="FILE", help="Write the body there, byte for byte; - for standard output.")
     ] = None,
+    force: choice.Force = False,
     json: Json = False,
     url: Url = options.URL,
     prefix: Prefix = options.PREFIX,
@@ -95,7 +97,7 @@ def show(
 
     async def look(producer: Producer) -> None:
         with WalkProgress("looking") as progress:
-            found = await producer.dead.find(wanted, progress=progress)
+            found = await producer.dead.find(wanted, force=force, progress=progress)
         if found is None:
             raise InvalidRequest(f"no dead letter {which}: look with `memq dead list`")
         if body is not None:
@@ -120,6 +122,7 @@ def replay(
     newer: choice.Newer = None,
     limit: choice.Limit = None,
     dry_run: choice.DryRun = False,
+    force: choice.Force = False,
     json: Json = False,
     url: Url = options.URL,
     prefix: Prefix = options.PREFIX,
@@ -141,7 +144,7 @@ def replay(
 
     async def send(producer: Producer) -> None:
         with WalkProgress("looking" if dry_run else "replaying") as progress:
-            await producer.dead.replay(chosen, dry_run=dry_run, progress=progress, tally=tally)
+            await producer.dead.replay(chosen, dry_run=dry_run, force=force, progress=progress, tally=tally)
         _report(target, tally, "would be sent again" if dry_run else "sent again", dry_run)
         if tally.unroutable:
             raise Unroutable(f"{tally.unroutable:,} stay in the dead-letter queue: {tally.unroutable_reason}")
@@ -165,6 +168,7 @@ def purge(
     limit: choice.Limit = None,
     dry_run: choice.DryRun = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    force: choice.Force = False,
     json: Json = False,
     url: Url = options.URL,
     prefix: Prefix = options.PREFIX,
@@ -193,7 +197,12 @@ def purge(
                 return await confirmed(f"memq: remove {told} for good?")
 
             await producer.dead.purge(
-                chosen, dry_run=dry_run, approve=None if yes else approve, progress=progress, tally=tally
+                chosen,
+                dry_run=dry_run,
+                force=force,
+                approve=None if yes else approve,
+                progress=progress,
+                tally=tally,
             )
         _report(target, tally, "would be removed" if dry_run else "removed", dry_run)
 

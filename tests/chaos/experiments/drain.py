@@ -64,7 +64,7 @@ async def run_stops(ground: Ground, plan: Plan) -> Figures:
 async def _stop_at_random(playing: Scene, left: Iterator[int]) -> None:
     for _ in left:
         worker = playing.hire()
-        await worker.until("life")
+        await worker.until("life", within=300)  # a loaded machine starts processes slowly
         if playing.chance.random() < _EARLY:
             await asyncio.sleep(playing.chance.uniform(0, 2))
         else:

@@ -1,0 +1,64 @@
+"""Looks that the dead-letter queue survives: before RabbitMQ 4.3 each counts against the queue's delivery limit."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from memq_amqp.management import VARIABLE, ManagementError, management
+
+from memq.errors import LetterAtRisk
+
+if TYPE_CHECKING:
+    from memq_amqp import Received
+
+    from memq.connection.address import Address
+    from memq_schemas import Names
+
+# A list, a look at one letter and a rehearsed replay cost a look each.
+KEPT = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """limit: deliveries after which RabbitMQ drops a letter; None for no limit, or if it is unknown.
+
+    unknown: why the policies of the queue could not be read; empty if they were.   source: who sets the limit.
+    """
+
+    limit: int | None = None
+    source: str = ""
+    unknown: str = ""
+
+    def check(self, letter: Received | None = None) -> None:
+        """Raise LetterAtRisk if the queue allows too few more looks at the letter, or at a letter never looked at."""
+        if self.limit is None:
+            return
+        looks = 0 if letter is None else _looks(letter)
+        if looks + KEPT >= self.limit:
+            had = f" after {looks} of them" if looks else ""
+            raise LetterAtRisk(
+                f"RabbitMQ drops a dead letter at delivery {self.limit} ({self.source}), and each look is one{had}: "
+                "exclude memq's queues from the policy, or look with --force (force=True)"
+            )
+
+
+async def read_looks(address: Address, names: Names) -> Looks:
+    """Read the limit of the dead-letter queue over the management API at MEMQ_MANAGEMENT_URL, if that is set."""
+    url = os.environ.get(VARIABLE)
+    if not url:
+        return Looks(unknown=f"{VARIABLE} is not set")
+    try:
+        queues = await management(url, address).queues(address.vhost, names.prefix)
+    except ManagementError as error:
+        return Looks(unknown=f"{VARIABLE}: {error}")
+    for queue in queues:
+        if queue.name == names.dead:
+            return Looks(queue.delivery_limit, f"delivery-limit, set by {queue.source('delivery-limit')}")
+    return Looks(unknown=f"{VARIABLE}: no queue {names.dead!r} there")
+
+
+def _looks(letter: Received) -> int:
+    count = letter.properties.headers.get("x-delivery-count")
+    return count if isinstance(count, int) and not isinstance(count, bool) and count > 0 else 0
