@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 from memq_schemas.properties import Properties
 from memq_worker.pipeline.delivery import Delivery
 from memq_worker.pipeline.intake import Pipeline
+from memq_worker.pipeline.limits.allowances import Allowances
 from memq_worker.pipeline.spaces.own import OwnSpace
 from memq_worker.pipeline.spaces.shared import SharedSpace
 from memq_worker.pipeline.spaces.spaces import Spaces
+from memq_worker.pipeline.tenants import Tenants as Bundle
 from memq_worker.qdrant.client import QdrantStore, open_store
 from memq_worker.tenants.shared_collections import prepare
 from tests.unit.worker.fakes import NAMES, FakeLink, Watch, options
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from memq_schemas import CreateCollection
+    from memq_worker.tenants.file import Limits
 
 WRITES = ("upsert.", "delete.", "payload.")
 
@@ -63,12 +66,15 @@ def own_spaces(*tenants: str) -> dict[str, Any]:
 
 @asynccontextmanager
 async def tenants_of(
-    url: str, spaces: Mapping[str, Any], contracts: Mapping[str, CreateCollection] | None = None
+    url: str,
+    spaces: Mapping[str, Any],
+    contracts: Mapping[str, CreateCollection] | None = None,
+    limits: Mapping[str, Limits] | None = None,
 ) -> AsyncIterator[Tenants]:
     """A pipeline over the store at `url`, with the shared collections made."""
     async with open_store(url, None, 10.0) as store:
         await prepare(store, contracts or {}, 10.0)
-        pipeline = Pipeline(store, Watch(), options(), spaces=Spaces(spaces))
+        pipeline = Pipeline(store, Watch(), options(), tenants=Bundle(Spaces(spaces), Allowances(limits)))
         try:
             yield Tenants(pipeline, store)
         finally:

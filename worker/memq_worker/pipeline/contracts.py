@@ -4,6 +4,7 @@ import time
 from memq_schemas import ErrorCode
 from memq_worker.errors import MessageError
 from memq_worker.pipeline.command import UpsertPoints, Write
+from memq_worker.pipeline.limits.stored import StoredPoints
 from memq_worker.pipeline.store import Contract, Store
 
 _FRESH_SECONDS = 60.0
@@ -12,8 +13,10 @@ _FRESH_SECONDS = 60.0
 class Contracts:
     """Contracts of collections, read from the store once a minute and again before a refusal because of them."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, stored: StoredPoints | None = None) -> None:
+        """stored: the limit on tenants' stored points, which refuses upserts too."""
         self._store = store
+        self._stored = stored
         self._known: dict[str, tuple[Contract, float]] = {}
         self._asking: dict[str, asyncio.Lock] = {}
 
@@ -50,6 +53,8 @@ class Contracts:
         if refused:
             contract = await self.get(collection, 0.0)
             refused = _refused(contract, collection, commands)
+        if self._stored is not None and any(command.delivery.tenant is not None for command in commands):
+            refused |= await self._stored.refusals(collection, [c for c in commands if c not in refused])
         return refused
 
 

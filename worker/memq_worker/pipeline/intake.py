@@ -16,11 +16,12 @@ from memq_worker.pipeline.batch import BatchLimits
 from memq_worker.pipeline.command import Request, Write
 from memq_worker.pipeline.contracts import Contracts
 from memq_worker.pipeline.deadline import Deadlines
-from memq_worker.pipeline.decode.bodies import Limits, decode, operation_of
+from memq_worker.pipeline.decode.bodies import Limits, operation_of
 from memq_worker.pipeline.delivery import Delivery
 from memq_worker.pipeline.diagnosis import Diagnosis
 from memq_worker.pipeline.held import HeldLimits
 from memq_worker.pipeline.hold import QUESTION, Abandoned, HandedBack, Hold, Reins
+from memq_worker.pipeline.limits.stored import StoredPoints
 from memq_worker.pipeline.observer import Observer
 from memq_worker.pipeline.outcome import Expire, Outcome, Quarantine, Refuse, Release, decide
 from memq_worker.pipeline.reply_to import ReplyTo
@@ -28,8 +29,8 @@ from memq_worker.pipeline.retry import RetryPolicy
 from memq_worker.pipeline.round import Round
 from memq_worker.pipeline.scheduler import Scheduler
 from memq_worker.pipeline.settle import ReplyOptions, Settler
-from memq_worker.pipeline.spaces.spaces import NO_TENANTS, Spaces
 from memq_worker.pipeline.store import Store
+from memq_worker.pipeline.tenants import Tenants
 from memq_worker.pipeline.throttles import Throttles
 from memq_worker.pipeline.tracing import UNTRACED, Tracing
 from memq_worker.pipeline.write import CollectionWriter
@@ -69,7 +70,7 @@ class Pipeline:
         observer: Observer,
         options: PipelineOptions,
         tracing: Tracing = UNTRACED,
-        spaces: Spaces = NO_TENANTS,
+        tenants: Tenants | None = None,
     ) -> None:
         self._store = store
         self._observer = observer
@@ -79,8 +80,9 @@ class Pipeline:
         self._hold = Hold(observer, catches=StoreOutage, reins=self._reins)
         self._diagnosis = Diagnosis(store, min(_QUESTION_SECONDS, options.request_timeout_seconds / 2))
         self._throttles = Throttles()
-        self._contracts = Contracts(store)
-        self._spaces = spaces
+        self._tenants = tenants = tenants or Tenants()
+        spaces = tenants.spaces
+        self._contracts = Contracts(store, StoredPoints(store, spaces, tenants.allowances))
         self._settler = Settler(
             options.names, options.worker, observer, options.reply_to, tracing, options.replies, spaces
         )
@@ -116,9 +118,7 @@ class Pipeline:
                 self._settle_later(delivery, Expire())
                 return
             self._options.reply_to.check(delivery)
-            command = decode(delivery, self._options.limits)
-            if delivery.tenant is not None and not isinstance(command, Request):
-                command = self._spaces.of(delivery.tenant).write(command)
+            command = self._tenants.command(delivery, self._options.limits)
             delivery.decoded = time.perf_counter()
         except WorkerError as error:
             self._settle_later(delivery, self._refusal(delivery, error))
@@ -147,7 +147,7 @@ class Pipeline:
 
     def _dispatch(self, command: Write | Request) -> None:
         if isinstance(command, Request):
-            self._spawn(self._answerer.answer(command))
+            self._tenants.answering(command.delivery, self._spawn(self._answerer.answer(command)))
             return
         writer = self._writers.get(command.collection) or self._new_writer(command.collection)
         writer.add(command)

@@ -1,7 +1,7 @@
 import re
 from typing import Any
 
-from memq_schemas import ErrorCode, Operation, check_collection
+from memq_schemas import Count, ErrorCode, Operation, check_collection
 from memq_worker.errors import MessageError
 from memq_worker.pipeline.command import ChangePayload, DeletePoints, Request, UpsertPoints, Write
 from memq_worker.pipeline.spaces.hidden import check_keys, visible
@@ -117,6 +117,11 @@ class OwnSpace:
     async def _collections(self, ask: Ask) -> list[str]:
         found = await ask(Operation.LIST, "", None)
         return [name for stored in found["collections"] if (name := self._own(stored)) is not None]
+
+    async def stored_points(self, ask: Ask) -> int:
+        names = await self._collections(ask)
+        counts = [await ask(Operation.COUNT, self.collection(name), Count()) for name in names]
+        return sum(each["count"] for each in counts)
 
     async def _aliases(self, ask: Ask) -> Any:
         found = await ask(Operation.ALIASES, "", None)

@@ -87,6 +87,10 @@ class SharedSpace:
             return await self._about_points(operation, body, wanted, ask, name)
         return await self._about_collection(operation, name, body, ask)
 
+    async def stored_points(self, ask: Ask) -> int:
+        own = Count(filter=owned(None, self.owner))
+        return sum([(await ask(Operation.COUNT, name, own))["count"] for name in self._contracts])
+
     async def _about_collection(self, operation: Operation, name: str, body: Any, ask: Ask) -> Any:
         match operation:
             case Operation.CREATE:

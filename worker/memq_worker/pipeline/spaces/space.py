@@ -25,6 +25,10 @@ class Space(Protocol):
         """Return the result of a request. Raises MessageError for what the tenant may not ask, and what `ask` does."""
         ...
 
+    async def stored_points(self, ask: Ask) -> int:
+        """Count the tenant's points in all its collections, by the operations `LIST` and `COUNT`."""
+        ...
+
     def retold(self, text: str) -> str:
         """Return an error text in the tenant's own names."""
         ...

@@ -1,0 +1,47 @@
+"""Tenants as the pipeline sees them: where their points are, and what each may do now."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from memq_worker.pipeline.command import Request, Write
+from memq_worker.pipeline.decode.bodies import Limits, decode, operation_of
+from memq_worker.pipeline.delivery import Delivery
+from memq_worker.pipeline.limits.allowances import Allowances
+from memq_worker.pipeline.spaces.spaces import Spaces
+
+
+@dataclass(frozen=True, slots=True)
+class Tenants:
+    """Changed in place when the tenants file changes; empty without one."""
+
+    spaces: Spaces = field(default_factory=Spaces)
+    allowances: Allowances = field(default_factory=Allowances)
+
+    def command(self, delivery: Delivery, limits: Limits) -> Write | Request:
+        """Return the command in a delivery; a tenant's write as the store gets it.
+
+        Raises MessageError, and Throttled for a request beyond a limit. A write is counted, and never too many.
+        """
+        if delivery.tenant is None:
+            return decode(delivery, limits)
+        is_write, points = operation_of(delivery)[0].is_write, 1
+        allowance = self.allowances.of(delivery.tenant)
+        if allowance is not None:
+            allowance.check_size(len(delivery.body))
+            if not is_write:
+                allowance.ask()
+        try:
+            command = decode(delivery, limits)
+            if isinstance(command, Request):
+                return command
+            points = len(command.ids or (None,))
+            return self.spaces.of(delivery.tenant).write(command)
+        finally:
+            if allowance is not None and is_write:
+                allowance.write(points, len(delivery.body))
+
+    def answering(self, delivery: Delivery, task: asyncio.Task[None]) -> None:
+        """Count a request as unanswered until its task ends."""
+        if (allowance := self.allowances.of(delivery.tenant)) is not None:
+            allowance.asking()
+            task.add_done_callback(lambda _: allowance.answered())
