@@ -46,6 +46,19 @@ CALLS = (
 )
 CODES = tuple(code.value for code in ErrorCode)
 TIERS = tuple(str(seconds) for seconds in RETRY_SECONDS)
+MOST_TENANTS = 50
+OTHER = "other"
+# Series of a tenant by its number; the slot has the names. The 51st tenant and all later ones share one.
+TENANTS = (*(str(number) for number in range(MOST_TENANTS)), OTHER)
+TENANT_LIMITS = (
+    "points_per_second",
+    "bytes_per_second",
+    "requests_per_second",
+    "concurrency",
+    "stored_points",
+    "collections",
+    "message_bytes",
+)
 CONSUMED = ("write", "write.bulk", "query", "suspect")
 QUEUES = (*CONSUMED, "dead", *(f"retry.{tier}" for tier in TIERS))
 
@@ -68,6 +81,10 @@ class Instrument:
             named = dict(zip(self.labels, values, strict=True))
             if named.get("lane", LIVE) == LIVE or named.get("op") in WRITTEN:
                 yield values
+
+    @property
+    def by_tenant(self) -> bool:
+        return "tenant" in self.labels
 
     @property
     def width(self) -> int:
@@ -167,6 +184,32 @@ QUEUE_OLDEST = Instrument(
     {"queue": QUEUES},
     of_pool=True,
 )
+TENANT_MESSAGES = Instrument(
+    "memq_tenant_messages",
+    "counter",
+    "Settled deliveries of a tenant by outcome. The first 50 tenants of a worker have a series, others share `other`",
+    {"tenant": TENANTS, "outcome": OUTCOMES},
+)
+TENANT_LIMITED = Instrument(
+    "memq_tenant_limited",
+    "counter",
+    "Times that a tenant reached a limit: a request or write refused, or its lane paused for a rate",
+    {"tenant": TENANTS, "limit": TENANT_LIMITS},
+)
+TENANT_DELAY = Instrument(
+    "memq_tenant_queue_delay_seconds",
+    "histogram",
+    "Time from the publisher's timestamp, which has whole seconds, to settlement of a tenant's writes",
+    {"tenant": TENANTS},
+    _DELAYS,
+)
+TENANT_QUEUE_MESSAGES = Instrument(
+    "memq_tenant_queue_messages",
+    "gauge",
+    "Ready messages in a tenant's own lanes",
+    {"tenant": TENANTS},
+    of_pool=True,
+)
 
 CATALOGUE = (
     MESSAGES,
@@ -197,6 +240,10 @@ CATALOGUE = (
     QUEUE_MESSAGES,
     QUEUE_CONSUMERS,
     QUEUE_OLDEST,
+    TENANT_MESSAGES,
+    TENANT_LIMITED,
+    TENANT_DELAY,
+    TENANT_QUEUE_MESSAGES,
 )
 
 Place = tuple[str, tuple[str, ...]]

@@ -131,9 +131,16 @@ def _add_of_pool(family: Metric, instrument: Instrument, first: Member) -> None:
 
 def _add(family: Metric, instrument: Instrument, member: Member, own: list[str]) -> None:
     numbers = member.slot.numbers
+    tenants = member.slot.tenants if instrument.by_tenant else {}
     for combination in instrument.combinations:
         at = PLACES[instrument.name, combination]
         labels = [*own, *combination]
+        if instrument.by_tenant:
+            # Tenants that there are; the others' series only once something was counted there.
+            tenant, *more = combination
+            if tenant not in tenants and not any(numbers[at : at + instrument.width]):
+                continue
+            labels = [*own, tenants.get(tenant, tenant), *more]
         if isinstance(family, HistogramMetricFamily):
             each = list(numbers[at : at + instrument.width])
             edges = [floatToGoString(edge) for edge in (*instrument.edges, float("inf"))]

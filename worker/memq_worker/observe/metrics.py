@@ -9,6 +9,7 @@ from memq_worker.observe import catalogue
 from memq_worker.observe.catalogue import PLACES, Instrument
 from memq_worker.observe.histogram import Histogram, Values
 from memq_worker.observe.slot import Slot
+from memq_worker.observe.tenants import TenantMetrics
 from memq_worker.pipeline.delivery import Delivery
 from memq_worker.pipeline.observer import Reason
 
@@ -48,6 +49,7 @@ class Metrics:
         self._marks: dict[tuple[str, str], list[float]] = {(op, lane): [] for op, lane in catalogue.DELAY.combinations}
         self._writes: defaultdict[tuple[str, Reason, int, int], int] = defaultdict(int)
         self._call_seconds: dict[str, list[float]] = {call: [] for call in catalogue.CALLS}
+        self._tenants = TenantMetrics(slot)
         self._held_since: float | None = None
         self.published: dict[str, float] = {}  # by queue, of what was settled last, in epoch seconds
 
@@ -91,6 +93,8 @@ class Metrics:
         self._numbers[self._messages[lane][operation][outcome]] += number
         if code and outcome in ("refused", "dead_lettered"):
             self._add(catalogue.REFUSALS, code, amount=number)
+        if deliveries[0].tenant is not None:
+            self._tenants.settled(operation, outcome, deliveries)
         marks = self._marks[operation, lane]
         stamp = 0.0
         for delivery in deliveries:
@@ -160,6 +164,13 @@ class Metrics:
             self._numbers[self._clamped] += int(early.sum())
             delays[early] = 0.0
         self._delays[operation, lane].observe_all(delays)
+
+    def limited(self, tenant: str, limit: str) -> None:
+        """A tenant has reached a limit."""
+        self._tenants.limited(tenant, limit)
+
+    def tenant_queue(self, tenant: str, messages: int) -> None:
+        self._tenants.queue(tenant, messages)
 
     def replied(self, outcome: str) -> None:
         self._add(catalogue.REPLIES, outcome)

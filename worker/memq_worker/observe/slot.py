@@ -5,13 +5,15 @@ import time
 import zlib
 from typing import Any
 
-from memq_worker.observe.catalogue import CATALOGUE, FINGERPRINT, NUMBERS, PLACES
+from memq_worker.observe.catalogue import CATALOGUE, FINGERPRINT, MOST_TENANTS, NUMBERS, OTHER, PLACES
 
 _FINGERPRINT, _BEAT, _LOOKED, _HEADER = 0, 1, 2, 8
 _NUMBERS_BYTES = 8 * (_HEADER + NUMBERS)
 _REPORT_BYTES = 8192
 _REPORT_HEAD = 8  # length and checksum
-_SIZE = _NUMBERS_BYTES + _REPORT_BYTES
+_NAME_BYTES = 64
+_NAMES_BYTES = MOST_TENANTS * _NAME_BYTES
+_SIZE = _NUMBERS_BYTES + _REPORT_BYTES + _NAMES_BYTES
 
 
 class Foreign(Exception):
@@ -28,7 +30,8 @@ class Slot:
     def __init__(self, memory: mmap.mmap) -> None:
         numbers = memoryview(memory)[:_NUMBERS_BYTES].cast("d")
         self._header = numbers[:_HEADER]
-        self._report = memoryview(memory)[_NUMBERS_BYTES:]
+        self._report = memoryview(memory)[_NUMBERS_BYTES : _NUMBERS_BYTES + _REPORT_BYTES]
+        self._names = memoryview(memory)[_NUMBERS_BYTES + _REPORT_BYTES :]
         self.numbers = numbers[_HEADER:]
 
     @classmethod
@@ -78,6 +81,30 @@ class Slot:
         at = self._header[_BEAT]
         # The clock is one for all processes of a machine.
         return max(0.0, time.monotonic() - at) if at else None
+
+    @property
+    def tenants(self) -> dict[str, str]:
+        """Names of tenants by the label value of their series. A name once given stays."""
+        names: dict[str, str] = {}
+        for number in range(MOST_TENANTS):
+            name = bytes(self._names[number * _NAME_BYTES : (number + 1) * _NAME_BYTES]).rstrip(b"\0").decode()
+            if not name:
+                break
+            names[str(number)] = name
+        return names
+
+    def tenant(self, name: str) -> str:
+        """Return the label value of a tenant's series, a new one for a new name while there is room."""
+        known = self.tenants
+        for number, given in known.items():
+            if given == name:
+                return number
+        if len(known) == MOST_TENANTS:
+            return OTHER
+        at = len(known) * _NAME_BYTES
+        text = name.encode()[:_NAME_BYTES]
+        self._names[at : at + len(text)] = text
+        return str(len(known))
 
     def looked(self) -> None:
         self._header[_LOOKED] = time.monotonic()

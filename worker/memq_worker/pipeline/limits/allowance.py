@@ -1,5 +1,7 @@
 """What one tenant may still do now, of its limits in the tenants file."""
 
+from collections.abc import Callable
+
 from memq_schemas import ErrorCode
 from memq_worker.errors import MessageError, Throttled
 from memq_worker.pipeline.limits.bucket import Bucket
@@ -13,8 +15,10 @@ _WEIGHT = 0.1  # of the newest message in the mean
 class Allowance:
     """Account of one tenant in one worker, which has an equal share of every rate."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, reached: Callable[[str], None] = lambda _: None) -> None:
+        """reached: called with the name of a limit each time that it holds the tenant back."""
         self.limits = limits
+        self.note = reached
         self._points = None if limits.points_per_second is None else Bucket(limits.points_per_second)
         self._bytes = None if limits.bytes_per_second is None else Bucket(limits.bytes_per_second)
         rate = limits.requests_per_second
@@ -34,6 +38,7 @@ class Allowance:
         """Raise MessageError for a body that is too large."""
         most = self.limits.message_bytes
         if most is not None and size > most:
+            self.note("message_bytes")
             raise MessageError(
                 ErrorCode.TOO_LARGE, f"body: {size} bytes, the tenant's message_bytes is {most}", stage="decode"
             )
@@ -42,11 +47,13 @@ class Allowance:
         """Count a request. Raise Throttled, naming the limit, if it is one too many now."""
         most = self.limits.concurrency
         if most is not None and self._asking >= max(1, most // self._workers):
+            self.note("concurrency")
             raise _throttled("concurrency", f"{most} unanswered requests", _AGAIN_SECONDS)
         if self._requests is None:
             return
         seconds = self._requests.wait(_REQUEST)
         if seconds > 0:
+            self.note("requests_per_second")
             rate = self.limits.requests_per_second
             raise _throttled("requests_per_second", f"{rate:g} requests per second", seconds)
         self._requests.take(_REQUEST)

@@ -1,4 +1,5 @@
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from memq_worker.pipeline.limits.allowance import Allowance
 from memq_worker.tenants.file import Limits
@@ -7,7 +8,11 @@ from memq_worker.tenants.file import Limits
 class Allowances:
     """Accounts of the tenants that have limits, by name."""
 
-    def __init__(self, limits: Mapping[str, Limits] | None = None) -> None:
+    def __init__(
+        self, limits: Mapping[str, Limits] | None = None, reached: Callable[[str, str], None] = lambda *_: None
+    ) -> None:
+        """reached: called with tenant and limit each time that a limit holds a tenant back."""
+        self._reached = reached
         self._by_tenant: dict[str, Allowance] = {}
         self._workers = 1
         self.replace(limits or {})
@@ -23,7 +28,11 @@ class Allowances:
             if given == Limits():
                 continue
             known = before.get(tenant)
-            made = known if known is not None and known.limits == given else Allowance(given)
+            made = (
+                known
+                if known is not None and known.limits == given
+                else Allowance(given, partial(self._reached, tenant))
+            )
             made.share(self._workers)
             self._by_tenant[tenant] = made
 

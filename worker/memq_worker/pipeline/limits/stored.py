@@ -43,7 +43,10 @@ class StoredPoints:
             tenant = command.delivery.tenant
             allowance = self._allowances.of(tenant)
             most = None if allowance is None else allowance.limits.stored_points
-            if tenant is not None and most is not None and not await self._fits(tenant, collection, command, most):
+            if tenant is None or allowance is None or most is None:
+                continue
+            if not await self._fits(tenant, collection, command, most):
+                allowance.note("stored_points")
                 refused[command] = MessageError(
                     ErrorCode.QUOTA_EXCEEDED,
                     f"stored_points: the tenant's limit of {most} points is reached",
