@@ -9,10 +9,10 @@ class Allowances:
     """Accounts of the tenants that have limits, by name."""
 
     def __init__(
-        self, limits: Mapping[str, Limits] | None = None, reached: Callable[[str, str], None] = lambda *_: None
+        self, limits: Mapping[str, Limits] | None = None, reached: Callable[[str, str], None] | None = None
     ) -> None:
         """reached: called with tenant and limit each time that a limit holds a tenant back."""
-        self._reached = reached
+        self._reached = reached or _unheard
         self._by_tenant: dict[str, Allowance] = {}
         self._workers = 1
         self.replace(limits or {})
@@ -49,3 +49,7 @@ class Allowances:
 
     def of(self, tenant: str | None) -> Allowance | None:
         return None if tenant is None else self._by_tenant.get(tenant)
+
+
+def _unheard(tenant: str, limit: str) -> None:
+    """For limits that nobody counts."""
