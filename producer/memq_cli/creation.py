@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from memq.encode.arrow import WirePoints
 from memq.encode.vectors import flat_array
+from memq.errors import RemoteError
 from memq_cli.output import notice
 from memq_cli.sources import BadFile
+from memq_schemas import ErrorCode
 
 if TYPE_CHECKING:
     from memq.encode.column_names import Row
@@ -21,7 +23,9 @@ Dimensions: TypeAlias = dict[str, int]
 
 
 async def create(producer: Producer, collection: str, distance: Distance, dimensions: Dimensions) -> bool:
-    """Make the collection if it is missing; return True if it was."""
+    """Make the collection if it is missing; return True if it was. One that takes these vectors is left as it is."""
+    if await _takes(producer, collection, distance, dimensions):
+        return False
     if "" in dimensions:
         answer = await producer.collections.create(collection, dimensions[""], distance, exist_ok=True)
     else:
@@ -31,6 +35,17 @@ async def create(producer: Producer, collection: str, distance: Distance, dimens
         told = ", ".join(f"{name} {size}".strip() for name, size in dimensions.items())
         notice(f"memq: created collection {collection} ({told} dimensions, {distance})")
     return answer.created
+
+
+async def _takes(producer: Producer, collection: str, distance: Distance, dimensions: Dimensions) -> bool:
+    try:
+        there = (await producer.collections.describe(collection)).collection.vectors
+    except RemoteError as error:
+        if error.code != ErrorCode.UNKNOWN_COLLECTION:
+            raise
+        return False
+    wanted = {name: (size, distance) for name, size in dimensions.items()}
+    return wanted.items() <= {name: (params.size, params.distance) for name, params in there.items()}.items()
 
 
 async def measured(points: Any) -> tuple[Dimensions, Any]:

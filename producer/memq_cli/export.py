@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import IO, TYPE_CHECKING, Self
+from dataclasses import asdict, dataclass
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 import orjson
 import typer
@@ -14,81 +16,146 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from memq_schemas import OrderedRecord
+    from memq_schemas import CollectionDescription, OrderedRecord
 
 _TABLES = (".parquet", ".arrow")
+_KINDS = (".jsonl", *_TABLES)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What an export is of. An interrupted one is continued only by a run with the same."""
+
+    collection: str
+    filter: dict[str, Any] | None
+    with_payload: Any
+    with_vector: bool
+
+
+class _Rows(Protocol):
+    """Points as bytes of a file that is written from beginning to end."""
+
+    def resume(self, part: Path) -> None:
+        """Go on after what an unfinished file has."""
+        ...
+
+    def rows(self, points: Sequence[OrderedRecord]) -> bytes: ...
+
+    def finish(self, part: Path, path: Path) -> None:
+        """Make the whole file of its unfinished form."""
+        ...
 
 
 class Export:
     """Points on standard output or in a file.
 
-    Beside an unfinished JSON Lines file stands FILE.next, with the offset of the next page and the file's length at its
-    beginning. Raises typer.BadParameter for a file that cannot be written so.
+    The points go to FILE.part, and beside it FILE.next has the offset of the next page and the length of FILE.part.
+    After the last page FILE.part becomes FILE, so a file with that name is whole.
     """
 
-    def __init__(self, path: Path | None, resume: bool) -> None:
-        if path is not None and path.suffix not in (".jsonl", *_TABLES):
+    def __init__(self, path: Path | None, selection: Selection, *, restart: bool) -> None:
+        """Raises typer.BadParameter for a file of another type, for one that exists, and for another export's part."""
+        if path is not None and path.suffix not in _KINDS:
             raise typer.BadParameter(f"{path}: expected .jsonl, .parquet or .arrow", param_hint="FILE")
+        if path is not None and path.exists() and not restart:
+            raise typer.BadParameter(f"{path} exists; remove it, or replace it with --restart", param_hint="FILE")
         self.points = 0
         self.offset: int | str | None = None
-        self.finished = False
+        self.resumed = False
         self._path = path
-        self._state = None if path is None else path.with_name(f"{path.name}.next")
+        self._selection = selection
         self._length: int | None = None
-        if resume:
-            self._resume()
-        elif path is not None and path.exists():
-            raise typer.BadParameter(f"{path} exists: remove it, or continue it with --resume", param_hint="FILE")
         self._file: IO[bytes] | None = None
-        self._table: TableFile | None = None
+        self._rows: _Rows | None = None
+        if path is not None and not restart and self._state_path.exists():
+            self._resume()
+
+    @property
+    def needs_description(self) -> bool:
+        """Return True if the file has columns, which are those of the collection."""
+        return self._path is not None and self._path.suffix in _TABLES
+
+    @property
+    def _part_path(self) -> Path:
+        assert self._path is not None
+        return self._path.with_name(f"{self._path.name}.part")
+
+    @property
+    def _state_path(self) -> Path:
+        assert self._path is not None
+        return self._path.with_name(f"{self._path.name}.next")
 
     def _resume(self) -> None:
-        if self._path is None or self._state is None or self._path.suffix != ".jsonl" or not self._state.exists():
-            raise typer.BadParameter("there is no unfinished .jsonl export to continue", param_hint="--resume")
-        state = orjson.loads(self._state.read_bytes())
-        self.offset, self._length, self.points = state["offset"], state["length"], state["points"]
+        try:
+            state = orjson.loads(self._state_path.read_bytes())
+            length, points, offset, of = state["length"], state["points"], state["offset"], state["of"]
+        except (ValueError, KeyError, TypeError):
+            raise typer.BadParameter(f"{self._state_path} is damaged; begin anew with --restart") from None
+        if of != orjson.loads(orjson.dumps(asdict(self._selection))):
+            raise typer.BadParameter(f"{self._state_path} belongs to an export of other points; see --restart")
+        if not self._part_path.exists() or self._part_path.stat().st_size < length:
+            raise typer.BadParameter(f"{self._part_path} is shorter than it was; begin anew with --restart")
+        self._length, self.points, self.offset, self.resumed = length, points, offset, True
 
-    def __enter__(self) -> Self:
+    def begin(self, description: CollectionDescription | None) -> None:
+        """Open the file. `description` is needed where `needs_description`."""
         if self._path is None:
-            self._file = sys.stdout.buffer
-        elif self._length is None:
-            self._file = self._path.open("xb")
+            self._rows, self._file = _Lines(), sys.stdout.buffer
+            return
+        if self.needs_description:
+            assert description is not None
+            self._rows = TableFile(self._path.suffix, description, with_vector=self._selection.with_vector)
         else:
-            self._file = self._path.open("r+b")
+            self._rows = _Lines()
+        if self._length is None:
+            self._file = self._part_path.open("wb")
+        else:
+            self._rows.resume(self._part_path)
+            self._file = self._part_path.open("r+b")
             self._file.truncate(self._length)
             self._file.seek(self._length)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        assert self._file is not None
-        if self._table is not None:
-            self._table.close()
-        self._file.flush()
-        if self._path is not None:
-            self._file.close()
 
     def write(self, points: Sequence[OrderedRecord], following: int | str | None) -> None:
+        """Write a page. `following` is the offset of the next page; None after the last one."""
         assert self._file is not None
-        if self._path is not None and self._path.suffix in _TABLES:
-            self._table = self._table or TableFile(self._file, self._path.suffix)
-            self._table.write(points)
-        else:
-            rows = [
-                orjson.dumps(each.model_dump(exclude_none=True), option=orjson.OPT_APPEND_NEWLINE) for each in points
-            ]
-            self._file.write(b"".join(rows))
-            self._file.flush()
+        assert self._rows is not None
+        if points:
+            self._file.write(self._rows.rows(points))
+        self._file.flush()
         self.points += len(points)
-        self.finished = following is None
-        if self._state is not None and self._path is not None and self._path.suffix == ".jsonl":
-            if self.finished:
-                self._state.unlink(missing_ok=True)
-            else:
-                state = {"offset": following, "length": self._file.tell(), "points": self.points}
-                self._state.write_bytes(orjson.dumps(state))
+        if self._path is None:
+            return
+        if following is None:
+            self._file.close()
+            self._rows.finish(self._part_path, self._path)
+            self._state_path.unlink(missing_ok=True)
+            return
+        state = {"offset": following, "length": self._file.tell(), "points": self.points, "of": asdict(self._selection)}
+        new = self._state_path.with_name(f"{self._state_path.name}.{os.getpid()}")
+        new.write_bytes(orjson.dumps(state))
+        new.replace(self._state_path)
+
+    def close(self) -> None:
+        if self._file is not None and self._path is not None:
+            self._file.close()
 
     def advice(self) -> str | None:
         """How to go on after a failure; None where there is nothing to continue."""
-        if self._state is None or not self._state.exists():
+        if self._path is None or not self._state_path.exists():
             return None
-        return f"{self.points} points written; continue with --resume"
+        return f"{self.points:,} points written; the same command goes on after them, --restart begins anew"
+
+
+class _Lines:
+    """JSON Lines."""
+
+    def resume(self, part: Path) -> None:
+        pass
+
+    def rows(self, points: Sequence[OrderedRecord]) -> bytes:
+        return b"".join(
+            orjson.dumps(each.model_dump(exclude_none=True), option=orjson.OPT_APPEND_NEWLINE) for each in points
+        )
+
+    def finish(self, part: Path, path: Path) -> None:
+        part.replace(path)

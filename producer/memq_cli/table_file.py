@@ -3,77 +3,165 @@
 from __future__ import annotations
 
 import importlib
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import orjson
+import pybase64
 import typer
 
+from memq.encode.arrow.library import pyarrow
+from memq.errors import InvalidRequest
 from memq_schemas.vectors import to_array
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
-    from memq_schemas import OrderedRecord
+    from memq_schemas import CollectionDescription, OrderedRecord
+
+_END = b"\xff\xff\xff\xff\0\0\0\0"  # of an Arrow stream
+_ANOTHER = "use a .jsonl file"
 
 
 class TableFile:
-    """Columns id (text), vector or vector.<name> (lists of float32), payload (JSON text) and version.
+    """Columns id, vector or vector.<name>, payload (JSON text) and version.
 
-    The first page decides which vectors there are. Raises typer.BadParameter for sparse vectors and multivectors, and
-    for points with other vectors than those of the first page.
+    Dense vectors are fixed-size lists of float32, multivectors lists of them, sparse vectors structs of indices and
+    values. Ids are uint64, or text where they are UUIDs. The unfinished file is an Arrow stream.
     """
 
-    def __init__(self, file: IO[bytes], suffix: str) -> None:
-        self._file = file
+    def __init__(self, suffix: str, description: CollectionDescription, *, with_vector: bool) -> None:
+        """Raises typer.BadParameter without pyarrow."""
+        try:
+            self._arrow: Any = pyarrow()
+        except InvalidRequest as error:
+            raise typer.BadParameter(str(error), param_hint="FILE") from None
         self._suffix = suffix
-        self._arrow: Any = importlib.import_module("pyarrow")
-        self._writer: Any = None
-        self._sizes: dict[str, int] | None = None
+        self._columns: dict[str, tuple[Any, Callable[[list[Any]], Any]]] = {}
+        if with_vector:
+            self._add_vectors(description)
+        self._schema: Any = None
 
-    def write(self, points: Sequence[OrderedRecord]) -> None:
-        if not points:
-            return
-        arrow = self._arrow
-        columns: dict[str, Any] = {"id": arrow.array([str(each.id) for each in points])}
-        columns |= self._vectors([_by_name(each.vector) for each in points])
-        payloads = [None if each.payload is None else orjson.dumps(each.payload).decode() for each in points]
-        columns["payload"] = arrow.array(payloads, arrow.string())
-        columns["version"] = arrow.array([each.version for each in points], arrow.uint64())
-        table = arrow.table(columns)
-        if self._writer is None:
-            self._writer = self._new_writer(table.schema)
-        self._writer.write_table(table)
+    def _add_vectors(self, description: CollectionDescription) -> None:
+        pa = self._arrow
+        for name, params in description.vectors.items():
+            kind = pa.list_(pa.float32(), params.size)
+            size = params.size
+            if params.multivector_config is None:
+                self._columns[name] = (kind, lambda values, size=size: _dense(values, size))
+            else:
+                self._columns[name] = (pa.list_(kind), lambda values, size=size: _multi(values, size))
+        sparse = pa.struct({"indices": pa.list_(pa.uint32()), "values": pa.list_(pa.float32())})
+        for name in description.sparse_vectors:
+            self._columns[name] = (sparse, _sparse)
 
-    def close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
+    def resume(self, part: Path) -> None:
+        if part.stat().st_size:
+            with self._arrow.memory_map(str(part)) as source:
+                self._schema = self._arrow.ipc.open_stream(source).schema
 
-    def _new_writer(self, schema: Any) -> Any:
-        if self._suffix == ".parquet":
-            return importlib.import_module("pyarrow.parquet").ParquetWriter(self._file, schema)
-        return self._arrow.ipc.new_file(self._file, schema)
+    def rows(self, points: Sequence[OrderedRecord]) -> bytes:
+        """Raises typer.BadParameter for ids of both types, and for a vector that the description does not have."""
+        pa = self._arrow
+        schema, begun = self._schema, self._schema is not None
+        schema = schema or self._schema_of(points)
+        arrays = [_ids(points, schema.field("id").type)]
+        named = [_by_name(each.vector, self._columns) for each in points]
+        arrays += [make([row.get(name) for row in named]) for name, (_, make) in self._columns.items()]
+        arrays.append(pa.array([None if each.payload is None else orjson.dumps(each.payload) for each in points]))
+        arrays[-1] = arrays[-1].cast(pa.string())
+        arrays.append(pa.array([each.version for each in points], pa.uint64()))
+        batch = pa.record_batch(arrays, schema=schema)
+        self._schema = schema
+        return (b"" if begun else schema.serialize().to_pybytes()) + batch.serialize().to_pybytes()
 
-    def _vectors(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        if self._sizes is None:
-            self._sizes = {name: len(row[name]) for row in reversed(rows) for name in row}
-        if any(len(row[name]) != self._sizes.get(name) for row in rows for name in row):
-            raise typer.BadParameter("points have different vectors: use a .jsonl file", param_hint="FILE")
-        return {
-            f"vector.{name}" if name else "vector": self._column([row.get(name) for row in rows], size)
-            for name, size in self._sizes.items()
-        }
+    def _schema_of(self, points: Sequence[OrderedRecord]) -> Any:
+        pa = self._arrow
+        columns = {f"vector.{name}" if name else "vector": kind for name, (kind, _) in self._columns.items()}
+        kind = pa.uint64() if points and isinstance(points[0].id, int) else pa.string()
+        return pa.schema({"id": kind, **columns, "payload": pa.string(), "version": pa.uint64()})
 
-    def _column(self, vectors: list[Any], size: int) -> Any:
-        arrow = self._arrow
-        empty = np.zeros(size, "<f4")
-        flat = np.concatenate([empty if each is None else each for each in vectors])
-        missing = arrow.array([each is None for each in vectors])
-        return arrow.FixedSizeListArray.from_arrays(arrow.array(flat, arrow.float32()), size, mask=missing)
+    def finish(self, part: Path, path: Path) -> None:
+        pa = self._arrow
+        with part.open("ab") as file:
+            if not file.tell():
+                file.write(self._schema_of([]).serialize().to_pybytes())
+            file.write(_END)
+        new = path.with_name(f"{path.name}.new")
+        with pa.memory_map(str(part)) as source, new.open("wb") as target:
+            stream = pa.ipc.open_stream(source)
+            parquet = self._suffix == ".parquet"
+            writer = (
+                importlib.import_module("pyarrow.parquet").ParquetWriter(target, stream.schema)
+                if parquet
+                else pa.ipc.new_file(target, stream.schema)
+            )
+            with writer:
+                for batch in stream:
+                    writer.write_batch(batch)
+        new.replace(path)
+        part.unlink()
 
 
-def _by_name(vector: Any) -> dict[str, Any]:
+def _ids(points: Sequence[OrderedRecord], kind: Any) -> Any:
+    pa = pyarrow()
+    values = [each.id for each in points]
+    wanted = int if kind == pa.uint64() else str
+    if {type(each) for each in values} - {wanted}:
+        raise typer.BadParameter(f"points have integers and UUIDs as ids: {_ANOTHER}", param_hint="FILE")
+    return pa.array(values, kind)
+
+
+def _by_name(vector: Any, columns: dict[str, Any]) -> dict[str, Any]:
+    """Return the vectors of a point by name; the unnamed one is ""."""
     named = cast("dict[str, Any]", vector if isinstance(vector, dict) else {} if vector is None else {"": vector})
-    if not all(isinstance(each, str) for each in named.values()):
-        raise typer.BadParameter("sparse vectors and multivectors need a .jsonl file", param_hint="FILE")
-    return {name: to_array(each) for name, each in named.items()}
+    unknown = next((name for name in named if name not in columns), None)
+    if unknown is not None:
+        raise typer.BadParameter(f"the collection has no vector {unknown!r} any more: begin anew with --restart")
+    return named
+
+
+def _dense(values: list[Any], size: int) -> Any:
+    pa = pyarrow()
+    empty = np.zeros(size, "<f4")
+    flat = np.concatenate([empty if each is None else to_array(each) for each in values])
+    missing = [each is None for each in values]
+    return pa.FixedSizeListArray.from_arrays(
+        pa.array(flat, pa.float32()), size, mask=pa.array(missing) if any(missing) else None
+    )
+
+
+def _multi(values: list[Any], size: int) -> Any:
+    pa = pyarrow()
+    rows = [row for each in values if each is not None for row in each]
+    inner = _dense(rows, size) if rows else pa.array([], pa.list_(pa.float32(), size))
+    return pa.ListArray.from_arrays(_offsets(values, len), inner)
+
+
+def _sparse(values: list[Any]) -> Any:
+    pa = pyarrow()
+    present = [each for each in values if each is not None]
+    columns = {
+        "indices": ("<u4", pa.uint32(), [_numbers(each.indices, "<u4") for each in present]),
+        "values": ("<f4", pa.float32(), [_numbers(each.values, "<f4") for each in present]),
+    }
+    missing = [each is None for each in values]
+    arrays: list[Any] = []
+    for dtype, kind, found in columns.values():
+        rest = iter(found)
+        lists = [None if gone else next(rest) for gone in missing]
+        flat = np.concatenate([each for each in lists if each is not None]) if present else np.zeros(0, dtype)
+        arrays.append(pa.ListArray.from_arrays(_offsets(lists, len), pa.array(flat, kind)))
+    return pa.StructArray.from_arrays(arrays, list(columns), mask=pa.array(missing))
+
+
+def _offsets(values: list[Any], length: Callable[[Any], int]) -> Any:
+    """Offsets of a list array; null for a value that is None."""
+    pa = pyarrow()
+    ends = np.cumsum([0, *(0 if each is None else length(each) for each in values)])
+    return pa.array(ends, pa.int32(), mask=np.array([*(each is None for each in values), False]))
+
+
+def _numbers(text: str, dtype: str) -> Any:
+    return np.frombuffer(pybase64.b64decode(text, validate=True), dtype)

@@ -151,7 +151,7 @@ class Collection:
             self.created_with = before
             self.reopen()
             if "incompatible" in refused.details:
-                raise unserved("This change of a collection that holds points") from refused
+                raise unserved("this change of a collection that holds points") from refused
             raise
         self.vectors = config.vector_contract(created_with)
 

@@ -155,6 +155,7 @@ class Engine:
         created_with = changed(collection.created_with, request)
         if created_with == collection.created_with:
             return
+        creation.check_storage(created_with)
         self.check_disk()
         collection.reconfigure(created_with)
         self._registry.update(collection.name, created_with)

@@ -31,7 +31,7 @@ class Search:
 def read_search(engine: Engine, collection: Collection, request: Any, limit: int | None = None) -> Search:
     """`limit` overrides the number of hits that the request asks for. Raises Refused."""
     if request.HasField("shard_key_selector"):
-        raise unserved("Query with shard_key_selector")
+        raise unserved("shard_key_selector", "1.7")
     limit = queries.read_limit(request) if limit is None else limit
     prefetches = [
         _prefetch(engine, collection, each, f"prefetch[{index}].", 1) for index, each in enumerate(request.prefetch)

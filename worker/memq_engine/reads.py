@@ -40,7 +40,7 @@ def query_batch(engine: Engine, request: Any) -> Any:
 
 def get(engine: Engine, request: Any) -> Any:
     if request.HasField("shard_key_selector"):
-        raise unserved("A shard key")
+        raise unserved("shard_key_selector", "1.7")
     collection = engine.collection(request.collection_name)
     records = collection.retrieve(
         read_ids(request.ids), queries.read_payload_selector(request), queries.read_vectors_selector(request)
@@ -60,7 +60,7 @@ def count(engine: Engine, request: Any) -> Any:
 def scroll(engine: Engine, request: Any) -> Any:
     collection = engine.collection(request.collection_name)
     if request.HasField("shard_key_selector"):
-        raise unserved("Scroll with shard_key_selector")
+        raise unserved("shard_key_selector", "1.7")
     order = read_order(request.order_by) if request.HasField("order_by") else None
     if order is not None and request.HasField("offset"):
         raise invalid(_OFFSET_AND_ORDER)
@@ -84,7 +84,7 @@ def scroll(engine: Engine, request: Any) -> Any:
 def facet(engine: Engine, request: Any) -> Any:
     collection = engine.collection(request.collection_name)
     if request.HasField("shard_key_selector"):
-        raise unserved("Facet with shard_key_selector")
+        raise unserved("shard_key_selector", "1.7")
     hits = collection.facet(
         request.key,
         limit=request.limit if request.HasField("limit") else queries.DEFAULT_LIMIT,

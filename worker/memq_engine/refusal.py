@@ -29,10 +29,12 @@ def not_found(details: str) -> Refused:
     return Refused(StatusCode.NOT_FOUND, f"Not found: {details}")
 
 
-def unserved(what: str) -> Refused:
+def unserved(what: str, since: str = "") -> Refused:
+    """The refusal of `what`, a field where there is one. `since` is the first version of a server that has it."""
+    server = f"Qdrant {since} or later" if since else "a Qdrant server"
     return Refused(
         StatusCode.UNIMPLEMENTED,
-        f"{what} is not served by memq's embedded engine; a Qdrant server (MEMQ_QDRANT_URL) is",
+        f"{what}: not served by memq's embedded engine; {server} (MEMQ_QDRANT_URL) serves it",
     )
 
 

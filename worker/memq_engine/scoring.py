@@ -160,7 +160,7 @@ def _mmr(message: Any, inputs: Inputs, limit: int) -> Any:
     vector = inputs.vector(message.nearest)
     if isinstance(vector, edge.SparseVector):
         # The engine fails inside; a server serves it.
-        raise unserved("MMR over sparse vectors")
+        raise unserved("mmr over sparse vectors", "1.15")
     candidates = given.candidates_limit if given.HasField("candidates_limit") else limit
     return edge.Mmr(vector, 1.0 - diversity, candidates, using=inputs.using or None)
 

@@ -154,7 +154,7 @@ def _unserved(path: str) -> Callable[[Any, Any], Awaitable[None]]:
     async def refuse(_bodies: Any, context: Any) -> None:
         await context.abort(
             StatusCode.UNIMPLEMENTED,
-            f"{path} is not served by memq's embedded engine; a Qdrant server (MEMQ_QDRANT_URL) is",
+            f"{path}: not served by memq's embedded engine; a Qdrant server (MEMQ_QDRANT_URL) serves it",
         )
 
     return refuse

@@ -38,7 +38,7 @@ def _empty() -> Refused:
 
 def upsert(collection: Collection, request: Any, wait: bool) -> Any:
     if request.HasField("shard_key_selector"):
-        raise unserved("A shard key")
+        raise unserved("shard_key_selector", "1.7")
     points = read_points(request.points, collection.vectors)
     if not points:
         raise _empty()
@@ -104,7 +104,7 @@ def delete(collection: Collection, request: Any, wait: bool) -> Any:
 def update_vectors(collection: Collection, request: Any, wait: bool) -> Any:
     """Replace the given vectors of stored points; those of other names stay."""
     if request.HasField("shard_key_selector"):
-        raise unserved("A shard key")
+        raise unserved("shard_key_selector", "1.7")
     points: list[edge.PointVectors] = []
     for index, point in enumerate(request.points):
         if not point.HasField("vectors"):
@@ -244,6 +244,6 @@ def update_batch(engine: Engine, request: Any) -> Any:
             raise invalid("Operation is missing")
         write = _BATCHED.get(kind)
         if write is None:
-            raise unserved(f"The batched operation {kind}")
+            raise unserved(f"batched operation {kind}")
         reply.result.append(write(collection, getattr(operation, kind), request.wait))
     return reply

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from memq_cli import options
+from memq_cli.description import description_rows
 from memq_cli.options import Json, Prefix, Target, Timeout, Url
 from memq_cli.output import emit, say, table
 from memq_cli.run import run
@@ -13,8 +14,12 @@ from memq_schemas import Distance
 if TYPE_CHECKING:
     from memq.producer import Producer
 
-app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="List, create, describe and delete collections.")
+app = typer.Typer(
+    rich_markup_mode=None, no_args_is_help=True, help="List, create, change, describe and delete collections."
+)
 
+_OPTIONS = "Options as in Qdrant's REST API; see schemas/README.md."
+Options = Annotated[str | None, typer.Option("--options", metavar="JSON", help=_OPTIONS)]
 Name = Annotated[str, typer.Argument(help="The collection.")]
 
 
@@ -42,29 +47,57 @@ def names(
 @app.command()
 def create(
     name: Name,
-    size: Annotated[int, typer.Option(min=1, help="Dimensions of its vectors.")],
+    size: Annotated[int | None, typer.Option(min=1, help="Dimensions of its vectors.")] = None,
     distance: Annotated[Distance, typer.Option(help="How vectors are compared.")] = Distance.COSINE,
-    exist_ok: Annotated[
-        bool, typer.Option("--exist-ok", help="Fine if it is there with the same size and distance.")
-    ] = False,
+    given: Options = None,
+    exist_ok: Annotated[bool, typer.Option("--exist-ok", help="Fine if it is there with all that is given.")] = False,
     json: Json = False,
     url: Url = options.URL,
     prefix: Prefix = options.PREFIX,
     timeout: Timeout = options.TIMEOUT,
 ) -> None:
-    """Create a collection with one vector a point.
+    """Create a collection with one vector a point, or with those in --options.
 
     \b
     memq collections create memories --size 384 --distance cosine
+    memq collections create notes --options '{"vectors": {"text": {"size": 384}}, "sparse_vectors": {"words": {}}}'
     """
     target = Target(url, prefix, timeout, json)
+    more = options.json_object(given, "--options") or {}
 
     async def ask(producer: Producer) -> None:
-        answer = await producer.collections.create(name, size, distance, exist_ok=exist_ok)
+        answer = await producer.collections.create(name, size, distance, exist_ok=exist_ok, **more)
         if target.json:
             emit(answer)
         else:
             say(f"{name}: {'created' if answer.created else 'was there already'}")
+
+    run(target, ask)
+
+
+@app.command()
+def update(
+    name: Name,
+    given: Annotated[str, typer.Option("--options", metavar="JSON", help=_OPTIONS)],
+    json: Json = False,
+    url: Url = options.URL,
+    prefix: Prefix = options.PREFIX,
+    timeout: Timeout = options.TIMEOUT,
+) -> None:
+    """Change options of a collection. Those that are not given stay as they are.
+
+    \b
+    memq collections update memories --options '{"quantization_config": {"scalar": {"type": "int8"}}}'
+    """
+    target = Target(url, prefix, timeout, json)
+    change = options.json_object(given, "--options") or {}
+
+    async def ask(producer: Producer) -> None:
+        answer = await producer.collections.update(name, **change)
+        if target.json:
+            emit(answer)
+        else:
+            say(f"{name}: updated")
 
     run(target, ask)
 
@@ -77,7 +110,7 @@ def describe(
     prefix: Prefix = options.PREFIX,
     timeout: Timeout = options.TIMEOUT,
 ) -> None:
-    """Show a collection's status, points and vectors."""
+    """Show a collection's status, points, vectors, indexes and aliases; with --json all of its options."""
     target = Target(url, prefix, timeout, json)
 
     async def ask(producer: Producer) -> None:
@@ -85,13 +118,7 @@ def describe(
         if target.json:
             emit(answer)
             return
-        found = answer.collection
-        vectors = [
-            f"{f'{vector}: ' if vector else ''}{params.size} dimensions, {params.distance}"
-            for vector, params in found.vectors.items()
-        ]
-        rows = [["name", found.name], ["status", found.status], ["points", str(found.points)]]
-        table(["", ""], [*rows, *(["vector", vector] for vector in vectors)])
+        table(["", ""], description_rows(answer.collection))
 
     run(target, ask)
 

@@ -6,14 +6,14 @@ import typer
 
 from memq_cli import options
 from memq_cli.options import Collection, Json, Prefix, Target, Timeout, Url
-from memq_cli.output import emit, say
+from memq_cli.output import emit, say, table
 from memq_cli.run import run
 from memq_schemas import IndexType  # noqa: TC001  (typer reads it)
 
 if TYPE_CHECKING:
     from memq.producer import Producer
 
-app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Create and delete indexes of payload keys.")
+app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Create, list and delete indexes of payload keys.")
 
 Key = Annotated[str, typer.Argument(help="The payload key.")]
 
@@ -45,6 +45,27 @@ def create(
             emit(answer)
         else:
             say(f"{key}: accepted")
+
+    run(target, ask)
+
+
+@app.command("list")
+def keys(
+    collection: Collection,
+    json: Json = False,
+    url: Url = options.URL,
+    prefix: Prefix = options.PREFIX,
+    timeout: Timeout = options.TIMEOUT,
+) -> None:
+    """List the indexed payload keys with their types and the points that each index holds so far."""
+    target = Target(url, prefix, timeout, json)
+
+    async def ask(producer: Producer) -> None:
+        found = (await producer.collections.describe(collection)).collection.indexes
+        if target.json:
+            emit({key: index.model_dump(mode="json") for key, index in found.items()})
+        else:
+            table(["key", "type", "points"], [[key, each.type, str(each.points)] for key, each in found.items()])
 
     run(target, ask)
 

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import asyncio
+from contextlib import closing
 from pathlib import Path  # noqa: TC003  (typer reads it)
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from memq_cli import options
-from memq_cli.export import Export
+from memq_cli.export import Export, Selection
+from memq_cli.export_progress import ExportProgress
 from memq_cli.options import Collection, Fields, FilterJson, Json, Prefix, Target, Timeout, Url
-from memq_cli.output import emit, notice
+from memq_cli.output import emit, notice, say
 from memq_cli.run import run
 
 if TYPE_CHECKING:
@@ -18,47 +21,80 @@ if TYPE_CHECKING:
 def scroll(
     collection: Collection,
     file: Annotated[
-        Path | None, typer.Argument(help="A .jsonl, .parquet or .arrow file; standard output without one.")
+        Path | None,
+        typer.Argument(help="A .jsonl, .parquet or .arrow file; JSON Lines on standard output without one."),
     ] = None,
-    with_vector: Annotated[bool, typer.Option("--with-vector", help="Write vectors too.")] = False,
+    with_vector: Annotated[
+        bool | None,
+        typer.Option("--with-vector/--no-vector", help="Write vectors too. [default: in a file]", show_default=False),
+    ] = None,
     fields: Fields = None,
     filter_: FilterJson = None,
     page: Annotated[int, typer.Option(min=1, max=10_000, help="Points asked for at a time.")] = 1000,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted export to a .jsonl file.")] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Begin anew, also where an interrupted run has written.")
+    ] = False,
     json: Json = False,
     url: Url = options.URL,
     prefix: Prefix = options.PREFIX,
     timeout: Timeout = options.TIMEOUT,
 ) -> None:
-    """Export points: the counterpart of `memq upsert FILE`.
+    """Export points to a file, the counterpart of `memq upsert FILE`.
+
+    A file has everything of a point: id, vectors of all kinds, payload and version. Parquet and Arrow need memq[arrow].
+    The points go to FILE.part first. After an interruption the same command continues where it stopped. Points that are
+    written during an export may be in it or not.
 
     \b
-    memq scroll -c memories memories.jsonl --with-vector
+    memq scroll -c memories memories.parquet
+    memq upsert memories.parquet -c memories-2
     memq scroll -c memories --filter '{"must": [{"key": "user", "match": {"value": "u03"}}]}' | jq .payload
     """
     target = Target(url, prefix, timeout, json)
     condition = options.json_object(filter_, "--filter")
-    export = Export(file, resume)
-    wanted: dict[str, Any] = {
-        "limit": page,
-        "filter": condition,
-        "with_payload": options.with_payload(fields),
-        "with_vector": "base64" if with_vector else False,
-    }
+    vectors = file is not None if with_vector is None else with_vector
+    selection = Selection(collection, condition, options.with_payload(fields), vectors)
+    export = Export(file, selection, restart=restart)
 
     async def ask(producer: Producer) -> None:
-        with export:
-            offset = export.offset
-            while not export.finished:
-                answer = await producer.scroll(collection, offset=offset, **wanted)
-                export.write(answer.points, answer.next)
-                offset = answer.next
-                if file is not None:
-                    notice(f"memq: {export.points} points")
-        if target.json and file is not None:
+        with closing(export), ExportProgress(file is not None) as progress:
+            await _run(producer, export, selection, page, progress)
+        if file is None:
+            return
+        if target.json:
             emit({"points": export.points})
+        else:
+            say(f"{export.points:,} points in {file}")
 
-    def unfinished() -> str | None:
-        return export.advice()
+    run(target, ask, after_failure=export.advice)
 
-    run(target, ask, after_failure=unfinished)
+
+async def _run(producer: Producer, export: Export, selection: Selection, page: int, progress: ExportProgress) -> None:
+    wanted: dict[str, Any] = {
+        "limit": page,
+        "filter": selection.filter,
+        "with_payload": selection.with_payload,
+        "with_vector": "base64" if selection.with_vector else False,
+    }
+    if export.needs_description:
+        export.begin((await producer.collections.describe(selection.collection)).collection)
+    else:
+        export.begin(None)
+    if export.resumed:
+        notice(f"memq: going on after the first {export.points:,} points, which an interrupted run has written")
+    if progress.shown:
+        count = await producer.count(selection.collection, filter=selection.filter, exact=False)
+        progress.begin(export.points, count.count)
+    asked = asyncio.ensure_future(producer.scroll(selection.collection, offset=export.offset, **wanted))
+    try:
+        while True:
+            answer = await asked
+            if answer.next is not None:
+                # The worker reads the next page while this one is written.
+                asked = asyncio.ensure_future(producer.scroll(selection.collection, offset=answer.next, **wanted))
+            await asyncio.to_thread(export.write, answer.points, answer.next)
+            progress(export.points)
+            if answer.next is None:
+                return
+    finally:
+        asked.cancel()

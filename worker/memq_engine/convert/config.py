@@ -5,7 +5,7 @@ from typing import Any
 import qdrant_edge as edge
 
 from ..proto import messages
-from .quantization import edge_quantization
+from .quantization import edge_quantization, memory_of
 from .vectors import DEFAULT, VectorContract
 
 DISTANCES = {
@@ -72,6 +72,7 @@ def _edge_vector(params: Any) -> edge.EdgeVectorParams:
         datatype=DATATYPES.get(params.datatype),
         quantization_config=edge_quantization(params),
         hnsw_config=_edge_hnsw(params),
+        memory=memory_of(params),
     )
 
 
@@ -82,6 +83,7 @@ def _edge_sparse(params: Any) -> edge.EdgeSparseVectorParams:
         on_disk=index.on_disk if index.HasField("on_disk") else None,
         modifier=edge.Modifier.Idf if params.modifier == messages.Modifier.Value("Idf") else None,
         datatype=DATATYPES.get(index.datatype),
+        memory=memory_of(index),
     )
 
 
@@ -95,6 +97,8 @@ def _edge_hnsw(owner: Any) -> edge.HnswIndexConfig | None:
         full_scan_threshold=hnsw.full_scan_threshold,
         max_indexing_threads=hnsw.max_indexing_threads,
         payload_m=hnsw.payload_m if hnsw.HasField("payload_m") else None,
+        on_disk=hnsw.on_disk,
+        memory=memory_of(hnsw),
     )
 
 

@@ -16,6 +16,8 @@ _RANGES: dict[str, tuple[tuple[str, float, float | None], ...]] = {
     "optimizers_config": (("deleted_threshold", 0.0, 1.0), ("vacuum_min_vector_number", 100, None)),
     "wal_config": (("wal_capacity_mb", 1, None),),
 }
+# Datatypes that a server has and this engine's collections have not, by the version that has them first.
+_TURBO = {4: "1.19", 5: "1.20", 6: "1.20"}
 _AT_LEAST_ONE = ("shard_number", "replication_factor", "write_consistency_factor")
 
 
@@ -39,13 +41,26 @@ def check_creation(request: Any) -> None:
         if request.sharding_method not in messages.ShardingMethod.values():
             number = request.sharding_method
             raise invalid(f"Cannot convert ShardingMethod: {number}, error: unknown enumeration value {number}")
-        raise unserved("A collection with sharding_method")
+        raise unserved("sharding_method: custom", "1.7")
     _check_strict(request)
+    check_storage(request)
+
+
+def check_storage(request: Any) -> None:
+    """Raises Refused for options of how a server keeps its data that this engine would not keep to."""
+    for owner in (request, *vectors_of(request).values()):
+        if owner.HasField("hnsw_config") and owner.hnsw_config.inline_storage:
+            raise unserved("hnsw_config.inline_storage", "1.16")
+    if request.optimizers_config.prevent_unoptimized:
+        raise unserved("optimizers_config.prevent_unoptimized", "1.17")
+    for field in ("payload", "id_tracker"):
+        if request.HasField(field):
+            raise unserved(field, "1.19" if field == "payload" else "1.20")
 
 
 def _check_strict(request: Any) -> None:
     if request.strict_mode_config.enabled:
-        raise unserved("A collection in strict mode")
+        raise unserved("strict_mode_config.enabled", "1.13")
 
 
 def _check_ranges(request: Any) -> None:
@@ -99,7 +114,7 @@ def _check_vector(name: str, params: Any) -> None:
     if params.datatype and params.datatype not in DATATYPES:
         known = params.datatype in messages.Datatype.values()
         raise (
-            unserved(f"A vector of datatype {messages.Datatype.Name(params.datatype)}")
+            unserved(f"datatype {messages.Datatype.Name(params.datatype).lower()}", _TURBO[int(params.datatype)])
             if known
             else invalid(f"Unknown datatype {params.datatype}")
         )

@@ -24,5 +24,5 @@ def _model(document: Any) -> edge.Bm25:
         problem = "InferenceService URL not configured - please provide valid address in config"
         raise Refused(StatusCode.INTERNAL, f"Service internal error: {problem}")
     if document.options:
-        raise unserved("A BM25 document with options")
+        raise unserved("options of a BM25 document", "1.15")
     return edge.Bm25()

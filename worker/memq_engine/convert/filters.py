@@ -32,7 +32,7 @@ def read_condition(condition: Any) -> Any:
     kind = condition.WhichOneof("condition_one_of")
     read = _CONDITIONS.get(kind)
     if read is None:
-        raise invalid("Malformed Condition type") if kind is None else unserved(f"The filter condition {kind}")
+        raise invalid("Malformed Condition type") if kind is None else unserved(f"filter condition {kind}")
     try:
         return read(getattr(condition, kind))
     except (ValueError, TypeError) as error:

@@ -21,6 +21,8 @@ _PLAIN = (
     "is_tenant", "is_principal", "lookup", "range", "on_disk", "enable_hnsw",
     "lowercase", "min_token_len", "max_token_len", "phrase_matching", "ascii_folding",
 )  # fmt: skip
+# Options that a server has, by the version that has them first.
+_SINCE = {"memory": "1.19", "prefix": "1.19", "nested": "1.20", "scoring": "1.20"}
 _TOKENIZERS = {
     1: edge.TokenizerType.Prefix,
     2: edge.TokenizerType.Whitespace,
@@ -69,7 +71,7 @@ def _options(params: Any) -> Mapping[str, Any]:
         elif name in _PLAIN:
             given[name] = value
         else:
-            raise unserved(f"An index with {name}")
+            raise unserved(f"{name} of an index", _SINCE.get(name, ""))
     if given.get("lookup") is False and given.get("range") is False:
         problem = "Validation error: the 'lookup' and 'range' capabilities can't be both disabled [{}]"
         raise invalid_field("field_index_params.index_params.lookup", problem)
@@ -85,7 +87,7 @@ def _language(name: str) -> Any:
 
 def _stemmer(message: Any) -> Any:
     if message.WhichOneof("stemming_params") != "snowball":
-        raise unserved("An index with a disabled stemmer")
+        raise unserved("disabled stemmer", "1.19")
     name: str = message.snowball.language
     found = getattr(edge.SnowballLanguage, _CODES.get(name, name).capitalize(), None)
     if found is None:

@@ -20,8 +20,16 @@ _QUERY_ENCODINGS: Mapping[int, Any] = {
 _BITS: Mapping[int, Any] = {
     number: getattr(edge.TurboQuantBitSize, name) for name, number in messages.TurboQuantBitSize.items()
 }
+_MEMORY: Mapping[int, Any] = {
+    number: getattr(edge.Memory, name) for name, number in messages.Memory.items() if hasattr(edge.Memory, name)
+}
 # A server of 1.18 knows no others.
 _MAX_BITS = 3
+
+
+def memory_of(config: Any) -> Any:
+    """The engine's memory placement of a message; None for a message without one."""
+    return _MEMORY.get(config.memory) if config.HasField("memory") else None
 
 
 def check_quantization(config: Any, path: str) -> None:
@@ -60,6 +68,8 @@ def edge_quantization(owner: Any) -> Any:
     kind = config.WhichOneof("quantization")
     value = getattr(config, kind)
     given: dict[str, Any] = {"always_ram": value.always_ram} if value.HasField("always_ram") else {}
+    if value.HasField("memory"):
+        given["memory"] = memory_of(value)
     if kind == "scalar":
         if value.HasField("quantile"):
             given["quantile"] = value.quantile

@@ -67,7 +67,7 @@ def read_search_params(request: Any) -> edge.SearchParams | None:
         elif name == "acorn":
             given[name] = _acorn(value)
         else:
-            raise unserved(f"Query with params.{name}")
+            raise unserved(f"params.{name}", "1.19")
     return edge.SearchParams(**given)
 
 

@@ -9,7 +9,7 @@ from qdrant_client import grpc as q
 from qdrant_client.conversions.conversion import payload_to_grpc
 from yarl import URL
 
-from memq_schemas import CreateCollection, ErrorCode, Filter, Get, Operation, Query, SetPayload
+from memq_schemas import CreateCollection, ErrorCode, Filter, Get, Operation, Query, SetPayload, UpdateCollection
 from memq_worker.errors import MessageError, Outage
 from memq_worker.pipeline.store import Contract, Id, PointsBatch
 from memq_worker.qdrant import collections, encode, overwrite, reads
@@ -18,6 +18,7 @@ from memq_worker.qdrant.grouped import QueryGroups
 from memq_worker.qdrant.replies import MAX_REPLY_BYTES, ReplyLimit, too_large
 from memq_worker.qdrant.requests import Requests
 from memq_worker.qdrant.sameness import check_same
+from memq_worker.qdrant.since import newest
 from memq_worker.qdrant.upserts import upsert_request
 
 logger = logging.getLogger(__name__)
@@ -209,6 +210,8 @@ class QdrantStore:
         return int(reply.result.count)
 
     async def request(self, operation: Operation, collection: str, body: Any, timeout: float) -> Any:
+        if isinstance(body, UpdateCollection):
+            await self._check_version(body, timeout)
         return await self._requests.answer(operation, collection, body, timeout)
 
     async def list_collections(self, timeout: float) -> list[str]:
@@ -216,6 +219,7 @@ class QdrantStore:
         return sorted(item.name for item in reply.collections)
 
     async def create_collection(self, collection: str, body: CreateCollection, timeout: float) -> bool:
+        await self._check_version(body, timeout)
         try:
             await self._ask(self._about.Create, collections.create_request(collection, body), timeout)
         except MessageError as error:
@@ -224,6 +228,11 @@ class QdrantStore:
             check_same(collection, body, await self._info(collection, timeout, "answer"))
             return False
         return True
+
+    async def _check_version(self, body: Any, timeout: float) -> None:
+        needed = newest(body.model_dump(exclude_none=True))
+        if needed is not None:
+            needed.check(str((await self._ask(self._service.HealthCheck, q.HealthCheckRequest(), timeout)).version))
 
     async def describe_collection(self, collection: str, timeout: float) -> dict[str, Any]:
         info = await self._info(collection, timeout, "answer")

@@ -14,7 +14,7 @@ from memq_schemas import (
     Scroll,
     UpdateCollection,
 )
-from memq_worker.errors import MessageError
+from memq_worker.errors import MessageError, WorkerError
 from memq_worker.qdrant import aliases, collections, facets, indexes, scrolls
 from memq_worker.qdrant.encode import where
 from memq_worker.qdrant.replies import ReplyLimit
@@ -82,15 +82,15 @@ class Requests:
                 return {"aliases": [{"alias": alias, "collection": name} for alias, name in sorted(found.items())]}
 
     async def aliases_of(self, collection: str, timeout: float) -> list[str] | None:
-        """Return the aliases of a collection; None if the key may not list them."""
-        request = grpc.ListCollectionAliasesRequest(collection_name=collection)
+        """Return the aliases of a collection, or of the one behind an alias; None if the key may not list them."""
         try:
-            reply = await self._ask(self._collections.ListCollectionAliases, request, timeout)
-        except MessageError as error:
+            found = await self._aliases(timeout)
+        except WorkerError as error:
             if error.code is not ErrorCode.FORBIDDEN:
                 raise
             return None
-        return sorted(each.alias_name for each in reply.aliases)
+        behind = found.get(collection, collection)
+        return sorted(alias for alias, name in found.items() if name == behind)
 
     async def _aliases(self, timeout: float) -> dict[str, str]:
         """Collection names by alias."""

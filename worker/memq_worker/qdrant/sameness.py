@@ -29,8 +29,12 @@ def check_same(collection: str, wanted: CreateCollection, info: Any) -> None:
         or _different({name: each for name, each in fields.items() if name not in _SAID_OTHERWISE}, there, "")
     )
     if different is not None:
+        # Names and values are the sender's own words, which logs do not repeat.
         raise MessageError(
-            ErrorCode.COLLECTION_EXISTS, f"{different} in the existing collection {collection!r}", stage="answer"
+            ErrorCode.COLLECTION_EXISTS,
+            "the collection exists with other options",
+            stage="answer",
+            answer=f"{different} in the existing collection {collection!r}",
         )
 
 
