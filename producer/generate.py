@@ -40,7 +40,8 @@ from memq_schemas.topology import DEFAULT_PREFIX
 
 if TYPE_CHECKING:
     from memq.dead.letters import Approval, Listing, Progress
-    from memq.producer import FilterLike, Id, Row
+    from memq.producer import Id, Row
+    from memq.questions import FilterLike
 '''
 
 TAIL = """

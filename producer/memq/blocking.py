@@ -52,7 +52,8 @@ if TYPE_CHECKING:
     from memq.encode.requests import RestModel
     from memq.indexes import Indexes as AsyncIndexes
     from memq.outbox import Outbox
-    from memq.producer import FilterLike, Id, Row
+    from memq.producer import Id, Row
+    from memq.questions import FilterLike
     from memq_schemas import (
         IndexType,
     )
@@ -326,7 +327,7 @@ class Producer:
         limit: int = 100,
         offset: Id | None = None,
         filter: FilterLike | None = None,
-        order_by: str | Mapping[str, Any] | None = None,
+        order_by: str | Mapping[str, Any] | RestModel | None = None,
         with_payload: bool | Sequence[str] = True,
         with_vector: bool | Literal["base64"] = False,
         timeout: float | None = None,

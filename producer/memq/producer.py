@@ -18,10 +18,9 @@ from memq.errors import MemqError, WrongContext
 from memq.indexes import Indexes
 from memq.opened import Opened
 from memq.options import Options
-from memq.questions import Questions
+from memq.questions import FilterLike, Questions
 from memq_schemas import (
     Delete,
-    Filter,
     Names,
     Operation,
     Point,
@@ -55,7 +54,6 @@ class PointRow(TypedDict):
 
 
 Row: TypeAlias = PointRow | Point | Sequence[Any]
-FilterLike: TypeAlias = Filter | Mapping[str, Any]
 
 MIB = 1024 * 1024
 

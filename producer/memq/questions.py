@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from memq.answers import CountAnswer, FacetAnswer, GetAnswer, PageAnswer, QueryAnswer
 from memq.deliver.calls import read
-from memq.encode.requests import body, rest_form, vector_text, wire_ids
+from memq.encode.requests import RestModel, body, rest_form, vector_text, wire_ids
 from memq_schemas import (
     Count,
     Counted,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from memq.opened import Opened
 
 Id: TypeAlias = int | str | UUID
-FilterLike: TypeAlias = Filter | Mapping[str, Any]
+FilterLike: TypeAlias = Filter | Mapping[str, Any] | RestModel
 
 _SCORED = TypeAdapter(list[ScoredPoint])
 _RECORDS = TypeAdapter(list[Record])
@@ -114,7 +114,7 @@ class Questions:
         limit: int = 100,
         offset: Id | None = None,
         filter: FilterLike | None = None,
-        order_by: str | Mapping[str, Any] | None = None,
+        order_by: str | Mapping[str, Any] | RestModel | None = None,
         with_payload: bool | Sequence[str] = True,
         with_vector: bool | Literal["base64"] = False,
         timeout: float | None = None,

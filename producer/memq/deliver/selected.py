@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import orjson
 
     from memq.deliver.calls import Calls
+    from memq.encode.requests import RestModel
     from memq_schemas import Filter, Operation
     from memq_schemas.model import Model
 
@@ -24,7 +25,7 @@ def selected(
     model: type[Model],
     collection: str,
     ids: list[orjson.Fragment] | None,
-    filter: Mapping[str, Any] | Filter | None,
+    filter: Mapping[str, Any] | Filter | RestModel | None,
     change: Mapping[str, Any],
 ) -> Iterator[Part]:
     """The messages of a write that names its points by ids or by filter."""

@@ -81,6 +81,9 @@ def _fields(index: int, row: object) -> tuple[Any, Any, Any, Any]:
         values = cast("Sequence[Any]", row)
         if 2 <= len(values) <= 4:
             return (*values, *(None,) * (4 - len(values)))  # pyright: ignore[reportReturnType]
+    point = cast("Any", row)
+    if hasattr(point, "id") and hasattr(point, "vector"):  # qdrant_client's PointStruct
+        return point.id, point.vector, getattr(point, "payload", None), None
     kind = type(cast("object", row)).__name__
     raise InvalidPoint(index, None, f"expected a dict, a Point or (id, vector[, payload]), this is {kind}")
 
