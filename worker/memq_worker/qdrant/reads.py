@@ -115,16 +115,21 @@ def _vector(vector: Any, as_text: bool) -> Any:
             indices, values = vector.sparse.indices, vector.sparse.values
             if as_text:
                 packed = np.asarray(indices, dtype="<u4").tobytes()
-                return {"indices": pybase64.b64encode(packed).decode("ascii"), "values": _dense(values, as_text=True)}
+                return {"indices": pybase64.b64encode(packed).decode("ascii"), "values": to_base64(values)}
             return {"indices": list(indices), "values": list(values)}
         case "multi_dense":
-            return [_dense(row.data, as_text) for row in vector.multi_dense.vectors]
+            return [_dense(row, as_text) for row in vector.multi_dense.vectors]
         case "dense":
-            return _dense(vector.dense.data, as_text)
+            return _dense(vector.dense, as_text)
         case _:
             # Servers before 1.16 fill only the older field.
-            return _dense(vector.data, as_text)
+            return to_base64(vector.data) if as_text else list(vector.data)
 
 
-def _dense(numbers: Any, as_text: bool) -> Any:
-    return to_base64(numbers) if as_text else list(numbers)
+def _dense(vector: Any, as_text: bool) -> Any:
+    numbers = vector.data
+    if not as_text or not numbers:
+        return list(numbers)
+    # Packed floats are the end of the encoded message, and on the wire as they are in base64. As Python's floats they
+    # would take fifty times as long.
+    return pybase64.b64encode(vector.SerializeToString()[-4 * len(numbers) :]).decode("ascii")
