@@ -28,8 +28,8 @@ def test_a_newer_option_names_itself_and_the_version(fields: dict[str, Any], pat
     with pytest.raises(MessageError) as refused:
         needed.check("1.17.9")
     assert refused.value.code is ErrorCode.UNSUPPORTED_BY_STORE
-    assert refused.value.message.startswith(f"{path}: Qdrant {version}")
-    assert "1.17.9" in refused.value.message
+    assert refused.value.answer.startswith(f"{path}: Qdrant {version}")
+    assert "1.17.9" in refused.value.answer
 
 
 @pytest.mark.parametrize(
