@@ -24,6 +24,10 @@ REQUEST_HEADERS: dict[str, Any] = {
             "type": ["integer", "string"],
             "description": "epoch milliseconds after which nobody waits for the answer; or an AMQP timestamp",
         },
+        headers.SENT: {
+            "type": "integer",
+            "description": "epoch milliseconds of publishing, within the second of the property timestamp",
+        },
         headers.TRACEPARENT: _TEXT | {"description": "W3C Trace Context; carried on to the reply"},
         headers.RETRY_COUNT: {
             "type": "integer",

@@ -2,6 +2,7 @@
 
 RETRY_COUNT = "x-retry-count"  # attempts already spent; absent on a first publish
 DEADLINE = "x-deadline"  # epoch milliseconds after which nobody waits for the answer
+SENT = "x-sent"  # epoch milliseconds at which a producer of memq's published this attempt
 BROKER_TIMESTAMP = "timestamp_in_ms"  # RabbitMQ's own, where it is configured to set it
 
 # Written by workers alone, on their way through memq's own exchanges; a client's own is removed at the first delivery.
@@ -22,6 +23,7 @@ SPENT = frozenset(
     {
         RETRY_COUNT,
         DEADLINE,
+        SENT,
         ERROR_CODE,
         ERROR_STAGE,
         EXCEPTION_CLASS,

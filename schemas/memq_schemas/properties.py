@@ -3,6 +3,8 @@
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from memq_schemas.headers import SENT
+
 # The last second of year 9999. A larger timestamp is of another unit, or of nothing.
 _LAST_SECOND = 253_402_300_799
 
@@ -58,10 +60,16 @@ class Properties(NamedTuple):
     cluster_id: str | None = None
 
     @property
-    def published(self) -> int | None:
-        """The timestamp in epoch seconds; None where it cannot be one."""
+    def published(self) -> float | None:
+        """Time of publishing in epoch seconds, None if unknown: to the millisecond where a producer of memq's says it.
+
+        The header with milliseconds counts if it lies within the second of the timestamp.
+        """
         stamp = self.timestamp
-        return stamp if stamp is not None and stamp <= _LAST_SECOND else None
+        if stamp is None or stamp > _LAST_SECOND:
+            return None
+        sent = self.headers.get(SENT)
+        return sent / 1000 if type(sent) is int and sent // 1000 == stamp else stamp
 
 
 class ChangedHeaders(Mapping[str, Any]):

@@ -165,6 +165,16 @@ async def send_malformed(stage: Stage) -> None:
     await stage.publish(MALFORMED, count=3)
 
 
+async def expire_letters(stage: Stage) -> None:
+    policy = ("set_policy", "expiring", "^memq[.]dead$", '{"message-ttl": 100}')
+    await asyncio.to_thread(stage.server.control, *policy)
+    await stage.publish(MALFORMED, count=3)
+
+
+async def keep_letters(stage: Stage) -> None:
+    await asyncio.to_thread(stage.server.control, "clear_policy", "expiring")
+
+
 async def ask_and_leave(stage: Stage) -> None:
     await stage.publish(b"{}", f"count.{COLLECTION}", count=10, reply_to="amq.gen-gone", correlation_id="1")
 
@@ -219,6 +229,7 @@ INCIDENTS: dict[str, Incident] = {
     ),
     "MemqDeadLettered": Incident(send_malformed, r"malformed", after=("memq dead purge --code malformed --yes",)),
     "MemqDeadLettersWaiting": Incident(send_malformed, r"malformed", after=(PURGE,)),
+    "MemqMessagesDropped": Incident(expire_letters, r"message-ttl", keep_letters),
     "MemqReplyUndeliverable": Incident(ask_and_leave, r"query"),
     "MemqStoreHeld": Incident(stop_store, r"store_unavailable|not reached|cannot be reached", start_store),
     "MemqConnectionBlocked": Incident(low_memory, r"(?i)memory", enough_memory),

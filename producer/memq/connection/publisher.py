@@ -64,15 +64,15 @@ async def publisher(channel: AbstractChannel, exchange: str, frames: Frames | No
 
 def _encoded(message: Message) -> bytes:
     properties = message.properties
-    stamp = message.timestamp
+    sent_ms = message.sent_ms
     # A message of the producer's own: of its envelopes few differ in more than id and time.
     if (
         properties.headers is NO_HEADERS
         and not message.headers
         and properties.correlation_id is None
-        and stamp is not None
+        and sent_ms is not None
     ):
-        return _envelope(properties).encoded(message.message_id, stamp)
+        return _envelope(properties).encoded(message.message_id, sent_ms)
     return encode(message.whole())
 
 

@@ -80,4 +80,4 @@ def again(letter: Received, message_id: str) -> Message:
     """
     own = ChangedHeaders(letter.properties.headers, names=headers.SPENT, prefixes=headers.BROKER_PREFIXES)
     properties = letter.properties._replace(headers=own, reply_to=None, expiration=None, user_id=None)
-    return Message(letter.body, properties, message_id, timestamp=properties.timestamp)
+    return Message(letter.body, properties, message_id, sent_ms=None)

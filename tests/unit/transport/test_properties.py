@@ -14,6 +14,7 @@ from memq_amqp.wire.table import Table
 from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 
+from memq_schemas import headers
 from memq_schemas.properties import NO_HEADERS, ChangedHeaders, Properties, legible
 
 short = st.none() | st.text(max_size=60)
@@ -63,9 +64,22 @@ def test_pamqp_reads_the_same(given: Properties) -> None:
     assert read.timestamp == (None if given.timestamp is None else datetime.fromtimestamp(given.timestamp, UTC))
 
 
-@given(properties(), st.text(max_size=60), st.integers(0, 4_000_000_000))
-def test_an_envelope_is_the_same_properties_with_an_id_and_a_time(given: Properties, id_: str, time: int) -> None:
-    assert Envelope(given).encoded(id_, time) == encode(given._replace(message_id=id_, timestamp=time))
+@given(properties(), st.text(max_size=60), st.integers(10**12, 4 * 10**12))
+def test_an_envelope_is_the_same_properties_with_an_id_and_a_time(given: Properties, id_: str, sent_ms: int) -> None:
+    encoded = Envelope(given).encoded(id_, sent_ms)
+    whole = given._replace(message_id=id_, timestamp=sent_ms // 1000, headers={headers.SENT: sent_ms})
+    assert encoded == encode(whole)
+    assert decode(encoded).published == sent_ms / 1000
+    assert decode(encoded).headers.get(headers.RETRY_COUNT) is None
+    assert dict(decode(encoded).headers) == {headers.SENT: sent_ms}
+
+
+@given(st.one_of(st.integers(-(2**63), 2**63 - 1), st.text(max_size=9), st.none()), st.integers(0, 2**64 - 1))
+def test_a_time_in_milliseconds_counts_within_the_second_of_the_timestamp(sent: object, timestamp: int) -> None:
+    read = decode(encode(Properties(headers={headers.SENT: sent}, timestamp=timestamp))).published
+    plausible = isinstance(sent, int) and sent // 1000 == timestamp
+    assert read == (sent / 1000 if plausible and isinstance(sent, int) else timestamp if timestamp < 2**37 else read)
+    assert read is None or 0 <= read < 2**38
 
 
 def test_an_envelope_by_default_is_a_key_of_a_cache() -> None:

@@ -28,7 +28,7 @@ from tests.unit.worker.fakes import NAMES, FakeLink, FakeStore, delivery, option
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-from memq_schemas import ErrorCode
+from memq_schemas import ErrorCode, headers
 
 
 def shown(members: Sequence[Member]) -> CollectorRegistry:
@@ -109,6 +109,28 @@ def test_a_delay_is_since_the_publish_and_never_negative(member: Member, metrics
     assert page.get_sample_value("memq_queue_delay_seconds_count", labels) == 2
     assert page.get_sample_value("memq_queue_delay_seconds_bucket", {**labels, "le": "60.0"}) == 1
     assert page.get_sample_value("memq_queue_delay_clamped_total", {"worker": "0"}) == 1
+
+
+@pytest.mark.parametrize(
+    ("sent_ms", "delay"),
+    [(1_750_000_000_900, 0.2), (1_750_000_001_000, 1.1), (1_749_000_000_000, 1.1), ("1750000000900", 1.1)],
+)
+def test_a_delay_is_in_milliseconds_where_the_header_fits_the_timestamp(
+    sent_ms: object, delay: float, member: Member, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delivery = Delivery(
+        FakeLink(),
+        1,
+        NAMES.write,
+        "upsert.docs",
+        b"",
+        Properties(timestamp=1_750_000_000, headers={headers.SENT: sent_ms}),
+    )
+    monkeypatch.setattr(time, "time", lambda: 1_750_000_001.1)
+    metrics.settled("upsert", "applied", [delivery])
+    page = shown([member])
+    labels = {"worker": "0", "op": "upsert", "lane": "live"}
+    assert page.get_sample_value("memq_queue_delay_seconds_sum", labels) == pytest.approx(delay, abs=0.05)
 
 
 async def test_a_write_tried_again_in_its_place_is_counted_and_no_defect(member: Member, metrics: Metrics) -> None:

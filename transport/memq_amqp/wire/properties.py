@@ -6,10 +6,11 @@ import struct
 from functools import lru_cache
 from typing import Any
 
-from memq_amqp.wire.table import Table, encode_table
+from memq_amqp.wire.table import STAMP, Table, encode_table
 from memq_schemas.properties import NO_HEADERS, Properties
 
 _U16 = struct.Struct(">H")
+_U32 = struct.Struct(">I")
 _U64 = struct.Struct(">Q")
 
 # Bytes that are not UTF-8 go through unchanged: a correlation id is the sender's, and has to come back as written.
@@ -19,7 +20,7 @@ _TEXT, _TABLE, _OCTET, _STAMP = range(4)
 
 # In the order of the standard, which is that of Properties: the first has the highest bit of the flags.
 _KINDS = (_TEXT, _TEXT, _TABLE, _OCTET, _OCTET, _TEXT, _TEXT, _TEXT, _TEXT, _STAMP, _TEXT, _TEXT, _TEXT, _TEXT)
-_MESSAGE_ID, _TIMESTAMP = 8, 9
+_HEADERS, _MESSAGE_ID, _TIMESTAMP = 2, 8, 9
 
 
 def encode(properties: Properties) -> bytes:
@@ -49,16 +50,22 @@ def _encoded(properties: Properties, places: range) -> tuple[int, bytes]:
 
 
 class Envelope:
-    """Properties encoded once, for messages that differ in message id and timestamp. Raises ValueError as `encode`."""
+    """Properties encoded once, for messages that differ in message id and time. Raises ValueError as `encode`.
+
+    The only header is the time of sending.
+    """
 
     def __init__(self, properties: Properties) -> None:
-        flags, before = _encoded(properties, range(_MESSAGE_ID))
-        more, self._after = _encoded(properties, range(_TIMESTAMP + 1, len(_KINDS)))
-        self._before = _U16.pack(flags | more | 0x8000 >> _MESSAGE_ID | 0x8000 >> _TIMESTAMP) + before
+        flags, first = _encoded(properties, range(_HEADERS))
+        middle, self._between = _encoded(properties, range(_HEADERS + 1, _MESSAGE_ID))
+        last, self._after = _encoded(properties, range(_TIMESTAMP + 1, len(_KINDS)))
+        own = 0x8000 >> _HEADERS | 0x8000 >> _MESSAGE_ID | 0x8000 >> _TIMESTAMP
+        self._before = _U16.pack(flags | middle | last | own) + first + _U32.pack(len(STAMP) + 8) + STAMP
 
-    def encoded(self, message_id: str, timestamp: int) -> bytes:
+    def encoded(self, message_id: str, sent_ms: int) -> bytes:
         """The property list. Raises ValueError for a message id of more than 255 bytes."""
-        return b"".join((self._before, short(message_id), _U64.pack(timestamp), self._after))
+        stamp, seconds = _U64.pack(sent_ms), _U64.pack(sent_ms // 1000)
+        return b"".join((self._before, stamp, self._between, short(message_id), seconds, self._after))
 
 
 def short(text: str) -> bytes:

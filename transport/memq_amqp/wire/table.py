@@ -10,10 +10,15 @@ from typing import Any, cast
 
 from pamqp import encode as pamqp_encode
 
+from memq_schemas.headers import SENT
 from memq_schemas.properties import ChangedHeaders
 
 _U32 = struct.Struct(">I")
 _ERRORS = "surrogateescape"
+# The header that every message of memq's producers has, up to its value: a 64-bit integer.
+STAMP = bytes((len(SENT),)) + SENT.encode() + b"l"
+_STAMPED = len(STAMP) + 8
+_I64 = struct.Struct(">q").unpack_from
 _DEPTH = 64  # of tables in tables; deeper ones stay bytes
 
 _FIXED = {
@@ -87,6 +92,9 @@ class Table(Mapping[str, Any]):
         return self._decoded()[name]
 
     def get(self, name: str, default: Any = None) -> Any:
+        # Most messages have this header alone. To decode it as a table costs several times as much.
+        if len(self.raw) == _STAMPED and self.raw.startswith(STAMP):
+            return _I64(self.raw, len(STAMP))[0] if name == SENT else default
         return self._decoded().get(name, default)
 
     def __contains__(self, name: object) -> bool:
