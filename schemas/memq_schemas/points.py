@@ -10,8 +10,8 @@ from memq_schemas.ids import PointId
 from memq_schemas.limits import MAX_KEYS
 from memq_schemas.meaning import selects_all
 from memq_schemas.model import Input, Model, given
+from memq_schemas.point_vectors import Vector
 from memq_schemas.size import null_condition
-from memq_schemas.vectors import Vector
 
 VERSION_KEY = "_version"
 

@@ -7,9 +7,10 @@ from memq_schemas.filters import WholeFilter
 from memq_schemas.ids import PointId
 from memq_schemas.limits import MAX_IDS, MAX_KEYS
 from memq_schemas.model import Input, Model, by_type, given
+from memq_schemas.point_vectors import OneVector
 from memq_schemas.points import Payload
 from memq_schemas.searches import LookupFrom, Params, Prefetches, QueryKind, check_prefetches
-from memq_schemas.vectors import DenseVector, VectorName
+from memq_schemas.vectors import VectorName
 
 MAX_OFFSET = 2**31 - 1  # the store keeps as many candidates: memory ends long before
 
@@ -33,7 +34,7 @@ class Query(Input):
 
     model_config = ConfigDict(json_schema_extra=given("oneOf", "vector", "query"))
 
-    vector: Annotated[DenseVector | None, Field(description="short for `query`: a dense vector to search near")] = None
+    vector: Annotated[OneVector | None, Field(description="short for `query`: a vector to search near")] = None
     query: Annotated[QueryKind | None, Field(description="any query of Qdrant's REST grammar")] = None
     prefetch: Prefetches | None = None
     limit: Annotated[int, Field(ge=1, le=10_000)] = 10

@@ -12,38 +12,17 @@ from memq_schemas.formulas import check_formula
 from memq_schemas.ids import MAX_ID
 from memq_schemas.limits import MAX_FILTER_DEPTH
 from memq_schemas.model import Input, first_given
+from memq_schemas.multivectors import Multivector
 from memq_schemas.scrolling import OrderBy
-from memq_schemas.vectors import MAX_DIMENSIONS, DenseVector, VectorName
+from memq_schemas.sparse_vectors import SparseVector
+from memq_schemas.vectors import DenseVector, VectorName
 
 MAX_EXAMPLES = 1_000  # vectors of one query
 MAX_PREFETCHES = 100  # of one query, at all its levels
 
 Limit = Annotated[int, Field(ge=1, le=10_000)]
-_Index = Annotated[int, Field(ge=0, le=2**32 - 1)]
 
 
-class SparseInput(Input):
-    indices: Annotated[list[_Index], Field(fail_fast=True, min_length=1, max_length=MAX_DIMENSIONS)]
-    values: Annotated[list[float], Field(fail_fast=True, min_length=1, max_length=MAX_DIMENSIONS)]
-
-    @model_validator(mode="after")
-    def _one_value_for_each_index(self) -> "SparseInput":
-        if len(self.indices) != len(self.values):
-            raise ValueError(f"values: {len(self.values)}, but {len(self.indices)} indices")
-        if len(set(self.indices)) != len(self.indices):
-            raise ValueError("indices: an index is there twice")
-        return self
-
-
-def _equal_rows(rows: list[list[float]]) -> list[list[float]]:
-    if len({len(row) for row in rows}) != 1 or not rows[0]:
-        raise ValueError("the rows of a multivector have the same number of dimensions, one at least")
-    return rows
-
-
-_Rows = Annotated[
-    list[list[float]], Field(fail_fast=True, min_length=1, max_length=MAX_EXAMPLES), AfterValidator(_equal_rows)
-]
 _NumberId = Annotated[int, Field(ge=0, le=MAX_ID)]
 _UUID_LENGTH = 36
 
@@ -57,8 +36,8 @@ def _input_kind(value: object) -> str | None:
         return "(uuid)" if len(value) == _UUID_LENGTH and value.count("-") == 4 else "(dense)"
     if isinstance(value, list):
         listed = cast("list[Any]", value)
-        return "(rows)" if listed and isinstance(listed[0], list) else "(dense)"
-    return "(sparse)" if isinstance(value, (dict, SparseInput)) else None
+        return "(rows)" if listed and isinstance(listed[0], list | str) else "(dense)"
+    return "(sparse)" if isinstance(value, (dict, SparseVector)) else None
 
 
 _UuidId = Annotated[str, Field(pattern=r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$")]
@@ -66,8 +45,8 @@ VectorInput = Annotated[
     Annotated[_NumberId, Tag("(id)")]
     | Annotated[_UuidId, Tag("(uuid)")]
     | Annotated[DenseVector, Tag("(dense)")]
-    | Annotated[_Rows, Tag("(rows)")]
-    | Annotated[SparseInput, Tag("(sparse)")],
+    | Annotated[Multivector, Tag("(rows)")]
+    | Annotated[SparseVector, Tag("(sparse)")],
     Discriminator(
         _input_kind,
         custom_error_type="type",

@@ -1,12 +1,12 @@
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import numpy as np
 import pybase64
 from numpy.typing import NDArray
-from pydantic import AfterValidator, BeforeValidator, Field, Tag
+from pydantic import AfterValidator, Field, Tag
 from pydantic.config import JsonDict
 
-from memq_schemas.limits import MAX_NAMED_VECTORS, MAX_VECTOR_NAME
+from memq_schemas.limits import MAX_VECTOR_NAME
 from memq_schemas.model import by_type
 
 MAX_DIMENSIONS = 65_536  # Qdrant's own limit
@@ -14,20 +14,22 @@ MAX_DIMENSIONS = 65_536  # Qdrant's own limit
 # Whole float32 numbers only: three take 16 characters, one that is left over 6 and two 11.
 BASE64_PATTERN = "^([A-Za-z0-9+/]{16})*([A-Za-z0-9+/]{6}==|[A-Za-z0-9+/]{11}=)?$"
 
-_Numbers = Annotated[
+BASE64_SCHEMA: JsonDict = {"contentEncoding": "base64", "minLength": 8, "pattern": BASE64_PATTERN}
+
+Numbers = Annotated[
     list[float],
     Field(fail_fast=True, min_length=1, max_length=MAX_DIMENSIONS, description="the vector as numbers, all finite"),
 ]
-_Base64 = Annotated[
+Base64 = Annotated[
     str,
     Field(
         min_length=4,
         description="the vector as base64 (RFC 4648, padded) of little-endian float32: a third of the size",
-        json_schema_extra={"contentEncoding": "base64", "minLength": 8, "pattern": BASE64_PATTERN},
+        json_schema_extra=BASE64_SCHEMA,
     ),
 ]
 DenseVector = Annotated[
-    Annotated[_Numbers, Tag("(numbers)")] | Annotated[_Base64, Tag("(base64)")],
+    Annotated[Numbers, Tag("(numbers)")] | Annotated[Base64, Tag("(base64)")],
     by_type("a list of numbers, or base64 text", {list: "(numbers)", str: "(base64)"}),
 ]
 
@@ -42,38 +44,6 @@ def check_name(name: str) -> str:
 VectorName = Annotated[str, AfterValidator(check_name), Field(json_schema_extra={"maxLength": MAX_VECTOR_NAME})]
 
 
-def _given(vectors: object) -> object:
-    if not isinstance(vectors, dict):
-        return vectors
-    named = cast("dict[str, Any]", vectors)
-    if len(named) > MAX_NAMED_VECTORS:
-        raise ValueError(f"{len(named)} named vectors, at most {MAX_NAMED_VECTORS} are possible")
-    given = {name: vector for name, vector in named.items() if vector is not None}
-    if not given:
-        raise ValueError("no vectors")
-    return given
-
-
-def _named_schema(schema: JsonDict) -> None:
-    schema["additionalProperties"] = {"anyOf": [schema["additionalProperties"], {"type": "null"}]}
-    schema["maxProperties"] = MAX_NAMED_VECTORS
-    # At least one that is not null.
-    schema["not"] = {"additionalProperties": {"type": "null"}}
-
-
-_Named = Annotated[
-    dict[VectorName, DenseVector],
-    BeforeValidator(_given),
-    Field(description="named vectors; null is the same as leaving a name out", json_schema_extra=_named_schema),
-]
-Vector = Annotated[
-    Annotated[_Numbers, Tag("(numbers)")] | Annotated[_Base64, Tag("(base64)")] | Annotated[_Named, Tag("(named)")],
-    by_type(
-        "a list of numbers, base64 text, or an object of named vectors",
-        {list: "(numbers)", str: "(base64)", dict: "(named)"},
-    ),
-]
-
 FloatArray = NDArray[np.float32]
 
 
@@ -84,12 +54,21 @@ def to_base64(vector: Any) -> str:
 
 def float32_bytes(text: str) -> bytes:
     """Little-endian float32 bytes of a base64 vector. Raises ValueError, which never quotes the input."""
+    raw = base64_bytes(text, "", "float32")
+    if not raw:
+        raise ValueError("0 bytes after base64: expected a multiple of 4, one float32 each")
+    return raw
+
+
+def base64_bytes(text: str, field: str, kind: str) -> bytes:
+    """Bytes of base64 text of 4-byte numbers. Raises ValueError, which names the field and never quotes the input."""
+    place = f"{field}: " if field else ""
     try:
         raw = pybase64.b64decode(text, validate=True)
     except ValueError:  # binascii.Error is one; so is what non-ASCII text raises
-        raise ValueError("not base64: expected padded base64 of little-endian float32") from None
-    if not raw or len(raw) % 4:
-        raise ValueError(f"{len(raw)} bytes after base64: expected a multiple of 4, one float32 each")
+        raise ValueError(f"{place}not base64: expected padded base64 of little-endian {kind}") from None
+    if len(raw) % 4:
+        raise ValueError(f"{place}{len(raw)} bytes after base64: expected a multiple of 4, one {kind} each")
     return raw
 
 
@@ -102,6 +81,11 @@ def to_array(vector: "list[float] | str") -> FloatArray:
             array = np.array(vector, dtype="<f4")
     if not array.size:
         raise ValueError("empty vector")
+    require_finite(array)
+    return array
+
+
+def require_finite(array: FloatArray) -> None:
+    """Raises ValueError for numbers that float32 cannot hold."""
     if not np.isfinite(array).all():
         raise ValueError("not finite: NaN, infinite or too large for float32")
-    return array

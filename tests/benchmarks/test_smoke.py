@@ -45,7 +45,7 @@ def test_the_load_is_what_the_contract_takes(form: Form) -> None:
         "versions": [1, 2, 3, 4, 5, 6],
     }.get(form, [None] * 6)
     if form == "lists":
-        assert all(len(point.vector) == DIMENSIONS for point in points)
+        assert all(isinstance(point.vector, list) and len(point.vector) == DIMENSIONS for point in points)
     assert 200 <= len(orjson.dumps(points[0].payload)) <= 320
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import io
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import orjson
@@ -40,7 +40,7 @@ def read(
 
 
 def decoded(batch: PointsBatch) -> list[dict[str, Any]]:
-    vectors = [np.frombuffer(vector or b"", "<f4").tolist() for vector in batch.columns[""]]
+    vectors = [np.frombuffer(cast("bytes", vector), "<f4").tolist() for vector in batch.columns[""]]
     versions = batch.versions or [None] * len(batch)
     names = ("id", "vector", "payload", "version")
     return [

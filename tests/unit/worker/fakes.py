@@ -18,7 +18,7 @@ from memq_worker.pipeline.delivery import Delivery
 from memq_worker.pipeline.intake import PipelineOptions
 from memq_worker.pipeline.reply_to import ReplyTo
 from memq_worker.pipeline.retry import RetryPolicy
-from memq_worker.pipeline.store import Contract, PointsBatch
+from memq_worker.pipeline.store import Cell, Contract, PointsBatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -108,7 +108,7 @@ class FakeStore:
     """Remembers points; calls can be made to fail or to wait."""
 
     sizes: dict[str, int] = field(default_factory=lambda: {"": 2})
-    points: dict[Any, tuple[bytes | memoryview | None, Any]] = field(default_factory=dict)
+    points: dict[Any, tuple[Cell | None, Any]] = field(default_factory=dict)
     writes: list[list[Any]] = field(default_factory=list)
     failures: list[Exception | None] = field(default_factory=list)
     refuse: Callable[[PointsBatch], Exception | None] = lambda _: None

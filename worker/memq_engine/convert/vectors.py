@@ -10,6 +10,7 @@ from .documents import embed_document
 
 DEFAULT = ""
 MIXED_SPARSE = "Wrong input: Conversion between sparse and regular vectors failed"
+_MAX_NUMBERS = 2**20 - 1  # of one multivector
 MIXED_MULTI = "Wrong input: Conversion between multi and regular vectors failed"
 
 
@@ -140,6 +141,9 @@ def rows(vectors: Any, path: str) -> list[Any]:
         if len(row) != size:
             problem = f"all vectors must have the same dimension, found vector with dimension {len(row)}"
             raise invalid_field(f"{path}.data", problem)
+    if size * len(read) > _MAX_NUMBERS:
+        problem = f"Total size of all vectors ({size * len(read)}) must be less than {_MAX_NUMBERS + 1}"
+        raise invalid_field(f"{path}.data", problem)
     return read
 
 

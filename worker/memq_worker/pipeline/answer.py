@@ -19,16 +19,16 @@ from memq_schemas import (
     Scroll,
     UpdateCollection,
 )
-from memq_schemas.vectors import to_array
 from memq_worker.errors import DependencyError, MessageError, Outage, WorkerError
 from memq_worker.pipeline import lines
 from memq_worker.pipeline.command import Request
-from memq_worker.pipeline.contracts import Contracts
+from memq_worker.pipeline.contracts import Contracts, check_vector
+from memq_worker.pipeline.decode.vectors import cell_of
 from memq_worker.pipeline.hold import Hold
 from memq_worker.pipeline.outcome import Done, Expire, Outcome, Refuse
 from memq_worker.pipeline.settle import Settler
 from memq_worker.pipeline.spaces.spaces import Spaces
-from memq_worker.pipeline.store import Contract, Store
+from memq_worker.pipeline.store import Store
 from memq_worker.pipeline.tracing import Tracing
 
 logger = logging.getLogger(__name__)
@@ -163,32 +163,20 @@ class Answerer:
         self._contracts.forget(collection)
         return {"deleted": await self._store.drop_collection(collection, timeout)}
 
-    async def _check_query(self, collection: str, query: Query, vector: list[float] | str) -> None:
+    async def _check_query(self, collection: str, query: Query, vector: Any) -> None:
         try:
-            size = len(to_array(vector))
+            cell = cell_of(vector)
         except ValueError as error:
             raise MessageError(ErrorCode.INVALID_VECTOR, f"vector: {error}", stage="validate") from None
-        contract = await self._contracts.get(collection)
-        if contract.sizes.get(query.using or "") != size:
-            contract = await self._contracts.get(collection, max_age_seconds=1.0)
-        _check_dimension(contract, collection, query, size)
+        using = query.using or ""
+        try:
+            check_vector(await self._contracts.get(collection), collection, using, cell)
+        except MessageError:
+            check_vector(await self._contracts.get(collection, max_age_seconds=1.0), collection, using, cell)
 
 
 def _margin(left: float) -> float:
     return min(_MARGIN_SECONDS, left / 5)
-
-
-def _check_dimension(contract: Contract, collection: str, query: Query, size: int) -> None:
-    expected = contract.sizes.get(query.using or "")
-    if expected is None:
-        names = ", ".join(repr(name) for name in contract.sizes if name) or "one unnamed vector"
-        raise MessageError(ErrorCode.UNKNOWN_VECTOR, f"using: collection {collection!r} has {names}", stage="validate")
-    if expected != size:
-        raise MessageError(
-            ErrorCode.WRONG_DIMENSION,
-            f"vector: {size} dimensions, collection {collection!r} takes {expected}",
-            stage="validate",
-        )
 
 
 def _try_later(error: Outage, seconds: float) -> Outage:

@@ -5,7 +5,7 @@ from memq_schemas import ErrorCode
 from memq_worker.errors import MessageError
 from memq_worker.pipeline.command import UpsertPoints, Write
 from memq_worker.pipeline.limits.stored import StoredPoints
-from memq_worker.pipeline.store import Contract, Store
+from memq_worker.pipeline.store import Cell, Contract, RowsCell, SparseCell, Store
 
 _FRESH_SECONDS = 60.0
 
@@ -67,26 +67,58 @@ def mismatch(contract: Contract, collection: str, command: UpsertPoints) -> Mess
     """The first vector of the message that the collection does not take."""
     for name, column in command.points.columns.items():
         size = contract.sizes.get(name)
-        expected = None if size is None else 4 * size
-        for index, row in enumerate(column):
-            if row is None or len(row) == expected:
+        # A sparse or multivector cell is a tuple of two, which no dense vector's bytes are as short as.
+        expected = None if size is None or name in contract.multi else 4 * size
+        for index, cell in enumerate(column):
+            if cell is None or len(cell) == expected:
                 continue
-            if size is None:
-                return _unknown_vector(contract, collection, name, index)
-            return MessageError(
-                ErrorCode.WRONG_DIMENSION,
-                f"points[{index}]: {len(row) // 4} dimensions, collection {collection!r} takes {size}",
-                stage="validate",
-            )
+            problem = _problem(contract, collection, name, cell)
+            if problem is not None:
+                code, reason = problem
+                return MessageError(code, f"points[{index}]: {reason}", stage="validate")
     return None
 
 
-def _unknown_vector(contract: Contract, collection: str, name: str, index: int) -> MessageError:
-    names = ", ".join(repr(known) for known in contract.sizes if known)
+def check_vector(contract: Contract, collection: str, name: str, cell: Cell) -> None:
+    """Raise MessageError for a vector to search with that is of another kind or size than those of this name."""
+    problem = _problem(contract, collection, name, cell)
+    if problem is not None:
+        code, reason = problem
+        place = "using" if code is ErrorCode.UNKNOWN_VECTOR else "vector"
+        raise MessageError(code, f"{place}: {reason}", stage="validate")
+
+
+def _problem(contract: Contract, collection: str, name: str, cell: Cell) -> tuple[ErrorCode, str] | None:
+    if name in contract.sparse:
+        if isinstance(cell, SparseCell):
+            return None
+        return ErrorCode.INVALID_VECTOR, f"a {_kind(cell)}, collection {collection!r} takes a sparse vector here"
+    size = contract.sizes.get(name)
+    if size is None:
+        return ErrorCode.UNKNOWN_VECTOR, _unknown_vector(contract, collection, name, cell)
+    multi = name in contract.multi
+    if isinstance(cell, SparseCell) or (isinstance(cell, RowsCell) and not multi):
+        wanted = "multivector" if multi else "dense vector"
+        return ErrorCode.INVALID_VECTOR, f"a {_kind(cell)}, collection {collection!r} takes a {wanted} here"
+    dimensions = (cell.row_bytes if isinstance(cell, RowsCell) else len(cell)) // 4
+    if dimensions != size:
+        return ErrorCode.WRONG_DIMENSION, f"{dimensions} dimensions, collection {collection!r} takes {size}"
+    return None
+
+
+def _kind(cell: Cell) -> str:
+    if isinstance(cell, SparseCell):
+        return "sparse vector"
+    return "multivector" if isinstance(cell, RowsCell) else "dense vector"
+
+
+def _unknown_vector(contract: Contract, collection: str, name: str, cell: Cell) -> str:
+    names = ", ".join(repr(known) for known in (*contract.sizes, *sorted(contract.sparse)) if known)
+    if isinstance(cell, SparseCell) and not name:
+        named = f" by name: {', '.join(map(repr, sorted(contract.sparse)))}" if contract.sparse else ""
+        return f"a sparse vector has a name; collection {collection!r} takes {'them' if named else 'none'}{named}"
     if not names:
-        reason = f"collection {collection!r} takes one unnamed vector"
-    elif name:
-        reason = f"collection {collection!r} has no vector of this name; it has {names}"
-    else:
-        reason = f"collection {collection!r} takes named vectors: {names}"
-    return MessageError(ErrorCode.UNKNOWN_VECTOR, f"points[{index}]: {reason}", stage="validate")
+        return f"collection {collection!r} takes one unnamed vector"
+    if name:
+        return f"collection {collection!r} has no vector of this name; it has {names}"
+    return f"collection {collection!r} takes named vectors: {names}"

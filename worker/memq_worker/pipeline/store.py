@@ -1,17 +1,35 @@
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from memq_schemas import CreateCollection, Filter, Get, Operation, Query, SetPayload
 
 Id = int | str
-Column = list[bytes | memoryview | None]
+
+
+class SparseCell(NamedTuple):
+    """A sparse vector: little-endian uint32 and float32 bytes, the same number of each; no index is there twice."""
+
+    indices: bytes | memoryview
+    values: bytes | memoryview
+
+
+class RowsCell(NamedTuple):
+    """A multivector: little-endian float32 bytes of all its rows, and how many bytes one row has."""
+
+    row_bytes: int
+    numbers: bytes | memoryview
+
+
+Cell = bytes | memoryview | SparseCell | RowsCell
+Column = list[Cell | None]
 
 
 @dataclass(slots=True)
 class PointsBatch:
-    """Points ready to be written: parallel lists, and one column of little-endian float32 bytes per vector name.
+    """Points ready to be written: parallel lists, and one column of vectors per vector name.
 
-    The unnamed vector is the column "". Versions are all None unless the points carry some.
+    A dense vector is its little-endian float32 bytes. The unnamed vector is the column "". Versions are all None unless
+    the points carry some.
     """
 
     ids: list[Id]
@@ -25,9 +43,11 @@ class PointsBatch:
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """Contract of a collection: dimensions by vector name."""
+    """Contract of a collection: dimensions by vector name, which of them are multivectors, and sparse names."""
 
     sizes: dict[str, int]
+    multi: frozenset[str] = frozenset()
+    sparse: frozenset[str] = frozenset()
 
 
 class Store(Protocol):

@@ -82,7 +82,13 @@ def _vectors(config: Any) -> dict[str, dict[str, Any]]:
 
 
 def contract_of(info: Any) -> Contract:
-    return Contract({name: params["size"] for name, params in _vectors(info.config.params.vectors_config).items()})
+    config = info.config.params
+    dense = _vectors(config.vectors_config)
+    return Contract(
+        {name: params["size"] for name, params in dense.items()},
+        frozenset(name for name, params in dense.items() if "multivector_config" in params),
+        frozenset(config.sparse_vectors_config.map),
+    )
 
 
 def most_per_query(info: Any) -> int | None:

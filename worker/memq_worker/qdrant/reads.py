@@ -7,7 +7,7 @@ from qdrant_client import grpc
 
 from memq_schemas import ErrorCode, Get, Query
 from memq_schemas.points import VERSION_KEY
-from memq_schemas.vectors import to_array, to_base64
+from memq_schemas.vectors import to_base64
 from memq_worker.errors import MessageError
 from memq_worker.pipeline.store import Id
 from memq_worker.qdrant import searches
@@ -35,14 +35,13 @@ def query_request(collection: str, query: Query) -> Any:
 
 
 def _query(query: Query) -> Any:
-    if query.vector is not None:
-        dense = grpc.DenseVector()
-        dense.data.extend(to_array(query.vector).tolist())
-        return grpc.Query(nearest=grpc.VectorInput(dense=dense))
     try:
+        if query.vector is not None:
+            return grpc.Query(nearest=searches.vector_input(query.vector))
         return searches.query_of(query.query)
     except ValueError as error:
-        raise MessageError(ErrorCode.INVALID_VECTOR, f"query: {error}", stage="validate") from None
+        place = "query" if query.vector is None else "vector"
+        raise MessageError(ErrorCode.INVALID_VECTOR, f"{place}: {error}", stage="validate") from None
 
 
 def get_request(collection: str, get: Get, ids: Sequence[Id]) -> Any:

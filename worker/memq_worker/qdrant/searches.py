@@ -7,6 +7,8 @@ from qdrant_client.conversions.conversion import RestToGrpc
 from qdrant_client.http import models
 
 from memq_schemas import searches
+from memq_schemas.multivectors import to_matrix
+from memq_schemas.sparse_vectors import SparseVector, sparse_arrays
 from memq_schemas.vectors import to_array
 from memq_worker.qdrant.encode import point_id, where
 from memq_worker.qdrant.orders import order_by
@@ -20,15 +22,15 @@ _STRATEGIES = {
 
 def vector_input(value: Any) -> Any:
     """Raises ValueError for base64 that is none."""
-    if isinstance(value, searches.SparseInput):
-        return grpc.VectorInput(sparse=grpc.SparseVector(indices=value.indices, values=value.values))
+    if isinstance(value, SparseVector):
+        indices, values = sparse_arrays(value.indices, value.values)
+        return grpc.VectorInput(sparse=grpc.SparseVector(indices=indices.tolist(), values=values.tolist()))
     if isinstance(value, int) or (isinstance(value, str) and "-" in value):
         return grpc.VectorInput(id=point_id(value))
-    if isinstance(value, list) and isinstance(value[0], list):
-        listed = cast("list[list[float]]", value)
-        rows = [grpc.DenseVector(data=to_array(row)) for row in listed]
+    if isinstance(value, list) and isinstance(value[0], list | str):
+        rows = [grpc.DenseVector(data=row) for row in to_matrix(cast("Any", value)).tolist()]
         return grpc.VectorInput(multi_dense=grpc.MultiDenseVector(vectors=rows))
-    return grpc.VectorInput(dense=grpc.DenseVector(data=to_array(cast("Any", value))))
+    return grpc.VectorInput(dense=grpc.DenseVector(data=to_array(cast("Any", value)).tolist()))
 
 
 def query_of(query: Any) -> Any:

@@ -19,7 +19,7 @@ from memq_worker.errors import MessageError
 from memq_worker.pipeline.decode.arrow_stream import check_payloads, malformed, record_batches
 from memq_worker.pipeline.decode.payload import check_payload
 from memq_worker.pipeline.decode.points import PAYLOAD_PLACE, check_id
-from memq_worker.pipeline.store import Column, Id, PointsBatch
+from memq_worker.pipeline.store import Cell, Column, Id, PointsBatch
 
 _TAKEN = ("id", "vector", "payload", "version")
 _NAMED = "vector."  # the column of a named vector
@@ -198,7 +198,7 @@ def _joined(parts: list[PointsBatch]) -> PointsBatch:
     )
 
 
-def _column(parts: list[PointsBatch], name: str) -> Iterator[bytes | memoryview | None]:
+def _column(parts: list[PointsBatch], name: str) -> Iterator[Cell | None]:
     for part in parts:
         yield from part.columns.get(name) or [None] * len(part)
 

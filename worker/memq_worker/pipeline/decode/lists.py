@@ -10,6 +10,7 @@ import orjson
 from msgspec import UNSET, UnsetType
 
 from memq_schemas.limits import MAX_NAMED_VECTORS, MAX_VALUES
+from memq_schemas.point_vectors import SPARSE
 from memq_schemas.vectors import MAX_DIMENSIONS, FloatArray
 from memq_worker.pipeline.decode.limits import SMALL, at_most, check_count
 
@@ -23,7 +24,11 @@ else:
     _parser: Any = _simdjson.Parser()
 
 _KEY = b'"vector"'
-_LIST = re.compile(_KEY + rb"[ \t\r\n]*:[ \t\r\n]*[\[{]")
+_SPACE = rb"[ \t\r\n]*"
+# A list of numbers, or an object whose first vector is one; `indices` and `values` are those of a sparse vector.
+_LIST = re.compile(
+    _KEY + rb":".join((_SPACE, _SPACE)) + rb'(?:\{%b"(?!indices"|values")[^"]*"%b:%b)?\[%b[^\["]' % ((_SPACE,) * 4)
+)
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _ID_TYPES = (str, int)
 _VERSION_TYPES = (int, UnsetType, type(None))
@@ -137,7 +142,7 @@ def _point(point: Any, vectors: list[Any]) -> tuple[Any, list[str] | None, Any, 
     if len(vector) > MAX_NAMED_VECTORS:
         raise _UnusualError
     names = list(vector)
-    if len(set(names)) != len(names):
+    if len(set(names)) != len(names) or SPARSE.issuperset(names):
         raise _UnusualError
     vectors += [vector[name] for name in names]
     return identifier, names, payload, version

@@ -1,45 +1,52 @@
-import math
 import re
-import struct
-from functools import lru_cache
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from memq_schemas import ErrorCode
 from memq_schemas.ids import MAX_ID, canonical_uuid
 from memq_schemas.limits import MAX_NAMED_VECTORS, MAX_VALUES
+from memq_schemas.point_vectors import SPARSE
 from memq_schemas.points import MAX_VERSION
-from memq_schemas.vectors import MAX_DIMENSIONS, check_name, float32_bytes
 from memq_worker.errors import MessageError
 from memq_worker.pipeline.decode.keys import check_unique
 from memq_worker.pipeline.decode.limits import SMALL, at_most, check_count, check_names, check_values, outside_texts
 from memq_worker.pipeline.decode.lists import ListedPoint, read_lists
 from memq_worker.pipeline.decode.malformed import malformed
 from memq_worker.pipeline.decode.payload import check_payload
-from memq_worker.pipeline.store import Column, Id, PointsBatch
-
-WireVector = list[float] | str
+from memq_worker.pipeline.decode.vectors import AnyVectors, check_columns, columns_of, count_keys
+from memq_worker.pipeline.store import Id, PointsBatch
 
 
 class WirePoint(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     id: int | str
-    vector: list[float] | str | dict[str, WireVector | None]
+    vector: list[float] | str | dict[str, list[float] | str | None]
     payload: dict[str, Any] | msgspec.UnsetType | None = msgspec.UNSET
     version: int | msgspec.UnsetType | None = msgspec.UNSET
-
-
-Points = list[WirePoint] | list[ListedPoint]
 
 
 class WireUpsert(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     points: list[WirePoint]
 
 
+class _AnyPoint(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    id: int | str
+    vector: AnyVectors
+    payload: dict[str, Any] | msgspec.UnsetType | None = msgspec.UNSET
+    version: int | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class _AnyUpsert(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    points: list[_AnyPoint]
+
+
+Points = list[WirePoint] | list[_AnyPoint] | list[ListedPoint]
+
 # The contract's pydantic models say the same (a property test compares them); msgspec parses and validates in one pass,
 # at about the cost of a parser that only parses.
 _decoder = msgspec.json.Decoder(WireUpsert)
+# Sparse vectors and multivectors as well; each number of a list costs it more.
+_any_decoder = msgspec.json.Decoder(_AnyUpsert)
 
 
 class _OutlinePoint(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -86,7 +93,7 @@ def decode_points(body: bytes, max_points: int) -> PointsBatch:
     keys, nested = 1, 0
     for index, point in enumerate(points):
         ids.append(check_id(point.id, index))
-        keys += 2 + (len(point.vector) if isinstance(point.vector, dict) else 0)
+        keys += 2 + (count_keys(point.vector) if isinstance(point.vector, dict) else 0)
         payload = point.payload
         if payload is msgspec.UNSET:
             payload = None
@@ -99,23 +106,35 @@ def decode_points(body: bytes, max_points: int) -> PointsBatch:
         keys += point.version is not msgspec.UNSET
     if listed is None or nested:
         check_unique(body, keys + nested)
-    columns = _columns(points)
+    columns = columns_of([point.vector for point in points], len(points))
     if listed is None:
-        _check_finite(columns)
+        check_columns(columns)
     return PointsBatch(ids, columns, payloads, _versions(points))
 
 
-def _parse(body: bytes, max_points: int) -> list[WirePoint]:
+def _parse(body: bytes, max_points: int) -> list[WirePoint] | list[_AnyPoint]:
     try:
         if len(body) > SMALL and at_most(body) > MAX_VALUES:
             _check_outline(_outline.decode(body).points, max_points)
-        return _decoder.decode(body).points
+        return _decoded(body)
     except msgspec.ValidationError as error:
         raise _invalid(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise malformed(body, str(error)) from None
     except RecursionError:
         raise MessageError(ErrorCode.MALFORMED, "body: nested too deeply", stage="decode") from None
+
+
+def _decoded(body: bytes) -> list[WirePoint] | list[_AnyPoint]:
+    try:
+        points = _decoder.decode(body).points
+        # An unnamed sparse vector reads like two named dense ones.
+        if not [point for point in points if type(point.vector) is dict and point.vector.keys() == SPARSE]:
+            return points
+    except msgspec.ValidationError as error:
+        if ".vector" not in str(error):
+            raise
+    return _any_decoder.decode(body).points
 
 
 def _check_outline(points: list[_OutlinePoint], max_points: int) -> None:
@@ -127,7 +146,8 @@ def _check_outline(points: list[_OutlinePoint], max_points: int) -> None:
     for index, point in enumerate(points):
         vector = memoryview(point.vector)
         if vector[0] == _OPENING and len(vector) > 2 * MAX_NAMED_VECTORS:
-            check_names(outside_texts(bytes(vector), b":"), index)
+            # A sparse vector has three colons, its name's among them.
+            check_names(outside_texts(bytes(vector), b":") // 3, index)
 
 
 def _invalid(text: str) -> MessageError:
@@ -177,72 +197,3 @@ def _versions(points: Points) -> list[int | None] | None:
                 ErrorCode.INVALID, f"points[{index}].version: expected 0 to {MAX_VERSION}", stage="validate"
             )
     return versions
-
-
-def _columns(points: Points) -> dict[str, Column]:
-    columns: dict[str, Column] = {}
-
-    def put(name: str, value: bytes | WireVector, index: int) -> None:
-        column = columns.get(name)
-        if column is None:
-            _check_name(name, index)
-            column = columns[name] = [None] * len(points)
-        column[index] = value if isinstance(value, bytes) else _vector_bytes(value, index)
-
-    for index, point in enumerate(points):
-        vector = point.vector
-        if not isinstance(vector, dict):
-            put("", vector, index)
-            continue
-        check_names(len(vector), index)
-        given = {name: value for name, value in vector.items() if value is not None}
-        if not given:
-            raise MessageError(ErrorCode.EMPTY_VECTOR, f"points[{index}].vector: no vectors", stage="validate")
-        for name, value in given.items():
-            put(name, value, index)
-    return columns
-
-
-def _check_name(name: str, index: int) -> None:
-    try:
-        check_name(name)
-    except ValueError as error:
-        raise MessageError(ErrorCode.INVALID_VECTOR, f"points[{index}].vector: {error}", stage="validate") from None
-
-
-def _vector_bytes(value: WireVector, index: int) -> bytes:
-    if not value:
-        raise MessageError(ErrorCode.EMPTY_VECTOR, f"points[{index}].vector: no numbers", stage="validate")
-    try:
-        if isinstance(value, str):
-            return float32_bytes(value)
-        return _packer(len(value)).pack(*value)
-    except OverflowError:
-        reason = "a number too large for float32"
-    except ValueError as error:
-        reason = str(error)
-    raise MessageError(ErrorCode.INVALID_VECTOR, f"points[{index}].vector: {reason}", stage="validate")
-
-
-@lru_cache(maxsize=64)
-def _packer(size: int) -> struct.Struct:
-    if size > MAX_DIMENSIONS:
-        raise ValueError(f"{size} numbers, at most {MAX_DIMENSIONS} are possible")
-    return struct.Struct(f"<{size}f")
-
-
-def _check_finite(columns: dict[str, Column]) -> None:
-    for column in columns.values():
-        # One pass over the message's vectors: numpy's cost per call is a hundred times that per vector.
-        rows = [row for row in column if row is not None]
-        numbers = np.frombuffer(rows[0] if len(rows) == 1 else b"".join(rows), dtype="<f4")
-        # A sum of squares is one pass where isfinite().all() is two calls; that it may overflow only costs the slow
-        # look. Of the products np.vdot is the one that does not warn of it.
-        if not math.isfinite(np.vdot(numbers, numbers)):
-            _find_not_finite(column)
-
-
-def _find_not_finite(column: Column) -> None:
-    for index, row in enumerate(column):
-        if row is not None and not np.isfinite(np.frombuffer(row, dtype="<f4")).all():
-            raise MessageError(ErrorCode.INVALID_VECTOR, f"points[{index}].vector: NaN or infinite", stage="validate")

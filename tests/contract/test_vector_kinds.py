@@ -1,0 +1,136 @@
+"""Vectors of every kind, written and read by memq's adapter."""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from qdrant_client import grpc as q
+
+from memq_schemas import ErrorCode, Get, Query
+from memq_worker.pipeline.command import UpsertPoints
+from memq_worker.pipeline.contracts import mismatch
+from memq_worker.pipeline.decode.points import decode_points
+from memq_worker.qdrant.client import open_store
+from tests.unit.worker.fakes import FakeLink, delivery
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from memq_worker.qdrant.client import QdrantStore
+    from tests.contract.store import Store
+
+
+def text(kind: str, *numbers: float) -> str:
+    return base64.b64encode(np.array(numbers, kind).tobytes()).decode()
+
+
+@pytest.fixture
+async def kinds(store: Store) -> AsyncIterator[str]:
+    """A collection of an unnamed vector, a named one, a multivector and a sparse one."""
+    name = f"memq-test-{secrets.token_hex(6)}"
+    dense = q.VectorParams(size=2, distance=q.Distance.Dot)
+    multi = q.VectorParams(size=2, distance=q.Distance.Dot, multivector_config=q.MultiVectorConfig())
+    await store.collections.Create(
+        q.CreateCollection(
+            collection_name=name,
+            vectors_config=q.VectorsConfig(params_map=q.VectorParamsMap(map={"": dense, "d": dense, "m": multi})),
+            sparse_vectors_config=q.SparseVectorConfig(map={"s": q.SparseVectorParams()}),
+        )
+    )
+    yield name
+    await store.delete(name)
+
+
+@pytest.fixture
+async def adapter(served: tuple[str, str]) -> AsyncIterator[QdrantStore]:
+    async with open_store(f"http://{served[1]}", None, 10.0) as opened:
+        yield opened
+
+
+def command(collection: str, *vectors: Any) -> UpsertPoints:
+    body = {"points": [{"id": number, "vector": vector} for number, vector in enumerate(vectors)]}
+    points = decode_points(json.dumps(body).encode(), 100)
+    return UpsertPoints(delivery(FakeLink(), 1, b"", f"upsert.{collection}"), collection, points)
+
+
+SPARSE = {"indices": [7, 4294967295, 300], "values": [1.0, -2.0, 0.5]}
+STORED: list[tuple[Any, Any]] = [
+    ([1, 2], [1.0, 2.0]),
+    ({"": [1, 2], "s": SPARSE}, {"": [1.0, 2.0], "s": {"indices": [7, 300, 4294967295], "values": [1.0, 0.5, -2.0]}}),
+    ({"m": [[1, 2], [3, 4]]}, {"m": [[1.0, 2.0], [3.0, 4.0]]}),
+    ({"m": [text("<f4", 1, 2), text("<f4", 3, 4)], "d": [5, 6]}, {"m": [[1.0, 2.0], [3.0, 4.0]], "d": [5.0, 6.0]}),
+    ({"m": [1, 2]}, {"m": [[1.0, 2.0]]}),
+    (
+        {"s": {"indices": text("<u4", 3, 130), "values": text("<f4", 1, 2)}},
+        {"s": {"indices": [3, 130], "values": [1.0, 2.0]}},
+    ),
+    ({"s": {"indices": [], "values": []}}, {"s": {"indices": [], "values": []}}),
+]
+
+
+async def test_what_is_written_is_read(adapter: QdrantStore, kinds: str) -> None:
+    wanted = command(kinds, *(sent for sent, _ in STORED))
+    assert mismatch(await adapter.contract(kinds), kinds, wanted) is None
+    await adapter.upsert(kinds, wanted.points)
+    found = await adapter.get(kinds, Get(ids=[*range(len(STORED))], with_vector=True), 10)
+    assert [each["vector"] for each in sorted(found, key=lambda each: each["id"])] == [kept for _, kept in STORED]
+
+
+async def test_vectors_are_read_as_base64(adapter: QdrantStore, kinds: str) -> None:
+    await adapter.upsert(kinds, command(kinds, {"s": SPARSE, "m": [[1, 2], [3, 4]]}).points)
+    (found,) = await adapter.get(kinds, Get(ids=[0], with_vector="base64"), 10)
+    assert found["vector"] == {
+        "s": {"indices": text("<u4", 7, 300, 2**32 - 1), "values": text("<f4", 1, 0.5, -2)},
+        "m": [text("<f4", 1, 2), text("<f4", 3, 4)],
+    }
+
+
+REFUSED: dict[str, tuple[Any, ErrorCode]] = {
+    "dense for sparse": ({"s": [1, 2]}, ErrorCode.INVALID_VECTOR),
+    "rows for sparse": ({"s": [[1, 2]]}, ErrorCode.INVALID_VECTOR),
+    "sparse for dense": ({"d": SPARSE}, ErrorCode.INVALID_VECTOR),
+    "sparse for rows": ({"m": SPARSE}, ErrorCode.INVALID_VECTOR),
+    "rows for dense": ({"d": [[1, 2]]}, ErrorCode.INVALID_VECTOR),
+    "rows for the unnamed vector": ([[1, 2]], ErrorCode.INVALID_VECTOR),
+    "sparse without a name": (SPARSE, ErrorCode.INVALID_VECTOR),
+    "rows of another size": ({"m": [[1, 2, 3]]}, ErrorCode.WRONG_DIMENSION),
+    "a single row of another size": ({"m": [1, 2, 3]}, ErrorCode.WRONG_DIMENSION),
+    "another name": ({"x": SPARSE}, ErrorCode.UNKNOWN_VECTOR),
+    "another name of rows": ({"x": [[1, 2]]}, ErrorCode.UNKNOWN_VECTOR),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+async def test_vectors_of_another_kind_never_reach_the_store(adapter: QdrantStore, kinds: str, kind: str) -> None:
+    vector, code = REFUSED[kind]
+    problem = mismatch(await adapter.contract(kinds), kinds, command(kinds, [1, 2], vector))
+    assert problem is not None
+    assert problem.code is code
+    assert problem.message.startswith("points[1]: ")
+
+
+@pytest.mark.parametrize(
+    ("using", "vector"),
+    [
+        ("s", {"indices": [7, 9], "values": [1, 1]}),
+        ("s", {"indices": text("<u4", 7), "values": text("<f4", 1)}),
+        ("m", [[1, 0], [0, 1]]),
+        ("m", [text("<f4", 1, 0)]),
+        ("m", [1, 0]),
+        ("d", [1, 0]),
+        (None, [1, 0]),
+    ],
+)
+async def test_the_short_form_of_a_query_takes_every_kind(
+    adapter: QdrantStore, kinds: str, using: str | None, vector: Any
+) -> None:
+    near = {"": [1, 0], "d": [1, 0], "m": [[1, 0]], "s": {"indices": [7], "values": [1]}}
+    await adapter.upsert(kinds, command(kinds, near).points)
+    query = Query(vector=vector, using=using, with_vector=True)
+    (hit,) = await adapter.query(kinds, query, 10)
+    assert hit["vector"] == near
