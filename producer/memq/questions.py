@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from memq.answers import CountAnswer, FacetAnswer, GetAnswer, PageAnswer, QueryAnswer
 from memq.deliver.calls import read
-from memq.encode.requests import RestModel, body, rest_form, vector_text, wire_ids
+from memq.encode.requests import RestModel, body, rest_form, wire_ids, wire_vector
 from memq_schemas import (
     Count,
     Counted,
@@ -68,6 +68,7 @@ class Questions:
     ) -> QueryAnswer:
         """The points nearest to `vector`, best first, or those of a `query` in Qdrant's REST grammar.
 
+        vector: numbers, rows of them for a multivector, or {"indices", "values"} for a sparse vector.
         using: the vector's name, where the collection has named vectors.
         query, prefetch, params, lookup_from: as in Qdrant, as dicts or as models of qdrant_client: recommend, discover,
         context, order_by, fusion, rrf, sample, formula, nearest with mmr, and prefetches for them.
@@ -75,7 +76,7 @@ class Questions:
         Raises RemoteError, ReplyTimeout, Unroutable, InvalidRequest.
         """
         fields = {
-            "vector": None if vector is None else vector_text(vector),
+            "vector": None if vector is None else wire_vector(vector),
             "query": rest_form(query),
             "prefetch": rest_form(prefetch),
             "params": rest_form(params),

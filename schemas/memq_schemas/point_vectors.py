@@ -13,6 +13,11 @@ from memq_schemas.vectors import Base64, Numbers, VectorName
 SPARSE = frozenset({"indices", "values"})
 
 
+def is_sparse(fields: Any) -> bool:
+    """Return True for an object of just `indices` and `values`."""
+    return fields.keys() == SPARSE
+
+
 def _kind(value: object) -> str | None:
     if isinstance(value, list):
         rows = cast("list[object]", value)
@@ -24,7 +29,7 @@ def _kind(value: object) -> str | None:
 
 def _kind_or_named(value: object) -> str | None:
     """An object of just `indices` and `values` is a sparse vector; any other one has vectors by name."""
-    if isinstance(value, dict) and cast("dict[str, Any]", value).keys() != SPARSE:
+    if isinstance(value, dict) and not is_sparse(cast("Any", value)):
         return "(named)"
     return _kind(value)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import numpy as np
 
 from memq.deliver.writes import Part
-from memq.encode.columns import Columns
+from memq.encode.columns import Columns, NamedColumns
 from memq.encode.points import EncodedPoints, PointJson
 from memq.errors import InvalidRequest
 
@@ -32,6 +32,10 @@ def columns(ids: Any, vectors: Any, payloads: Any, versions: Any) -> Columns:
 def _sequence(column: Any) -> Any:
     if column is None or type(column) in (list, tuple, np.ndarray):
         return column
+    if isinstance(column, Mapping):
+        return NamedColumns({name: _sequence(each) for name, each in cast("Mapping[str, Any]", column).items()})
+    if hasattr(column, "indptr"):  # scipy's sparse matrices have no length
+        return [column[row] for row in range(column.shape[0])]
     # A pandas or polars column, whose own indexing is not by position, or any iterable.
     return list(column)
 

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast, overload
 
 import numpy as np
 
@@ -11,12 +12,39 @@ from memq.encode.vectors import quoted_base64, require_finite
 from memq.errors import InvalidPoint, InvalidRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
 Matrix: TypeAlias = np.ndarray[Any, Any]
 
 # Rows converted and checked together: enough to spread numpy's cost per call, few enough to stay in the cache.
 CHUNK = 128
+
+
+class NamedColumns(Sequence[dict[str, Any]]):
+    """Columns of vectors by name as one column. None is a point without a vector of that name.
+
+    Raises InvalidRequest for columns of different lengths, and for none at all.
+    """
+
+    def __init__(self, by_name: dict[str, Sequence[Any]]) -> None:
+        lengths = {name: len(column) for name, column in by_name.items()}
+        if len(set(lengths.values())) != 1:
+            told = ", ".join(f"{count} {name}" for name, count in lengths.items()) or "none"
+            raise InvalidRequest(f"vectors: columns of one length are needed, by name; there are {told}")
+        self._by_name = by_name
+        self._length = next(iter(lengths.values()))
+
+    def __len__(self) -> int:
+        return self._length
+
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[dict[str, Any]]: ...
+    def __getitem__(self, index: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
+        if isinstance(index, slice):
+            return [self[row] for row in range(*index.indices(self._length))]
+        return {name: column[index] for name, column in self._by_name.items() if column[index] is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +62,14 @@ class Columns:
         if len(set(lengths.values())) > 1:
             told = ", ".join(f"{count} {name}" for name, count in lengths.items())
             raise InvalidRequest(f"columns of different lengths: {told}")
-        if isinstance(self.vectors, np.ndarray) and (self.vectors.ndim != 2 or self.vectors.dtype.kind not in "fiu"):
+        if isinstance(self.vectors, np.ndarray) and (
+            self.vectors.ndim not in (2, 3) or self.vectors.dtype.kind not in "fiu"
+        ):
             told = f"{self.vectors.dtype} of shape {self.vectors.shape}"
-            raise InvalidRequest(f"vectors: expected a two-dimensional array of numbers, this is {told}")
+            raise InvalidRequest(
+                "vectors: expected an array of numbers of shape (points, dimensions) or (points, rows, dimensions); "
+                f"this is {told}"
+            )
 
     def points(self) -> Iterator[bytes]:
         """Each point as JSON. Raises InvalidPoint."""
@@ -46,7 +79,7 @@ class Columns:
         payloads = itertools.repeat(None) if self.payloads is None else self.payloads
         versions = itertools.repeat(None) if self.versions is None else self.versions
         rest = enumerate(zip(ids, payloads, versions, strict=False))
-        if isinstance(self.vectors, np.ndarray):
+        if isinstance(self.vectors, np.ndarray) and self.vectors.ndim == 2:
             for vector, (index, (id_, payload, version)) in zip(self._texts(encode, self.vectors), rest, strict=True):
                 yield point_json(index, id_, vector, payload, version)
             return

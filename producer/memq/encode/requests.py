@@ -11,11 +11,10 @@ import orjson
 from pydantic import ValidationError
 
 from memq.encode.points import PAYLOAD_OPTIONS, id_json, payload_json
-from memq.encode.vectors import flat_array, require_finite
+from memq.encode.vectors import VectorJson
 from memq.errors import InvalidRequest
 from memq_schemas import problems
 from memq_schemas.json_values import json_value
-from memq_schemas.vectors import to_base64
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,16 +60,12 @@ def wire_ids(ids: Iterable[object]) -> list[orjson.Fragment]:
     return checked
 
 
-def vector_text(vector: object) -> str:
-    """Raises InvalidRequest."""
+def wire_vector(vector: object) -> orjson.Fragment:
+    """A vector to search near: dense, sparse or a multivector. Raises InvalidRequest."""
     try:
-        array = flat_array(vector)
-        if not array.size:
-            raise ValueError("empty")
-        require_finite(array)
+        return orjson.Fragment(VectorJson().one(vector))
     except ValueError as error:
         raise InvalidRequest(f"vector: {error}") from None
-    return to_base64(array)
 
 
 def rest_form(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Vectors to JSON: base64 of little-endian float32, checked on the way."""
+"""Vectors to JSON: base64 of little-endian numbers, checked on the way."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ import numpy as np
 import orjson
 import pybase64
 
+from memq.encode.sparse import is_sparse, sparse_json
+from memq_schemas.multivectors import check_rows
+from memq_schemas.point_vectors import is_sparse as has_both
 from memq_schemas.vectors import MAX_DIMENSIONS, FloatArray, float32_bytes
 
 FLOAT32 = np.dtype("<f4")
@@ -26,13 +29,22 @@ class VectorJson:
         self._dimensions: dict[str, int] = {}
 
     def __call__(self, value: object) -> bytes:
-        """A JSON string, or an object of them for named vectors. Raises ValueError saying what is wrong."""
+        """A vector, or an object of them for named vectors. Raises ValueError saying what is wrong."""
         if type(value) is not np.ndarray and isinstance(value, Mapping):
             named = cast("Mapping[object, object]", value)
             if not named:
                 raise ValueError("no named vectors: {} is empty")
-            return b"{" + b",".join(self._named(name, vector) for name, vector in named.items()) + b"}"
-        return self._dense(value, "")
+            if not has_both(named):
+                return b"{" + b",".join(self._named(name, vector) for name, vector in named.items()) + b"}"
+        return self.one(cast("object", value))
+
+    def one(self, value: object, name: str = "") -> bytes:
+        """One vector: base64 text, rows of them for a multivector, or an object for a sparse vector."""
+        if _has_rows(value):
+            return self._rows(cast("Any", value), name)
+        if type(value) is not np.ndarray and is_sparse(value):
+            return sparse_json(value)
+        return self._dense(value, name)
 
     def expect(self, dimensions: int, name: str = "") -> None:
         """Raises ValueError for another length than the first one's, or an impossible one."""
@@ -46,15 +58,34 @@ class VectorJson:
         if not isinstance(name, str) or not name:
             raise ValueError("names of vectors are non-empty strings")
         try:
-            return orjson.dumps(name) + b":" + self._dense(vector, name)
+            return orjson.dumps(name) + b":" + self.one(vector, name)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
+
+    def _rows(self, rows: Any, name: str) -> bytes:
+        texts: list[bytes] = []
+        for index, row in enumerate(rows):
+            try:
+                texts.append(self._dense(row, name))
+            except ValueError as error:
+                raise ValueError(f"row {index}: {error}") from None
+        check_rows(len(texts), self._dimensions.get(name, 0))
+        return b"[" + b",".join(texts) + b"]"
 
     def _dense(self, value: object, name: str) -> bytes:
         vector = flat_array(value)
         self.expect(vector.size, name)
         require_finite(vector)
         return quoted_base64(vector)
+
+
+def _has_rows(value: object) -> bool:
+    if type(value) is np.ndarray:
+        return value.ndim == 2
+    if not isinstance(value, (list, tuple)):
+        return False
+    listed = cast("list[object]", value)
+    return bool(listed) and isinstance(listed[0], (list, tuple, str, np.ndarray))
 
 
 def quoted_base64(vector: FloatArray) -> bytes:

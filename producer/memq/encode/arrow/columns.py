@@ -26,7 +26,8 @@ WORTHWHILE = 32
 def fits(columns: Columns, max_points: int) -> bool:
     """Return True if these columns fit Arrow messages and are cheaper in that form."""
     worthwhile = min(len(columns.ids), max_points) >= WORTHWHILE
-    return worthwhile and isinstance(columns.vectors, np.ndarray) and installed() and alike(columns.ids)
+    matrix = isinstance(columns.vectors, np.ndarray) and columns.vectors.ndim == 2
+    return worthwhile and matrix and installed() and alike(columns.ids)
 
 
 def from_columns(columns: Columns, position: int = 0) -> Iterator[Any]:

@@ -12,6 +12,7 @@ from memq.encode.arrow import payloads
 from memq.encode.arrow.ids import expect_ids, ids_of, wire_ids
 from memq.encode.arrow.library import pyarrow
 from memq.encode.arrow.messages import ROWS
+from memq.encode.arrow.vector_kinds import is_sparse
 from memq.encode.arrow.vectors import expect_vectors, wire_vectors
 from memq.encode.arrow.versions import expect_versions, wire_versions
 from memq.encode.column_names import ColumnError, ColumnNames
@@ -166,7 +167,7 @@ def _vector_columns(schema: Any, names: ColumnNames) -> dict[str, tuple[str, str
         return {name: (name, None) for name in named}
     if there.count(names.vector) == 1:
         kind = schema.field(names.vector).type
-        if pyarrow(".types").is_struct(kind):
+        if pyarrow(".types").is_struct(kind) and not is_sparse(kind):
             parts = [kind.field(index).name for index in range(kind.num_fields)]
             return {f"{NAMED}{part}": (names.vector, part) for part in parts}
     return {"vector": (names.vector, None)}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from memq.encode.arrow.library import pyarrow
+from memq.encode.arrow.vector_kinds import is_list, is_multi, is_sparse, multivectors, sparse_vectors
 from memq.encode.column_names import ColumnError
 from memq.encode.vectors import require_finite
 from memq.errors import InvalidPoint
@@ -25,31 +26,37 @@ def expect_vectors(name: str, kind: Any) -> None:
     plain = getattr(kind, "storage_type", kind)
     if types.is_null(plain):
         return
-    lists = types.is_fixed_size_list(plain) or types.is_list(plain) or types.is_large_list(plain)
+    if is_sparse(plain):
+        return
+    if is_multi(plain):
+        plain = plain.value_type
+    lists = is_list(plain)
     numbers = (types.is_floating, types.is_integer, types.is_decimal, types.is_null)
     if not lists or not any(is_it(plain.value_type) for is_it in numbers):
         raise ColumnError(
-            name, f"column {name!r} is {kind}; vectors are lists of numbers, best fixed_size_list of float or halffloat"
+            name,
+            f"column {name!r} is {kind}; vectors are lists of numbers, best fixed_size_list of float or halffloat; "
+            "lists of these for a multivector, structs of indices and values for a sparse vector",
         )
 
 
 def wire_vectors(column: Any, name: str, first: int, *, optional: bool, expect: Callable[[int], None]) -> Any:
-    """A fixed-size list of float32, or of float16 where they came as such. `first` is the first row. Raises
-    InvalidPoint.
+    """A fixed-size list of float32, or of float16 where they came as such; lists of these for multivectors, structs for
+    sparse vectors. `first` is the first row. Raises InvalidPoint.
 
     expect: is told the dimensions, and raises ValueError where they are not as before.
     """
     pa = pyarrow()
     column = getattr(column, "storage", column)
     if not column.null_count:
-        return _lists(column, name, range(first, first + len(column)), expect)
+        return _wired(column, name, range(first, first + len(column)), expect)
     valid = column.is_valid().to_numpy(zero_copy_only=False)
     if not optional:
         raise InvalidPoint(first + int(valid.argmin()), name, "missing")
     present = column.drop_null()
     if not len(present):
         return pa.nulls(len(column), pa.list_(pa.float32(), getattr(column.type, "list_size", 1)))
-    lists = _lists(present, name, (np.flatnonzero(valid) + first).tolist(), expect)
+    lists = _wired(present, name, (np.flatnonzero(valid) + first).tolist(), expect)
     return lists.take(pa.array(np.cumsum(valid) - 1, mask=~valid))
 
 
@@ -61,6 +68,15 @@ def matrix_vectors(matrix: Array, first: int, expect: Callable[[int], None]) -> 
     numbers = _wire_numbers(matrix.reshape(-1))
     _check_finite(numbers.reshape(matrix.shape), "vector", rows)
     return pa.FixedSizeListArray.from_arrays(pa.array(numbers), matrix.shape[1])
+
+
+def _wired(column: Any, name: str, rows: Sequence[int], expect: Callable[[int], None]) -> Any:
+    """Vectors of which none is null."""
+    if is_sparse(column.type):
+        return sparse_vectors(column, name, rows)
+    if is_multi(column.type):
+        return multivectors(column, name, rows, lambda inner, owners: _lists(inner, name, owners, expect))
+    return _lists(column, name, rows, expect)
 
 
 def _lists(column: Any, name: str, rows: Sequence[int], expect: Callable[[int], None]) -> Any:

@@ -14,12 +14,12 @@ from memq_schemas.json_values.arrow import json_values
 from memq_schemas.json_values.arrow_types import unsayable
 from memq_schemas.limits import MAX_VECTOR_NAME
 from memq_schemas.points import MAX_VERSION
-from memq_schemas.vectors import MAX_DIMENSIONS
 from memq_worker.errors import MessageError
 from memq_worker.pipeline.decode.arrow_stream import check_payloads, malformed, record_batches
+from memq_worker.pipeline.decode.arrow_vectors import vectors
 from memq_worker.pipeline.decode.payload import check_payload
 from memq_worker.pipeline.decode.points import PAYLOAD_PLACE, check_id
-from memq_worker.pipeline.store import Cell, Column, Id, PointsBatch
+from memq_worker.pipeline.store import Cell, Id, PointsBatch
 
 _TAKEN = ("id", "vector", "payload", "version")
 _NAMED = "vector."  # the column of a named vector
@@ -33,8 +33,8 @@ def decode_arrow(body: bytes, max_points: int) -> PointsBatch:
     """The points of an Arrow IPC stream with columns `id`, `vector` or `vector.<name>`, `payload` and `version`.
 
     id: uint64, int64, string (a UUID) or fixed_size_binary[16]. vector: fixed_size_list of float or halffloat, which is
-    widened. payload: string (JSON objects) or struct. version: any integer. Raises MessageError naming the column, and
-    the row where there is one.
+    widened, a list of these, or a struct of indices and values. payload: string (JSON objects) or struct. version: any
+    integer. Raises MessageError naming the column, and the row where there is one.
     """
     try:
         pa: Any = importlib.import_module("pyarrow")
@@ -60,10 +60,12 @@ def _points(pa: Any, batch: Any, first: int) -> PointsBatch:
             raise _invalid(f"{name[:100]}: not a column of points, or twice: expected {', '.join(_TAKEN)}")
         if len(name.encode()) > len(_NAMED) + MAX_VECTOR_NAME:
             raise _invalid(f"{name[:20]}...: a vector's name has at most {MAX_VECTOR_NAME} bytes of UTF-8")
-    vectors = [name for name in names if name.startswith("vector")]
-    if "id" not in names or not vectors or ("vector" in names and len(vectors) > 1):
+    named = [name for name in names if name.startswith("vector")]
+    if "id" not in names or not named or ("vector" in names and len(named) > 1):
         raise _invalid("columns: expected id and vector, or id and vector.<name> for each named vector")
-    columns = {name.removeprefix("vector").removeprefix("."): _rows(pa, batch.column(name), name) for name in vectors}
+    columns = {
+        name.removeprefix("vector").removeprefix("."): vectors(pa, batch.column(name), name, first) for name in named
+    }
     return PointsBatch(
         _ids(pa, batch.column("id"), first),
         columns,
@@ -91,39 +93,6 @@ def _uuids(raw: bytes) -> list[Id]:
     text[:, _DIGITS] = np.frombuffer(raw.hex().encode(), dtype=np.uint8).reshape(-1, 32)
     joined = text.tobytes().decode("ascii")
     return [joined[at : at + 36] for at in range(0, len(joined), 36)]
-
-
-def _rows(pa: Any, column: Any, name: str) -> Column:
-    kind = column.type
-    if not pa.types.is_fixed_size_list(kind) or not (
-        pa.types.is_float32(kind.value_type) or pa.types.is_float16(kind.value_type)
-    ):
-        raise _invalid(f"{name}: expected fixed_size_list<float> or fixed_size_list<halffloat>, got {str(kind)[:80]}")
-    size = kind.list_size
-    if not size:
-        raise MessageError(ErrorCode.EMPTY_VECTOR, f"{name}: no numbers", stage="validate")
-    if size > MAX_DIMENSIONS:
-        raise MessageError(
-            ErrorCode.INVALID_VECTOR, f"{name}: {size} numbers, at most {MAX_DIMENSIONS} are possible", stage="validate"
-        )
-    if column.null_count and name == "vector":
-        raise MessageError(ErrorCode.EMPTY_VECTOR, f"{name}: {column.null_count} rows without one", stage="validate")
-    values = column.flatten()  # of the rows that are not null
-    if values.null_count:
-        raise MessageError(ErrorCode.INVALID_VECTOR, f"{name}: a null among the numbers", stage="validate")
-    array: Any = np.ascontiguousarray(values.to_numpy(), dtype="<f4")
-    _check_finite(array.reshape(-1, size), name)
-    raw, step = memoryview(array).cast("B"), 4 * size  # the message's own memory, not a copy, unless it was widened
-    rows = (raw[at : at + step] for at in range(0, len(raw), step))
-    if not column.null_count:
-        return list(rows)
-    return [next(rows) if valid else None for valid in column.is_valid().to_pylist()]
-
-
-def _check_finite(vectors: Any, name: str) -> None:
-    if not np.isfinite(vectors).all():
-        row = int(np.argmin(np.isfinite(vectors).all(axis=1)))
-        raise MessageError(ErrorCode.INVALID_VECTOR, f"{name}: not finite in its row {row}", stage="validate")
 
 
 def _payloads(pa: Any, column: Any, first: int) -> list[dict[str, Any] | None]:

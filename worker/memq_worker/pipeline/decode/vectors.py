@@ -173,13 +173,16 @@ def _packer(size: int, kind: str) -> struct.Struct:
     return struct.Struct(f"<{size}{kind}")
 
 
-def check_columns(columns: dict[str, Column]) -> None:
-    """Raise MessageError for numbers that are not finite, and for a sparse vector that has an index twice."""
+def check_columns(columns: dict[str, Column], first: int = 0) -> None:
+    """Raise MessageError for numbers that are not finite, and for a sparse vector that has an index twice.
+
+    first: the number of the first row in the message.
+    """
     for name, column in columns.items():
-        sparse = [(index, cell) for index, cell in enumerate(column) if type(cell) is SparseCell]
+        sparse = [(index, cell) for index, cell in enumerate(column, first) if type(cell) is SparseCell]
         if sparse:
             _check_unique(name, sparse)
-        _check_finite(name, column)
+        _check_finite(name, column, first)
 
 
 def _check_unique(name: str, cells: list[tuple[int, SparseCell]]) -> None:
@@ -197,7 +200,7 @@ def _check_unique(name: str, cells: list[tuple[int, SparseCell]]) -> None:
         raise _invalid(index, name, REPEATED)
 
 
-def _check_finite(name: str, column: Column) -> None:
+def _check_finite(name: str, column: Column, first: int) -> None:
     # One pass over the message's vectors, as above.
     rows = [_numbers(cell) for cell in column if cell is not None]
     numbers = np.frombuffer(rows[0] if len(rows) == 1 else b"".join(rows), dtype="<f4")
@@ -205,7 +208,7 @@ def _check_finite(name: str, column: Column) -> None:
     # look. Of the products np.vdot is the one that does not warn of it.
     if math.isfinite(np.vdot(numbers, numbers)):
         return
-    for index, cell in enumerate(column):
+    for index, cell in enumerate(column, first):
         if cell is not None and not np.isfinite(np.frombuffer(_numbers(cell), dtype="<f4")).all():
             raise _invalid(index, name, "NaN or infinite")
 
