@@ -40,7 +40,7 @@ from memq_schemas.topology import DEFAULT_PREFIX
 
 if TYPE_CHECKING:
     from memq.dead.letters import Approval, Listing, Progress
-    from memq.producer import Id, Row
+    from memq.changes import Id, Row
     from memq.questions import FilterLike
 '''
 
@@ -56,7 +56,7 @@ CLASSES = (
     ("dead/letters", "DeadLetters"),
 )
 # What the first of them inherits.
-INHERITED = ("questions", "Questions")
+INHERITED = (("changes", "Changes"), ("questions", "Questions"))
 WRAPPED = {name for _, name in CLASSES[1:]}
 # Imported above, or defined in the module.
 _KNOWN = {"annotations", "Distance", "DEFAULT_PREFIX", "TYPE_CHECKING", "Any", "Literal", "Self", *WRAPPED}
@@ -77,13 +77,14 @@ ENTER = """
 
 def generated() -> str:
     """The text of memq/blocking.py."""
-    paths = [path for path, _ in (*CLASSES, INHERITED)]
+    paths = [path for path, _ in (*CLASSES, *INHERITED)]
     modules = {path: ast.parse((PACKAGE / f"{path}.py").read_text("utf-8")) for path in paths}
     parts = [HEAD + "".join(sorted({line for module in modules.values() for line in _imports(module)})) + TAIL]
     for path, name in CLASSES:
         found = _defined(modules[path], name)
         if (path, name) == CLASSES[0]:
-            found.body += _defined(modules[INHERITED[0]], INHERITED[1]).body[1:]
+            for inherited, base in INHERITED:
+                found.body += _defined(modules[inherited], base).body[1:]
         parts.append(_class(found))
     text = "\n\n".join(parts)
     ruff = [Path(sys.executable).with_name("ruff"), "--quiet"]
@@ -163,9 +164,9 @@ def _passed(node: ast.FunctionDef | ast.AsyncFunctionDef, **instead: str) -> str
 
 
 def _call(node: ast.AsyncFunctionDef) -> str:
-    if node.name == "upsert":
+    if node.name in ("upsert", "update_vectors"):
         passed = _passed(node, points="given")
-        return f"        return self._background.feed(points, lambda given: self._inner.upsert({passed}))"
+        return f"        return self._background.feed(points, lambda given: self._inner.{node.name}({passed}))"
     return f"        return self._background.run(lambda: self._inner.{node.name}({_passed(node)}))"
 
 

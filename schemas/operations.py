@@ -10,6 +10,7 @@ from memq_schemas import (
     AliasDeleted,
     Aliases,
     AliasSwitched,
+    ChangeVectors,
     CollectionDeleted,
     CollectionDescription,
     CollectionNames,
@@ -41,6 +42,7 @@ from memq_schemas import (
     UpdateCollection,
     Upsert,
     Upserted,
+    VectorsChanged,
 )
 from memq_schemas.model import Model
 from memq_schemas.routing import UNNAMED
@@ -108,6 +110,15 @@ OPERATIONS = (
             "unset": ["draft"],
         },
         {"updated": None},
+    ),
+    WireOperation(
+        Operation.VECTORS,
+        "ChangeVectors",
+        "replace single vectors of stored points, or remove them",
+        ChangeVectors,
+        VectorsChanged,
+        {"points": [{"id": 1, "vector": {"text": [1.0, 0.5]}}]},
+        {"updated": 1},
     ),
     WireOperation(
         Operation.QUERY,

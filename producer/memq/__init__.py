@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         Receipt,
         UpdateAnswer,
     )
+    from memq.changes import PointRow
     from memq.connection.link import ConnectionChange
     from memq.deliver.tracing import trace_context
     from memq.errors import (
@@ -43,10 +44,11 @@ if TYPE_CHECKING:
         Unroutable,
         WrongContext,
     )
-    from memq.producer import PointRow, Producer
+    from memq.producer import Producer
     from memq_schemas import Distance, Filter, Point, Record, ScoredPoint, VectorParams, point_id
 
 _MODULES = {
+    "memq.changes": ("PointRow",),
     "memq.answers": (
         "AliasAnswer",
         "AliasesAnswer",
@@ -83,7 +85,7 @@ _MODULES = {
         "Unroutable",
         "WrongContext",
     ),
-    "memq.producer": ("PointRow", "Producer"),
+    "memq.producer": ("Producer",),
     "memq_schemas": ("Distance", "Filter", "Point", "Record", "ScoredPoint", "VectorParams", "point_id"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}

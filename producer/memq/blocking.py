@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         Receipt,
         UpdateAnswer,
     )
+    from memq.changes import Id, Row
     from memq.collections import Collections as AsyncCollections
     from memq.connection.link import ConnectionChange
     from memq.connection.transport import Transport
@@ -52,11 +53,11 @@ if TYPE_CHECKING:
     from memq.encode.requests import RestModel
     from memq.indexes import Indexes as AsyncIndexes
     from memq.outbox import Outbox
-    from memq.producer import Id, Row
     from memq.questions import FilterLike
     from memq_schemas import (
         IndexType,
     )
+    from memq_schemas.points import Mode
     from memq_schemas.topology import Lane
 
 __all__ = ["Producer"]
@@ -185,6 +186,7 @@ class Producer:
         vectors: Any = None,
         payloads: Sequence[Mapping[str, Any] | None] | Any = None,
         versions: Sequence[int | None] | Any = None,
+        mode: Mode = "upsert",
         lane: Lane = "live",
         wait: bool = False,
         progress: Callable[[Receipt], None] | None = None,
@@ -195,7 +197,9 @@ class Producer:
         (id, vector[, payload[, version]]); or a pyarrow table, batch or reader, or a Polars, pandas or DuckDB frame,
         whose other columns become payload keys. It is read as it is sent, never as a whole.
         ids, vectors, payloads, versions: the same as columns; vectors of shape (points, dimensions), any float or
-        integer numpy array or a list of lists. All but float16 travel as float32.
+        integer numpy array or a list of lists, or a dict of such columns by name. All but float16 travel as float32.
+        A sparse vector is {"indices", "values"} and has a name; a multivector is a matrix or a list of rows.
+        mode: "insert_only" leaves stored points alone, "update_only" inserts none; both need Qdrant 1.17 or later.
         lane: "bulk" for a load that must not delay live writes. Between lanes there is no order.
         progress: called after every delivered message with a Receipt of the call so far.
         Payload values are stored exactly or refused: docs/reference/types.md has the table.
@@ -211,10 +215,46 @@ class Producer:
                 vectors=vectors,
                 payloads=payloads,
                 versions=versions,
+                mode=mode,
                 lane=lane,
                 wait=wait,
                 progress=progress,
             ),
+        )
+
+    def update_vectors(
+        self,
+        collection: str,
+        points: Iterable[Row] | AsyncIterable[Row] | ArrowStream,
+        *,
+        lane: Lane = "live",
+        wait: bool = False,
+        progress: Callable[[Receipt], None] | None = None,
+    ) -> Receipt:
+        """Replace vectors of stored points; vectors of other names and payloads stay. Raises as `upsert` does.
+
+        points: as in `upsert`, without payloads; other columns of a table are left out. All have to be stored, each
+        once. With a version a point is left alone that is stored with a higher one; the stored version stays.
+        """
+        return self._background.feed(
+            points, lambda given: self._inner.update_vectors(collection, given, lane=lane, wait=wait, progress=progress)
+        )
+
+    def delete_vectors(
+        self,
+        collection: str,
+        names: Sequence[str],
+        ids: Sequence[Id] | None = None,
+        *,
+        filter: FilterLike | None = None,
+        wait: bool = False,
+    ) -> Receipt:
+        """Remove vectors of these names ("" for the unnamed one) from points chosen by ids or by filter.
+
+        Raises as `upsert` does; an empty filter is refused.
+        """
+        return self._background.run(
+            lambda: self._inner.delete_vectors(collection, names, ids, filter=filter, wait=wait)
         )
 
     def delete(
@@ -243,15 +283,27 @@ class Producer:
         set: Mapping[str, Any] | None = None,
         overwrite: Mapping[str, Any] | None = None,
         unset: Sequence[str] | None = None,
+        clear: bool = False,
+        key: str | None = None,
         wait: bool = False,
     ) -> Receipt:
-        """Changes payloads: `overwrite` replaces them, `set` merges keys, `unset` removes keys, in this order.
+        """Change payloads: `overwrite` replaces and `clear` empties them, `set` merges, `unset` removes keys, in turn.
+
+        key: a path; `set` merges its keys into the object there, which is made where there is none.
 
         Raises as `upsert` does; an empty filter is refused.
         """
         return self._background.run(
             lambda: self._inner.set_payload(
-                collection, ids, filter=filter, set=set, overwrite=overwrite, unset=unset, wait=wait
+                collection,
+                ids,
+                filter=filter,
+                set=set,
+                overwrite=overwrite,
+                unset=unset,
+                clear=clear,
+                key=key,
+                wait=wait,
             )
         )
 
@@ -277,6 +329,7 @@ class Producer:
     ) -> QueryAnswer:
         """The points nearest to `vector`, best first, or those of a `query` in Qdrant's REST grammar.
 
+        vector: numbers, rows of them for a multivector, or {"indices", "values"} for a sparse vector.
         using: the vector's name, where the collection has named vectors.
         query, prefetch, params, lookup_from: as in Qdrant, as dicts or as models of qdrant_client: recommend, discover,
         context, order_by, fusion, rrf, sample, formula, nearest with mmr, and prefetches for them.

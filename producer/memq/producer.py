@@ -1,34 +1,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NotRequired, Self, TypeAlias, TypedDict
-from uuid import UUID
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from memq.aliases import Aliases
+from memq.changes import Changes, Id, Row
 from memq.collections import Collections
 from memq.deliver.calls import require_timeout
-from memq.deliver.selected import selected
 from memq.deliver.upserts import Given, upserted
-from memq.deliver.writes import Writes
-from memq.encode.requests import wire_ids
 from memq.errors import MemqError, WrongContext
 from memq.indexes import Indexes
 from memq.opened import Opened
 from memq.options import Options
-from memq.questions import FilterLike, Questions
 from memq_schemas import (
-    Delete,
     Names,
-    Operation,
-    Point,
-    SetPayload,
 )
 from memq_schemas.topology import DEFAULT_PREFIX
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
     from os import PathLike
     from types import TracebackType
 
@@ -38,27 +29,14 @@ if TYPE_CHECKING:
     from memq.dead import DeadLetters
     from memq.encode.arrow import ArrowStream
     from memq.outbox import Outbox
-    from memq_schemas.model import Model
+    from memq_schemas.points import Mode
     from memq_schemas.topology import Lane
 
-Id: TypeAlias = int | str | UUID
-
-
-class PointRow(TypedDict):
-    """A point as a dict.   vector: numbers, an array, base64 of float32, or an object of them for named vectors."""
-
-    id: Id
-    vector: Any
-    payload: NotRequired[Mapping[str, Any] | None]
-    version: NotRequired[int | None]
-
-
-Row: TypeAlias = PointRow | Point | Sequence[Any]
 
 MIB = 1024 * 1024
 
 
-class Producer(Questions):
+class Producer(Changes):
     """Writes points through RabbitMQ and asks questions about them; `async with Producer(url) as memq:`.
 
     One connection, any number of calls at once. While the broker is away calls wait, up to their timeouts.
@@ -185,6 +163,7 @@ class Producer(Questions):
         vectors: Any = None,
         payloads: Sequence[Mapping[str, Any] | None] | Any = None,
         versions: Sequence[int | None] | Any = None,
+        mode: Mode = "upsert",
         lane: Lane = "live",
         wait: bool = False,
         progress: Callable[[Receipt], None] | None = None,
@@ -195,48 +174,17 @@ class Producer(Questions):
         (id, vector[, payload[, version]]); or a pyarrow table, batch or reader, or a Polars, pandas or DuckDB frame,
         whose other columns become payload keys. It is read as it is sent, never as a whole.
         ids, vectors, payloads, versions: the same as columns; vectors of shape (points, dimensions), any float or
-        integer numpy array or a list of lists. All but float16 travel as float32.
+        integer numpy array or a list of lists, or a dict of such columns by name. All but float16 travel as float32.
+        A sparse vector is {"indices", "values"} and has a name; a multivector is a matrix or a list of rows.
+        mode: "insert_only" leaves stored points alone, "update_only" inserts none; both need Qdrant 1.17 or later.
         lane: "bulk" for a load that must not delay live writes. Between lanes there is no order.
         progress: called after every delivered message with a Receipt of the call so far.
         Payload values are stored exactly or refused: docs/reference/types.md has the table.
         Raises InvalidPoint, Unconfirmed, BufferFull, Unroutable, with `wait` also RemoteError and ReplyTimeout. Their
         `points` say which message failed, `confirmed` what was delivered; messages of one call may arrive in any order.
         """
-        opened, given = self._opened, Given(points, ids, vectors, payloads, versions)
+        opened, given = self._opened, Given(points, ids, vectors, payloads, versions, mode=mode)
         return await upserted(opened.way(wait), opened.calls, collection, given, self._options, progress, lane)
-
-    async def delete(
-        self,
-        collection: str,
-        ids: Sequence[Id] | None = None,
-        *,
-        filter: FilterLike | None = None,
-        version: int | None = None,
-        wait: bool = False,
-    ) -> Receipt:
-        """Deletes by ids or by filter (Qdrant's REST grammar); an empty filter is refused. Raises as `upsert` does.
-
-        version: deletes only those of the ids that are stored without a version or with a lower one.
-        """
-        return await self._selected(Operation.DELETE, Delete, collection, ids, filter, {"version": version}, wait)
-
-    async def set_payload(
-        self,
-        collection: str,
-        ids: Sequence[Id] | None = None,
-        *,
-        filter: FilterLike | None = None,
-        set: Mapping[str, Any] | None = None,
-        overwrite: Mapping[str, Any] | None = None,
-        unset: Sequence[str] | None = None,
-        wait: bool = False,
-    ) -> Receipt:
-        """Changes payloads: `overwrite` replaces them, `set` merges keys, `unset` removes keys, in this order.
-
-        Raises as `upsert` does; an empty filter is refused.
-        """
-        change = {"set": set, "overwrite": overwrite, "unset": unset}
-        return await self._selected(Operation.PAYLOAD, SetPayload, collection, ids, filter, change, wait)
 
     @property
     def _opened(self) -> Opened:
@@ -245,21 +193,6 @@ class Producer(Questions):
         if _running_loop() not in (self._loop, None):
             raise WrongContext("the producer was opened in another event loop; open one in the loop that uses it")
         return self._open
-
-    async def _selected(
-        self,
-        operation: Operation,
-        model: type[Model],
-        collection: str,
-        ids: Sequence[Id] | None,
-        filter: FilterLike | None,
-        change: Mapping[str, Any],
-        wait: bool,
-    ) -> Receipt:
-        opened, listed = self._opened, None if ids is None else wire_ids(ids)
-        messages = selected(opened.calls, operation, model, collection, listed, filter, change)
-        receipt = await Writes(opened.way(wait)).run(messages)
-        return replace(receipt, points=None, complete=None) if listed is None else receipt
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

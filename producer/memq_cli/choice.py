@@ -19,7 +19,8 @@ Codes: TypeAlias = Annotated[
     list[str] | None, typer.Option("--code", metavar="CODE", help="With this error code; may be given several times.")
 ]
 Ops: TypeAlias = Annotated[
-    list[str] | None, typer.Option("--op", metavar="OPERATION", help="upsert, delete or payload; several times too.")
+    list[str] | None,
+    typer.Option("--op", metavar="OPERATION", help="upsert, delete, payload or vectors; several times too."),
 ]
 Collections: TypeAlias = Annotated[
     list[str] | None, typer.Option("--collection", "-c", metavar="NAME", help="For this collection; several times too.")

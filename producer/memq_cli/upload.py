@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from memq_cli.creation import Dimensions
     from memq_cli.sources import Source
     from memq_schemas import Distance
+    from memq_schemas.points import Mode
     from memq_schemas.topology import Lane
 
 
@@ -39,6 +40,7 @@ class Upload:
         *,
         distance: Distance | None,
         lane: Lane,
+        mode: Mode,
         wait: bool,
         json: bool,
     ) -> None:
@@ -48,6 +50,7 @@ class Upload:
         self._columns = columns
         self._distance = distance
         self._lane: Lane = lane
+        self._mode: Mode = mode
         self._wait = wait
         self._json = json
         self._progress: UploadProgress | None = None
@@ -61,7 +64,12 @@ class Upload:
             try:
                 with self._placing(start):
                     receipt = await producer.upsert(
-                        self._collection, points, lane=self._lane, wait=self._wait, progress=progress
+                        self._collection,
+                        points,
+                        mode=self._mode,
+                        lane=self._lane,
+                        wait=self._wait,
+                        progress=progress,
                     )
             except BadFile:
                 # Nothing goes on from here before the file has been changed.

@@ -33,6 +33,7 @@ from memq_schemas.routing import Operation, check_collection, parse_routing_key,
 from memq_schemas.scrolling import OrderBy
 from memq_schemas.scrolls import OrderedRecord, Page, Scroll
 from memq_schemas.topology import Names, Topology, definitions, topology
+from memq_schemas.vector_changes import ChangeVectors, PointVectors, VectorsChanged
 from memq_schemas.vector_params import Distance, SparseVectorParams, VectorParams
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "AliasDeleted",
     "AliasSwitched",
     "Aliases",
+    "ChangeVectors",
     "CodeMeaning",
     "CollectionDeleted",
     "CollectionDescription",
@@ -78,6 +80,7 @@ __all__ = [
     "PayloadSet",
     "Point",
     "PointId",
+    "PointVectors",
     "Query",
     "Record",
     "ResultReply",
@@ -92,6 +95,7 @@ __all__ = [
     "Upserted",
     "VectorChange",
     "VectorParams",
+    "VectorsChanged",
     "check_collection",
     "definitions",
     "error_reply",

@@ -31,7 +31,7 @@ def _kind_or_named(value: object) -> str | None:
     """An object of just `indices` and `values` is a sparse vector; any other one has vectors by name."""
     if isinstance(value, dict) and not is_sparse(cast("Any", value)):
         return "(named)"
-    return _kind(value)
+    return _kind(cast("object", value))
 
 
 _KINDS = "a list of numbers, base64 text, rows of them, or an object of indices and values"

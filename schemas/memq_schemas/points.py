@@ -1,5 +1,5 @@
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 from pydantic.config import JsonDict
@@ -60,15 +60,24 @@ class Point(Input):
     version: Version | None = None
 
 
+Mode = Literal["upsert", "insert_only", "update_only"]
+MODES: tuple[Mode, ...] = get_args(Mode)
+
+
 class Upsert(Input):
     """Body of `upsert.<collection>`: insert the points, replacing those with the same ids."""
 
     points: Annotated[list[Point], Field(fail_fast=True, min_length=1)]
+    mode: Annotated[
+        Mode,
+        Field(description="insert_only leaves stored points alone; update_only replaces them and inserts none"),
+    ] = "upsert"
 
 
 class Upserted(Model):
     upserted: Annotated[
-        int, Field(ge=0, description="points of this message that the store has taken, or has newer versions of")
+        int,
+        Field(ge=0, description="points of this message, those included that a version or the mode left alone"),
     ]
 
 
@@ -86,13 +95,17 @@ def _not_all(condition: Filter) -> Filter:
     return condition
 
 
+SelectedIds = Annotated[list[PointId], Field(fail_fast=True, min_length=1)]
+SelectingFilter = Annotated[WholeFilter, BeforeValidator(_without_null_conditions), AfterValidator(_not_all)]
+
+
 class Selection(Input):
     """Selection of points: ids or a filter, never both. A filter that selects every point is refused."""
 
     model_config = ConfigDict(json_schema_extra=given("oneOf", "ids", "filter"))
 
-    ids: Annotated[list[PointId], Field(fail_fast=True, min_length=1)] | None = None
-    filter: Annotated[WholeFilter, BeforeValidator(_without_null_conditions), AfterValidator(_not_all)] | None = None
+    ids: SelectedIds | None = None
+    filter: SelectingFilter | None = None
 
     @model_validator(mode="after")
     def _one_selector(self) -> "Selection":
@@ -139,20 +152,32 @@ class Deleted(Model):
 
 def _change_schema(schema: JsonDict) -> None:
     given("oneOf", "ids", "filter")(schema)
-    given("anyOf", "overwrite", "set", "unset")(schema)
+    given("anyOf", "overwrite", "clear", "set", "unset")(schema)
+    some: JsonDict = {"not": {"type": "null"}}
+    schema["not"] = {
+        "anyOf": [
+            {"required": ["clear", "overwrite"], "properties": {"clear": some, "overwrite": some}},
+            {"required": ["key"], "properties": {"key": some, "set": {"type": "null"}}},
+        ]
+    }
 
 
 class SetPayload(Selection):
     """Body of `payload.<collection>`.
 
-    `overwrite` replaces the whole payload, `set` merges keys, `unset` removes keys, in this order. A point's version
-    stays as it is: a change of some keys cannot be left out for being late without losing them.
+    `overwrite` replaces the whole payload and `clear` empties it, `set` merges keys, `unset` removes keys, in this
+    order. A point's version stays: a change of some keys cannot be left out for being late without losing them.
     """
 
     model_config = ConfigDict(json_schema_extra=_change_schema)
 
     overwrite: NewPayload | None = None
+    clear: Annotated[Literal[True] | None, Field(description="true: remove all keys")] = None
     set: NewPayload | None = None
+    key: Annotated[
+        Annotated[Key, AfterValidator(_not_reserved)] | None,
+        Field(description="a path: `set` merges its keys into the object there, which is made where there is none"),
+    ] = None
     unset: (
         Annotated[
             list[Annotated[Key, AfterValidator(_not_reserved)]],
@@ -163,9 +188,18 @@ class SetPayload(Selection):
 
     @model_validator(mode="after")
     def _some_change(self) -> "SetPayload":
-        if self.overwrite is None and self.set is None and self.unset is None:
-            raise ValueError("at least one of overwrite, set and unset is needed")
+        if self.overwrite is None and self.clear is None and self.set is None and self.unset is None:
+            raise ValueError("at least one of overwrite, clear, set and unset is needed")
+        if self.overwrite is not None and self.clear is not None:
+            raise ValueError("clear: only without overwrite")
+        if self.key is not None and self.set is None:
+            raise ValueError("key: only with set")
         return self
+
+    @property
+    def whole(self) -> Payload | None:
+        """What replaces the whole payload; None where the rest of it stays."""
+        return {} if self.clear else self.overwrite
 
 
 class PayloadSet(Model):

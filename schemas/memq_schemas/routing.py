@@ -13,6 +13,7 @@ class Operation(StrEnum):
     UPSERT = "upsert"
     DELETE = "delete"
     PAYLOAD = "payload"
+    VECTORS = "vectors"
     QUERY = "query"
     SCROLL = "scroll"
     FACET = "facet"
@@ -36,7 +37,7 @@ class Operation(StrEnum):
         return self in WRITES
 
 
-WRITES = frozenset({Operation.UPSERT, Operation.DELETE, Operation.PAYLOAD})
+WRITES = frozenset({Operation.UPSERT, Operation.DELETE, Operation.PAYLOAD, Operation.VECTORS})
 REQUESTS = frozenset(Operation) - WRITES
 
 # Operations that are about no one collection.

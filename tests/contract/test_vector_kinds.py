@@ -11,16 +11,19 @@ import numpy as np
 import pytest
 from qdrant_client import grpc as q
 
-from memq_schemas import ErrorCode, Get, Query
+from memq_schemas import ErrorCode, Filter, Get, Query, SetPayload
+from memq_worker.errors import MessageError
 from memq_worker.pipeline.command import UpsertPoints
 from memq_worker.pipeline.contracts import mismatch
 from memq_worker.pipeline.decode.points import decode_points
+from memq_worker.pipeline.decode.vector_changes import decode_replacement
 from memq_worker.qdrant.client import open_store
 from tests.unit.worker.fakes import FakeLink, delivery
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from memq_worker.pipeline.store import PointsBatch
     from memq_worker.qdrant.client import QdrantStore
     from tests.contract.store import Store
 
@@ -134,3 +137,91 @@ async def test_the_short_form_of_a_query_takes_every_kind(
     query = Query(vector=vector, using=using, with_vector=True)
     (hit,) = await adapter.query(kinds, query, 10)
     assert hit["vector"] == near
+
+
+async def test_modes(adapter: QdrantStore, kinds: str) -> None:
+    def write(mode: str, *ids: int, value: float, version: int | None = None) -> PointsBatch:
+        points = [{"id": each, "vector": [value, 0], "version": version, "payload": {"v": value}} for each in ids]
+        return decode_points(json.dumps({"points": points, "mode": mode}).encode(), 100)
+
+    async def stored() -> dict[Any, Any]:
+        found = await adapter.get(kinds, Get(ids=[1, 2, 3]), 10)
+        return {each["id"]: (each["payload"]["v"], each.get("version")) for each in found}
+
+    await adapter.upsert(kinds, write("upsert", 1, value=1, version=5))
+    await adapter.upsert(kinds, write("insert_only", 1, 2, value=2, version=9))
+    assert await stored() == {1: (1, 5), 2: (2, 9)}
+    await adapter.upsert(kinds, write("update_only", 1, 2, 3, value=3, version=7))
+    assert await stored() == {1: (3, 7), 2: (2, 9)}
+    await adapter.upsert(kinds, write("update_only", 2, 3, value=4))
+    assert await stored() == {1: (3, 7), 2: (4, None)}
+
+
+async def test_vectors_are_replaced_and_removed_by_name(adapter: QdrantStore, kinds: str) -> None:
+    def change(*points: dict[str, Any]) -> PointsBatch:
+        return decode_replacement(json.dumps({"points": points}).encode(), 100)
+
+    async def stored() -> Any:
+        return [each["vector"] for each in await adapter.get(kinds, Get(ids=[0, 1], with_vector=True), 10)]
+
+    await adapter.upsert(kinds, command(kinds, {"": [1, 0], "d": [1, 1]}, {"d": [1, 1]}).points)
+    await adapter.update_vectors(kinds, change({"id": 0, "vector": {"s": SPARSE}}, {"id": 1, "vector": {"d": [2, 2]}}))
+    kept = {"indices": [7, 300, 4294967295], "values": [1.0, 0.5, -2.0]}
+    assert await stored() == [{"": [1.0, 0.0], "d": [1.0, 1.0], "s": kept}, {"d": [2.0, 2.0]}]
+    await adapter.update_vectors(kinds, change({"id": 1, "vector": [3, 3]}))
+    await adapter.delete_vectors(kinds, [0], None, ["s", "d"])
+    assert await stored() == [[1.0, 0.0], {"": [3.0, 3.0], "d": [2.0, 2.0]}]
+    await adapter.delete_vectors(kinds, [0], None, [""])
+    assert (await stored())[0] == {}
+    with pytest.raises(MessageError) as caught:
+        await adapter.delete_vectors(kinds, [1, 404], None, ["d"])
+    assert (caught.value.code, caught.value.message[:6]) == (ErrorCode.UNKNOWN_POINT, "ids[1]")
+    assert (await stored())[1] == {"": [3.0, 3.0], "d": [2.0, 2.0]}
+    everyone = Filter.model_validate({"must": [{"has_id": [0, 1]}]})
+    await adapter.delete_vectors(kinds, None, everyone, ["d"])
+    assert (await stored())[1] == [3.0, 3.0]
+
+
+async def test_vectors_of_unknown_points_change_nothing(adapter: QdrantStore, kinds: str) -> None:
+    await adapter.upsert(kinds, command(kinds, [1, 0]).points)
+    body = {"points": [{"id": 0, "vector": [5, 5]}, {"id": 404, "vector": [5, 5]}]}
+    with pytest.raises(MessageError) as caught:
+        await adapter.update_vectors(kinds, decode_replacement(json.dumps(body).encode(), 100))
+    assert caught.value.code is ErrorCode.UNKNOWN_POINT
+    assert caught.value.message.startswith("points[1].id: ")
+    (found,) = await adapter.get(kinds, Get(ids=[0], with_vector=True), 10)
+    assert found["vector"] == [1.0, 0.0]
+
+
+async def test_vectors_of_an_older_version_leave_a_point_alone(adapter: QdrantStore, kinds: str) -> None:
+    points = [{"id": each, "vector": [1, 0], "version": each} for each in (1, 2, 3)] + [{"id": 4, "vector": [1, 0]}]
+    await adapter.upsert(kinds, decode_points(json.dumps({"points": points}).encode(), 100))
+    new = [{"id": each, "vector": [0, 1], "version": 2} for each in (1, 2, 3, 4)]
+    await adapter.update_vectors(kinds, decode_replacement(json.dumps({"points": new}).encode(), 100))
+    found = await adapter.get(kinds, Get(ids=[1, 2, 3, 4], with_vector=True), 10)
+    assert {each["id"]: (each["vector"], each.get("version")) for each in found} == {
+        1: ([0.0, 1.0], 1),
+        2: ([0.0, 1.0], 2),
+        3: ([1.0, 0.0], 3),
+        4: ([0.0, 1.0], None),
+    }
+
+
+async def test_payloads_change_below_a_key_and_are_cleared(adapter: QdrantStore, kinds: str) -> None:
+    point = {"id": 1, "vector": [1, 0], "version": 4, "payload": {"a": {"b": {"x": 1}}, "n": 1}}
+    await adapter.upsert(kinds, decode_points(json.dumps({"points": [point]}).encode(), 100))
+
+    async def changed(**change: Any) -> Any:
+        await adapter.set_payload(kinds, SetPayload.model_validate({"ids": [1], **change}))
+        (found,) = await adapter.get(kinds, Get(ids=[1]), 10)
+        assert found["version"] == 4
+        return found["payload"]
+
+    assert await changed(set={"y": 2}, key="a.b") == {"a": {"b": {"x": 1, "y": 2}}, "n": 1}
+    assert await changed(set={"z": 3}, key="new.deep") == {
+        "a": {"b": {"x": 1, "y": 2}},
+        "n": 1,
+        "new": {"deep": {"z": 3}},
+    }
+    assert await changed(clear=True, set={"q": 1}) == {"q": 1}
+    assert await changed(clear=True) == {}

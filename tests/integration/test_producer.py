@@ -214,7 +214,7 @@ async def test_a_refused_message_is_a_typed_error_that_says_which_points(amqp: A
 
 
 async def test_a_bad_point_stops_the_call_and_what_was_confirmed_is_told(amqp: Address, worker: Responder) -> None:
-    rows = itertools.chain(points(5), [{"id": "x", "vector": [1.0, 2.0]}], points(5, 10))
+    rows: Any = itertools.chain(points(5), [{"id": "x", "vector": [1.0, 2.0]}], points(5, 10))
     async with Producer(amqp.url, prefix=amqp.prefix, max_points_per_message=2) as memq:
         with pytest.raises(InvalidPoint) as caught:
             await memq.upsert("docs", rows)

@@ -94,6 +94,14 @@ class SimulatedStore:
     async def delete_older(self, collection: str, versions: dict[Any, int]) -> None:
         raise NotImplementedError
 
+    async def update_vectors(self, collection: str, points: PointsBatch) -> None:
+        raise NotImplementedError
+
+    async def delete_vectors(
+        self, collection: str, ids: list[Any] | None, where: Filter | None, names: list[str]
+    ) -> None:
+        raise NotImplementedError
+
     async def set_payload(self, collection: str, change: SetPayload, kept: tuple[str, ...] = ()) -> None:
         n = (change.set or {})["n"]
         assert isinstance(n, int)

@@ -12,7 +12,8 @@ from memq_worker.amqp.announcement import Announcement, announcement
 from memq_worker.amqp.connection import Brokers
 from memq_worker.amqp.consumers import consumers
 from memq_worker.errors import ConfigurationError, WorkerError
-from memq_worker.qdrant.client import EXTERNAL, open_store
+from memq_worker.qdrant.client import open_store
+from memq_worker.qdrant.features import EXTERNAL
 from memq_worker.settings import Settings
 from memq_worker.store_identity import Announced, StoreMismatch, compare
 

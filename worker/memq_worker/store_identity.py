@@ -11,7 +11,8 @@ from yarl import URL
 from memq_worker.amqp.announcement import Announcement, Connection, Unreadable, announcement
 from memq_worker.amqp.session import Session
 from memq_worker.errors import BrokerUnavailable, ConfigurationError, WorkerError
-from memq_worker.qdrant.client import EXTERNAL, QdrantStore
+from memq_worker.qdrant.client import QdrantStore
+from memq_worker.qdrant.features import EXTERNAL
 from memq_worker.settings import Settings
 
 logger = logging.getLogger(__name__)

@@ -45,22 +45,22 @@ def from_columns(source: Columns, splitter: Splitter) -> Iterator[Batch]:
 
 
 def from_rows(
-    source: Iterable[Any] | AsyncIterable[Any] | EncodedPoints, splitter: Splitter
+    source: Iterable[Any] | AsyncIterable[Any] | EncodedPoints, splitter: Splitter, encode: PointJson | None = None
 ) -> Iterator[Batch] | AsyncIterator[Batch]:
     if isinstance(source, EncodedPoints):
         return _split(source.points, splitter)
     if type(source) is not list and isinstance(source, AsyncIterable):
-        return _split_arriving(source, splitter)
-    return _split(_rows(cast("Iterable[Any]", source)), splitter)
+        return _split_arriving(source, splitter, encode or PointJson())
+    return _split(_rows(cast("Iterable[Any]", source), encode or PointJson()), splitter)
 
 
-def _rows(source: Iterable[Any]) -> Iterator[bytes]:
+def _rows(source: Iterable[Any], points: PointJson) -> Iterator[bytes]:
     # Of a list it is known, and asking an abstract class has its price for a call with one point.
     if type(cast("object", source)) is not list and isinstance(source, (Mapping, str, bytes)):
         raise InvalidRequest("points: expected several points; put a single one into a list")
     if not isinstance(cast("object", source), Iterable):
         raise InvalidRequest(f"points: expected an iterable of points, this is {type(source).__name__}")
-    encode = PointJson().row
+    encode = points.row
     for index, row in enumerate(source):
         yield encode(index, row)
 
@@ -73,8 +73,7 @@ def _split(points: Iterator[bytes], splitter: Splitter) -> Iterator[Batch]:
         yield rest
 
 
-async def _split_arriving(source: AsyncIterable[Any], splitter: Splitter) -> AsyncIterator[Batch]:
-    encode = PointJson()
+async def _split_arriving(source: AsyncIterable[Any], splitter: Splitter, encode: PointJson) -> AsyncIterator[Batch]:
     index = 0
     async for row in source:
         if (full := splitter.add(encode.row(index, row))) is not None:

@@ -20,6 +20,7 @@ async def single(
     max_bytes: int,
     outgoing: Callable[[bytes], Outgoing],
     progress: Callable[[Receipt], None] | None,
+    encode: PointJson | None = None,
 ) -> Receipt:
     """Deliver a call of one point, without the splitting, counting and ordering of `Writes`.
 
@@ -29,7 +30,7 @@ async def single(
     try:
         if way.asks:
             await way.begun()
-        message = outgoing(body((fitting(0, PointJson().row(0, row), max_bytes),)))
+        message = outgoing(body((fitting(0, (encode or PointJson()).row(0, row), max_bytes),)))
         size, positions = len(message.body), range(1)
         if not way.window.take(size):
             await way.room(message)

@@ -9,9 +9,12 @@ from memq.deliver.single import single
 from memq.deliver.writes import Writes
 from memq.encode import arrow
 from memq.encode.arrow.library import pyarrow
+from memq.encode.column_names import ColumnNames
+from memq.encode.points import PointJson, VectorsJson
 from memq.encode.splitter import Splitter
 from memq.errors import InvalidRequest
 from memq_schemas import Operation, headers
+from memq_schemas.points import MODES, Mode
 from memq_schemas.topology import BULK, LIVE
 
 if TYPE_CHECKING:
@@ -28,15 +31,24 @@ if TYPE_CHECKING:
 
 
 class Given(NamedTuple):
+    """The points of a call, and what the worker is to do with them."""
+
     points: Any
     ids: Any = None
     vectors: Any = None
     payloads: Any = None
     versions: Any = None
+    operation: Operation = Operation.UPSERT
+    mode: Mode = "upsert"
 
     @property
     def columns(self) -> bool:
         return not (self.ids is self.vectors is self.payloads is self.versions is None)
+
+    @property
+    def head(self) -> bytes:
+        """The first fields of a JSON body."""
+        return b"" if self.mode == "upsert" else b'"mode":"%b",' % self.mode.encode()
 
 
 def upserted(
@@ -53,9 +65,12 @@ def upserted(
         raise InvalidRequest(
             f"lane: {lane!r}, expected 'live' or 'bulk'" if lane != BULK else "lane: an outbox has the live lane only"
         )
+    if given.mode not in MODES:
+        raise InvalidRequest(f"mode: {given.mode!r}, expected one of {', '.join(MODES)}")
     if type(cast("object", given.points)) is list and len(given.points) == 1 and not given.columns:
+        outgoing = _outgoing(calls, collection, given, options, lane)
         return single(
-            way, given.points[0], options.max_message_bytes, _outgoing(calls, collection, options, lane), progress
+            way, given.points[0], options.max_message_bytes - len(given.head), outgoing, progress, _encoder(given)
         )
     return Writes(way, progress).run(upserts(calls, collection, given, options, lane))
 
@@ -64,19 +79,27 @@ def upserts(
     calls: Calls, collection: str, given: Given, options: Options, lane: Lane = LIVE
 ) -> Iterator[Part] | AsyncIterator[Part]:
     """Raises InvalidRequest, also on the way, and there InvalidPoint."""
-    outgoing = _outgoing(calls, collection, options, lane)
+    outgoing = _outgoing(calls, collection, given, options, lane)
     return batches.parts(_batches(given, options), lambda batch: outgoing(batch.body(), batch.content_type))
 
 
-def _outgoing(calls: Calls, collection: str, options: Options, lane: Lane) -> Callable[..., Outgoing]:
+def _outgoing(calls: Calls, collection: str, given: Given, options: Options, lane: Lane) -> Callable[..., Outgoing]:
+    operation, head = given.operation, given.head
+
     def outgoing(body: bytes, content_type: str = headers.JSON) -> Outgoing:
+        if head and content_type == headers.JSON:
+            body = b"{" + head + body[1:]
         # Limits are of what a worker has after decompression.
-        whole = calls.outgoing(Operation.UPSERT, collection, body, content_type)
+        whole = calls.outgoing(operation, collection, body, content_type)
         if lane != LIVE:
             whole = whole._replace(lane=lane)
         return whole if options.compression is None else _compressed(whole, options.compression)
 
     return outgoing
+
+
+def _encoder(given: Given) -> PointJson:
+    return PointJson() if given.operation is Operation.UPSERT else VectorsJson()
 
 
 def _compressed(outgoing: Outgoing, name: str) -> Outgoing:
@@ -85,16 +108,17 @@ def _compressed(outgoing: Outgoing, name: str) -> Outgoing:
 
 
 def _batches(given: Given, options: Options) -> Iterator[Batch] | AsyncIterator[Batch] | Iterator[arrow.ArrowBatch]:
-    limits = options.max_points_per_message, options.max_message_bytes
+    limits = options.max_points_per_message, options.max_message_bytes - len(given.head)
     if given.points is None:
         columns = batches.columns(given.ids, given.vectors, given.payloads, given.versions)
         if options.arrow is not False and arrow.fits(columns, options.max_points_per_message):
-            return arrow.split(arrow.from_columns(columns), *limits)
+            return arrow.split(arrow.from_columns(columns), *limits, given.mode)
         return batches.from_columns(columns, Splitter(*limits))
     if given.columns:
         raise InvalidRequest("give points or columns, not both")
     if isinstance(given.points, arrow.WirePoints):
-        return arrow.split(given.points.batches, *limits)
+        return arrow.split(given.points.batches, *limits, given.mode)
     if arrow.is_arrow(given.points):
-        return arrow.split(arrow.PointTable.of(given.points).wire(), *limits)
-    return batches.from_rows(given.points, Splitter(*limits))
+        names = ColumnNames() if given.operation is Operation.UPSERT else ColumnNames(payload=())
+        return arrow.split(arrow.PointTable.of(given.points, names).wire(), *limits, given.mode)
+    return batches.from_rows(given.points, Splitter(*limits), _encoder(given))

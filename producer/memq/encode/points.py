@@ -51,6 +51,15 @@ class PointJson:
         return point_json(index, id_, vector, payload, version)
 
 
+class VectorsJson(PointJson):
+    """One call's new vectors of stored points, which have no payloads."""
+
+    def row(self, index: int, row: object) -> bytes:
+        if _fields(index, row)[2] is not None:
+            raise InvalidPoint(index, "payload", "only vectors change here; set_payload changes payloads")
+        return super().row(index, row)
+
+
 def point_json(index: int, id_: object, vector: bytes, payload: object, version: object) -> bytes:
     """One point from its fields, the vector as JSON already. Raises InvalidPoint."""
     field = "id"

@@ -40,7 +40,7 @@ class VectorJson:
 
     def one(self, value: object, name: str = "") -> bytes:
         """One vector: base64 text, rows of them for a multivector, or an object for a sparse vector."""
-        if _has_rows(value):
+        if has_rows(value):
             return self._rows(cast("Any", value), name)
         if type(value) is not np.ndarray and is_sparse(value):
             return sparse_json(value)
@@ -55,8 +55,8 @@ class VectorJson:
             raise ValueError(f"{dimensions} dimensions, the vectors before it have {known}")
 
     def _named(self, name: object, vector: object) -> bytes:
-        if not isinstance(name, str) or not name:
-            raise ValueError("names of vectors are non-empty strings")
+        if not isinstance(name, str):
+            raise ValueError("names of vectors are strings")  # noqa: TRY004
         try:
             return orjson.dumps(name) + b":" + self.one(vector, name)
         except ValueError as error:
@@ -79,7 +79,8 @@ class VectorJson:
         return quoted_base64(vector)
 
 
-def _has_rows(value: object) -> bool:
+def has_rows(value: object) -> bool:
+    """Return True for a matrix, and for a list of rows."""
     if type(value) is np.ndarray:
         return value.ndim == 2
     if not isinstance(value, (list, tuple)):

@@ -49,6 +49,10 @@ def set_payload(
     set_: Annotated[str | None, typer.Option("--set", metavar="JSON", help="Keys to set.")] = None,
     overwrite: Annotated[str | None, typer.Option(metavar="JSON", help="The whole new payload.")] = None,
     unset: Annotated[str | None, typer.Option(metavar="KEY,KEY", help="Keys to remove.")] = None,
+    clear: Annotated[bool, typer.Option("--clear", help="Remove all keys first.")] = False,
+    key: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Merge the keys of --set into the object at this path.")
+    ] = None,
     wait: options.Wait = False,
     json: Json = False,
     url: Url = options.URL,
@@ -59,17 +63,26 @@ def set_payload(
 
     \b
     memq set-payload -c notes 17 --set '{"read": true}' --unset draft
+    memq set-payload -c notes 17 --set '{"name": "Ada"}' --key author
     """
     target = Target(url, prefix, timeout, json)
     condition = options.json_object(filter_, "--filter")
     ids = _one_selector(id_, filter_)
-    if set_ is None and overwrite is None and unset is None:
-        raise typer.BadParameter("nothing to change: give --set, --overwrite or --unset")
+    if set_ is None and overwrite is None and unset is None and not clear:
+        raise typer.BadParameter("nothing to change: give --set, --overwrite, --clear or --unset")
     new, whole = options.json_object(set_, "--set"), options.json_object(overwrite, "--overwrite")
 
     async def send(producer: Producer) -> None:
         receipt = await producer.set_payload(
-            collection, ids, filter=condition, set=new, overwrite=whole, unset=options.names(unset), wait=wait
+            collection,
+            ids,
+            filter=condition,
+            set=new,
+            overwrite=whole,
+            unset=options.names(unset),
+            clear=clear,
+            key=key,
+            wait=wait,
         )
         _report(target, receipt)
 

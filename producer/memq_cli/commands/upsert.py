@@ -21,6 +21,12 @@ class Decimals(StrEnum):
     TEXT = "text"
 
 
+class ModeName(StrEnum):
+    UPSERT = "upsert"
+    INSERT_ONLY = "insert_only"
+    UPDATE_ONLY = "update_only"
+
+
 class LaneName(StrEnum):
     LIVE = "live"
     BULK = "bulk"
@@ -72,6 +78,10 @@ def upsert(
             "writes; live keeps the order of the queue."
         ),
     ] = LaneName.BULK,
+    mode: Annotated[
+        ModeName,
+        typer.Option(help="insert_only: leave stored points alone. update_only: insert none. Both need Qdrant 1.17."),
+    ] = ModeName.UPSERT,
     wait: options.Wait = False,
     json: Json = False,
     url: Url = options.URL,
@@ -114,7 +124,15 @@ def upsert(
     except BadFile as error:
         raise typer.BadParameter(str(error)) from None
     upload = Upload(
-        source, collection, kept, columns, distance=distance if create else None, lane=lane.value, wait=wait, json=json
+        source,
+        collection,
+        kept,
+        columns,
+        distance=distance if create else None,
+        lane=lane.value,
+        mode=mode.value,
+        wait=wait,
+        json=json,
     )
     compression = "zstd" if zstd else None
     run(target, upload.send, batch_size=batch_size, compression=compression, after_failure=upload.left)

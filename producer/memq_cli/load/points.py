@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from memq.producer import PointRow
+    from memq.changes import PointRow
     from memq_schemas.vectors import FloatArray
 
 POOL = 512

@@ -13,7 +13,8 @@ from memq_schemas import ErrorCode, Operation
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
-    from memq.producer import PointRow, Producer
+    from memq.changes import PointRow
+    from memq.producer import Producer
     from memq_cli.load.points import Points
     from memq_cli.load.record import Record
 

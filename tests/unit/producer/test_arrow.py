@@ -117,7 +117,7 @@ def test_other_columns_become_payload_and_empty_cells_are_left_out() -> None:
 
 
 def outgoing(producer: Producer, points: Any = None, **columns: Any) -> list[Outgoing]:
-    given = Given(points, *(columns.get(name) for name in ("ids", "vectors", "payloads", "versions")))
+    given = Given(points, **columns)
     calls = Calls(None, 1, 1 << 20)  # pyright: ignore[reportArgumentType]
     return [part.outgoing for part in upserts(calls, "docs", given, producer._options)]  # pyright: ignore
 

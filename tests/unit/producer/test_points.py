@@ -118,6 +118,8 @@ GOOD: dict[str, Any] = {"id": 1, "vector": [1.0, 2.0]}
         ({**GOOD, "vector": np.array([1e300, 1.0])}, "vector", "number 0 is infinite"),
         ({**GOOD, "vector": [1.0, "2"]}, "vector", "number 1 is str"),
         ({**GOOD, "vector": [1.0, None]}, "vector", "number 1 is NoneType"),
+        ({**GOOD, "vector": [0.5, True]}, "vector", "number 1 is bool"),
+        ({**GOOD, "vector": (False, 0.5)}, "vector", "number 0 is bool"),
         ({**GOOD, "vector": [[1.0], [2.0]]}, "vector", "row 0"),
         ({**GOOD, "vector": "AAAA"}, "vector", "multiple of 4"),
         ({**GOOD, "vector": {}}, "vector", "empty"),

@@ -68,7 +68,12 @@ def test_unusable_names(name: str):
 def test_every_operation_is_a_write_or_a_request():
     assert set(Operation) == WRITES | REQUESTS
     assert not WRITES & REQUESTS
-    assert [op for op in Operation if op.is_write] == [Operation.UPSERT, Operation.DELETE, Operation.PAYLOAD]
+    assert [op for op in Operation if op.is_write] == [
+        Operation.UPSERT,
+        Operation.DELETE,
+        Operation.PAYLOAD,
+        Operation.VECTORS,
+    ]
 
 
 @pytest.mark.parametrize("prefix", ["memq", "staging"])

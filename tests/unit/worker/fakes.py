@@ -149,6 +149,18 @@ class FakeStore:
         await self._fail()
         self.writes.append(["delete older", versions])
 
+    async def update_vectors(self, collection: str, points: PointsBatch) -> None:
+        await self._fail()
+        if (error := self.refuse(points)) is not None:
+            raise error
+        self.writes.append(["vectors", *points.ids])
+
+    async def delete_vectors(
+        self, collection: str, ids: list[Any] | None, where: Filter | None, names: list[str]
+    ) -> None:
+        await self._fail()
+        self.writes.append(["remove vectors", *(ids or ["filter"])])
+
     async def set_payload(self, collection: str, change: SetPayload, kept: tuple[str, ...] = ()) -> None:
         await self._fail()
         self.writes.append(["payload", *(change.ids or ["filter"])])

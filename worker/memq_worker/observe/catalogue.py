@@ -34,6 +34,7 @@ CALLS = (
     "upsert",
     "delete",
     "payload",
+    "vectors",
     "query",
     "get",
     "count",
@@ -132,7 +133,7 @@ BATCHES = Instrument(
     {"reason": REASONS},
 )
 POINTS = Instrument(
-    "memq_points", "counter", "Points or ids in applied writes", {"op": ("upsert", "delete", "payload")}
+    "memq_points", "counter", "Points or ids in applied writes", {"op": ("upsert", "delete", "payload", "vectors")}
 )
 INFLIGHT = Instrument(
     "memq_inflight_messages", "gauge", "Unacknowledged deliveries of a worker, by queue", {"queue": CONSUMED}

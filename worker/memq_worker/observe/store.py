@@ -53,6 +53,14 @@ class MeteredStore:
     def delete_older(self, collection: str, versions: dict[Id, int]) -> Call[None]:
         return self._timed("delete", self._store.delete_older(collection, versions))
 
+    def update_vectors(self, collection: str, points: PointsBatch) -> Call[None]:
+        return self._timed("vectors", self._store.update_vectors(collection, points))
+
+    def delete_vectors(
+        self, collection: str, ids: list[Id] | None, where: Filter | None, names: list[str]
+    ) -> Call[None]:
+        return self._timed("vectors", self._store.delete_vectors(collection, ids, where, names))
+
     def set_payload(self, collection: str, change: SetPayload, kept: tuple[str, ...] = ()) -> Call[None]:
         return self._timed("payload", self._store.set_payload(collection, change, kept))
 

@@ -3,8 +3,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from memq_worker.pipeline.command import DeletePoints, UpsertPoints, Write
-from memq_worker.pipeline.store import Column, Id, PointsBatch
+from memq_worker.pipeline.command import Write
+from memq_worker.pipeline.store import Id
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Batch:
     @property
     def alone(self) -> bool:
         """Return True if no other message may join this write."""
-        return self.barrier or self.kind == "payload" or self.commands[0].delivery.alone
+        return self.barrier or self.kind in ("payload", "remove vectors") or self.commands[0].delivery.alone
 
 
 class WriteQueue:
@@ -86,6 +86,7 @@ class WriteQueue:
         """
         if self._barrier or not self._lanes:
             return None
+        first = first if first in self._lanes else self._awaited
         lead = first if first in self._lanes else next(iter(self._lanes))
         if self._awaited is not None:
             if self._awaited in self._lanes and self._awaited != lead:
@@ -194,83 +195,12 @@ class _Filling:
         return room and not (chosen and joined is None)
 
 
-# A payload change is not a set of points. And a point without a version is written whatever is stored; a later one that
-# has a version, merged over it, would not be.
-_NEVER_MERGED = ("payload", "mixed")
+# A payload change and a removal are no sets of points. And a point without a version is written whatever is stored; a
+# later one that has a version, merged over it, would not be. Nor have two changes of a point's vectors one condition.
+_NEVER_MERGED = ("payload", "mixed", "versioned vectors", "remove vectors")
 
 
 def _joined_by(first: Write) -> str | None:
     """The kind of those that may be written together with it; None when it is written by itself."""
     kind = first.kind
     return None if kind in _NEVER_MERGED or first.delivery.alone else kind
-
-
-def merge_points(commands: list[UpsertPoints]) -> tuple[PointsBatch, set[Write]]:
-    """All points in one batch; of those with one id stays what would be left of writing them one by one.
-
-    And the commands of which nothing is left because others have higher versions of all their points.
-    """
-    ids = [point for command in commands for point in command.ids]
-    if len(set(ids)) == len(ids):
-        merged = commands[0].points if len(commands) == 1 else _joined(ids, [command.points for command in commands])
-        return merged, set()
-    return _newest(commands)
-
-
-def _joined(ids: list[Id], parts: list[PointsBatch]) -> PointsBatch:
-    names = dict.fromkeys(name for part in parts for name in part.columns)
-    columns: dict[str, Column] = {name: [] for name in names}
-    for part in parts:
-        for name, column in columns.items():
-            column.extend(part.columns.get(name) or [None] * len(part))
-    payloads = [payload for part in parts for payload in part.payloads]
-    versions = [version for part in parts for version in part.versions or ()] if parts[0].versions is not None else None
-    return PointsBatch(ids, columns, payloads, versions)
-
-
-def _newest(commands: list[UpsertPoints]) -> tuple[PointsBatch, set[Write]]:
-    places: dict[Id, tuple[PointsBatch, int]] = {}
-    versioned = commands[0].points.versions is not None
-    for command in commands:
-        points = command.points
-        for index, point in enumerate(points.ids):
-            earlier = places.get(point)
-            if earlier is None or not _keeps(_version(*earlier), _version(points, index)):
-                places[point] = (points, index)
-    names = {name for command in commands for name in command.points.columns}
-    merged = PointsBatch(
-        ids=list(places),
-        columns={
-            name: [points.columns[name][index] if name in points.columns else None for points, index in places.values()]
-            for name in names
-        },
-        payloads=[points.payloads[index] for points, index in places.values()],
-        versions=[points.versions[index] if points.versions else None for points, index in places.values()]
-        if versioned
-        else None,
-    )
-    # Without versions all were applied, one after the other as it were; a lower version never is.
-    left = {id(points) for points, _ in places.values()}
-    return merged, {command for command in commands if versioned and id(command.points) not in left}
-
-
-def _version(points: PointsBatch, index: int) -> int | None:
-    return points.versions[index] if points.versions else None
-
-
-def _keeps(earlier: int | None, later: int | None) -> bool:
-    """Decide like the store between a stored point and a new one."""
-    return earlier is not None and later is not None and earlier >= later
-
-
-def merge_ids(commands: list[DeletePoints]) -> list[Id]:
-    return list(dict.fromkeys(point for command in commands for point in command.ids or ()))
-
-
-def merge_versions(commands: list[DeletePoints]) -> dict[Id, int]:
-    """The ids of versioned deletes, each with the highest version it is to be deleted below."""
-    versions: dict[Id, int] = {}
-    for command in commands:
-        for point in command.ids or ():
-            versions[point] = max(versions.get(point, 0), command.version or 0)
-    return versions

@@ -2,6 +2,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from memq_schemas import (
+    ChangeVectors,
     Count,
     CreateCollection,
     CreateIndex,
@@ -51,10 +52,14 @@ class UpsertPoints:
     @property
     def kind(self) -> str:
         # A conditional upsert is a barrier on its shard from Qdrant 1.19 on: points without versions never share one.
-        versions = self.points.versions
+        versions, mode = self.points.versions, self.points.mode
+        if mode == "insert_only":
+            return mode  # no condition: stored points stay whatever their versions
         if versions is None:
-            return "upsert"
-        return "mixed" if None in versions else "versioned"
+            return mode
+        if None in versions:
+            return "mixed"
+        return "versioned" if mode == "upsert" else f"versioned {mode}"
 
     @property
     def result(self) -> dict[str, Any]:
@@ -113,7 +118,53 @@ class ChangePayload:
         return {"updated": None if self.ids is None else len(self.ids)}
 
 
-Write = UpsertPoints | DeletePoints | ChangePayload
+@dataclass(slots=True, eq=False)
+class ReplaceVectors:
+    delivery: Delivery
+    collection: str
+    points: PointsBatch
+    ids: list[Id] = field(init=False)
+
+    operation = Operation.VECTORS
+
+    def __post_init__(self) -> None:
+        self.ids = self.points.ids
+
+    @property
+    def kind(self) -> str:
+        return "vectors" if self.points.versions is None else "versioned vectors"
+
+    @property
+    def result(self) -> dict[str, Any]:
+        return {"updated": len(self.points)}
+
+
+@dataclass(slots=True, eq=False)
+class RemoveVectors:
+    delivery: Delivery
+    collection: str
+    body: ChangeVectors
+
+    operation = Operation.VECTORS
+
+    @property
+    def ids(self) -> list[Id] | None:
+        return self.body.ids
+
+    @property
+    def names(self) -> list[str]:
+        return self.body.remove or []
+
+    @property
+    def kind(self) -> str:
+        return "remove vectors"
+
+    @property
+    def result(self) -> dict[str, Any]:
+        return {"updated": None if self.ids is None else len(self.ids)}
+
+
+Write = UpsertPoints | DeletePoints | ChangePayload | ReplaceVectors | RemoveVectors
 
 
 @dataclass(slots=True, eq=False)

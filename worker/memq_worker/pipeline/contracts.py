@@ -1,13 +1,16 @@
 import asyncio
 import time
+from collections.abc import Sequence
 
 from memq_schemas import ErrorCode
 from memq_worker.errors import MessageError
-from memq_worker.pipeline.command import UpsertPoints, Write
+from memq_worker.pipeline.command import RemoveVectors, ReplaceVectors, UpsertPoints, Write
 from memq_worker.pipeline.limits.stored import StoredPoints
 from memq_worker.pipeline.store import Cell, Contract, RowsCell, SparseCell, Store
 
 _FRESH_SECONDS = 60.0
+
+VectorWrite = UpsertPoints | ReplaceVectors | RemoveVectors
 
 
 class Contracts:
@@ -42,7 +45,7 @@ class Contracts:
     def forget(self, collection: str) -> None:
         self._known.pop(collection, None)
 
-    async def refusals(self, collection: str, commands: list[UpsertPoints]) -> dict[Write, MessageError]:
+    async def refusals(self, collection: str, commands: Sequence[VectorWrite]) -> dict[Write, MessageError]:
         """The commands whose vectors the collection does not take.
 
         A collection may have been recreated, or an alias switched, so nothing is refused on a contract that was read
@@ -54,17 +57,20 @@ class Contracts:
             contract = await self.get(collection, 0.0)
             refused = _refused(contract, collection, commands)
         if self._stored is not None and any(command.delivery.tenant is not None for command in commands):
-            refused |= await self._stored.refusals(collection, [c for c in commands if c not in refused])
+            upserts = [c for c in commands if isinstance(c, UpsertPoints) and c not in refused]
+            refused |= await self._stored.refusals(collection, upserts)
         return refused
 
 
-def _refused(contract: Contract, collection: str, commands: list[UpsertPoints]) -> dict[Write, MessageError]:
+def _refused(contract: Contract, collection: str, commands: Sequence[VectorWrite]) -> dict[Write, MessageError]:
     problems = ((command, mismatch(contract, collection, command)) for command in commands)
     return {command: problem for command, problem in problems if problem is not None}
 
 
-def mismatch(contract: Contract, collection: str, command: UpsertPoints) -> MessageError | None:
+def mismatch(contract: Contract, collection: str, command: VectorWrite) -> MessageError | None:
     """The first vector of the message that the collection does not take."""
+    if isinstance(command, RemoveVectors):
+        return _unknown_name(contract, collection, command.names)
     for name, column in command.points.columns.items():
         size = contract.sizes.get(name)
         # A sparse or multivector cell is a tuple of two, which no dense vector's bytes are as short as.
@@ -76,6 +82,15 @@ def mismatch(contract: Contract, collection: str, command: UpsertPoints) -> Mess
             if problem is not None:
                 code, reason = problem
                 return MessageError(code, f"points[{index}]: {reason}", stage="validate")
+    return None
+
+
+def _unknown_name(contract: Contract, collection: str, names: list[str]) -> MessageError | None:
+    for index, name in enumerate(names):
+        if name not in contract.sizes and name not in contract.sparse:
+            known = ", ".join(repr(each) for each in (*contract.sizes, *sorted(contract.sparse)))
+            reason = f"collection {collection!r} has no vector of this name; it has {known}"
+            return MessageError(ErrorCode.UNKNOWN_VECTOR, f"remove[{index}]: {reason}", stage="validate")
     return None
 
 

@@ -2,6 +2,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from memq_schemas import CreateCollection, Filter, Get, Operation, Query, SetPayload
+from memq_schemas.points import Mode
 
 Id = int | str
 
@@ -36,6 +37,7 @@ class PointsBatch:
     columns: dict[str, Column]
     payloads: list[dict[str, Any] | None]
     versions: list[int | None] | None = None
+    mode: Mode = "upsert"
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -66,6 +68,14 @@ class Store(Protocol):
     async def delete_older(self, collection: str, versions: dict[Id, int]) -> None:
         """Delete the points that are stored without a version or with a lower one than given."""
         ...
+
+    async def update_vectors(self, collection: str, points: PointsBatch) -> None:
+        """Replace vectors of stored points, whose others stay. A point stored with a higher version is left alone."""
+        ...
+
+    async def delete_vectors(
+        self, collection: str, ids: list[Id] | None, where: Filter | None, names: list[str]
+    ) -> None: ...
 
     async def set_payload(self, collection: str, change: SetPayload, kept: tuple[str, ...] = ()) -> None:
         """Change payloads. A point's version and the `kept` keys survive, whatever becomes of the rest."""

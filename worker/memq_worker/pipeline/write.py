@@ -2,15 +2,15 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 
 from memq_amqp.tasks import stop
 
 from memq_schemas import ErrorCode
 from memq_worker.errors import CollectionOutage, DependencyError, MessageError, Outage, Throttled, WorkerError
 from memq_worker.pipeline import lines
-from memq_worker.pipeline.batch import Batch, BatchLimits, WriteQueue, merge_ids, merge_points, merge_versions
-from memq_worker.pipeline.command import ChangePayload, DeletePoints, UpsertPoints, Write
+from memq_worker.pipeline.apply import apply
+from memq_worker.pipeline.batch import Batch, BatchLimits, WriteQueue
+from memq_worker.pipeline.command import RemoveVectors, ReplaceVectors, UpsertPoints, Write
 from memq_worker.pipeline.contracts import Contracts
 from memq_worker.pipeline.delivery import Delivery
 from memq_worker.pipeline.diagnosis import Diagnosis
@@ -225,7 +225,7 @@ class CollectionWriter:
             if not any(c.delivery.link.alive for c in commands):
                 raise Abandoned  # the channel was lost meanwhile; the broker delivers all of them again
             try:
-                superseded = await self._store_write(accepted) if accepted else _NONE
+                superseded = await apply(self._store, self._collection, accepted) if accepted else _NONE
             except MessageError as error:
                 if error.code in _OUTDATED:
                     self._contracts.forget(self._collection)
@@ -242,28 +242,8 @@ class CollectionWriter:
         ]
 
     async def _refusals(self, commands: list[Write]) -> Mapping[Write, MessageError]:
-        upserts = [c for c in commands if isinstance(c, UpsertPoints)]
-        return await self._contracts.refusals(self._collection, upserts) if upserts else {}
-
-    async def _store_write(self, commands: list[Write]) -> AbstractSet[Write]:
-        """Returns those of which nothing had to be written, since others among them have higher versions."""
-        first = commands[0]
-        match first:
-            case UpsertPoints():
-                points, superseded = merge_points([c for c in commands if isinstance(c, UpsertPoints)])
-                await self._store.upsert(self._collection, points)
-                return superseded
-            case DeletePoints(body=body) if body.ids is None:
-                await self._store.delete(self._collection, None, body.filter)
-            case DeletePoints(version=None):
-                ids = merge_ids([c for c in commands if isinstance(c, DeletePoints)])
-                await self._store.delete(self._collection, ids, None)
-            case DeletePoints():
-                versions = merge_versions([c for c in commands if isinstance(c, DeletePoints)])
-                await self._store.delete_older(self._collection, versions)
-            case ChangePayload(body=body, kept=kept):
-                await self._store.set_payload(self._collection, body, kept)
-        return _NONE
+        checked = [c for c in commands if isinstance(c, UpsertPoints | ReplaceVectors | RemoveVectors)]
+        return await self._contracts.refusals(self._collection, checked) if checked else {}
 
     async def _settle(self, commands: list[Write], outcomes: Sequence[Outcome], place: Place) -> None:
         quiet: dict[tuple[str, str], list[Write]] = {}

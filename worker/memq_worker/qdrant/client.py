@@ -6,20 +6,22 @@ from typing import Any
 import grpc
 from memq_amqp.address import bracketed
 from qdrant_client import grpc as q
-from qdrant_client.conversions.conversion import payload_to_grpc
 from yarl import URL
 
 from memq_schemas import CreateCollection, ErrorCode, Filter, Get, Operation, Query, SetPayload, UpdateCollection
 from memq_worker.errors import MessageError, Outage
 from memq_worker.pipeline.store import Contract, Id, PointsBatch
-from memq_worker.qdrant import collections, encode, overwrite, reads
+from memq_worker.qdrant import collections, encode, reads
 from memq_worker.qdrant.errors import translated
+from memq_worker.qdrant.features import EXTERNAL, Features
 from memq_worker.qdrant.grouped import QueryGroups
+from memq_worker.qdrant.payloads import PayloadChanges
 from memq_worker.qdrant.replies import MAX_REPLY_BYTES, ReplyLimit, too_large
 from memq_worker.qdrant.requests import Requests
 from memq_worker.qdrant.sameness import check_same
 from memq_worker.qdrant.since import newest
-from memq_worker.qdrant.upserts import upsert_request
+from memq_worker.qdrant.upserts import upsert_request, vectors_request
+from memq_worker.qdrant.vector_changes import check_stored, removal_request
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +38,6 @@ _CHANNEL_OPTIONS = [
 ]
 
 _IDENTITY_KEY = "memq-store"
-EXTERNAL = "external"
 
 
 class QdrantStore:
@@ -61,6 +62,11 @@ class QdrantStore:
         self._upsert: Any = channel.unary_unary(
             "/qdrant.Points/Upsert", response_deserializer=q.PointsOperationResponse.FromString
         )
+        self._update_vectors: Any = channel.unary_unary(
+            "/qdrant.Points/UpdateVectors", response_deserializer=q.PointsOperationResponse.FromString
+        )
+        self._features = Features(self.version, self.identity)
+        self._payloads = PayloadChanges(points, self._read, self._update, self._most_per_query, self._seconds)
         self._key = (("api-key", api_key),) if api_key else ()
         self._admitted: tuple[tuple[str, str], ...] | None = None if guarded else self._key
         self._timeout_seconds = timeout_seconds
@@ -104,6 +110,8 @@ class QdrantStore:
         return collections.contract_of(await self._info(collection, timeout or self._timeout_seconds, "validate"))
 
     async def upsert(self, collection: str, points: PointsBatch) -> None:
+        if points.mode != "upsert":
+            await self._features.require(f"mode: {points.mode}", 1, 17)
         await self._update(self._upsert, upsert_request(collection, points))
 
     async def delete(self, collection: str, ids: list[Id] | None, where: Filter | None) -> None:
@@ -115,60 +123,25 @@ class QdrantStore:
         await self._update(self._points.Delete, q.DeletePoints(collection_name=collection, wait=True, points=chosen))
 
     async def set_payload(self, collection: str, change: SetPayload, kept: tuple[str, ...] = ()) -> None:
-        chosen = encode.selector(change.ids, change.filter)
-        place: dict[str, Any] = {"collection_name": collection, "wait": True, "points_selector": chosen}
-        if change.ids is not None:
-            # Qdrant changes the points that it finds before it refuses the whole for one that it does not.
-            overwrite.check_all_found(change, await self._stored(collection, change.ids))
-        try:
-            if change.overwrite is not None:
-                await self._overwrite(collection, change, change.overwrite, kept)
-            if change.set is not None:
-                request = q.SetPayloadPoints(payload=payload_to_grpc(change.set), **place)
-                await self._update(self._points.SetPayload, request, self._seconds(change.ids))
-            if change.unset is not None:
-                request = q.DeletePayloadPoints(keys=change.unset, **place)
-                await self._update(self._points.DeletePayload, request, self._seconds(change.ids))
-        except MessageError as error:
-            if error.code is not ErrorCode.UNKNOWN_POINT:
-                raise
-            text = "ids: a point was deleted while the payload was changed; the others may have been changed"
-            raise MessageError(ErrorCode.UNKNOWN_POINT, text) from error
+        await self._payloads.change(collection, change, kept)
 
-    async def _stored(self, collection: str, ids: Sequence[Id]) -> list[Any]:
-        request = q.GetPoints(
-            collection_name=collection,
-            ids=[encode.point_id(each) for each in ids],
-            with_payload=q.WithPayloadSelector(enable=False),
-            with_vectors=q.WithVectorsSelector(enable=False),
-        )
-        with translated():
-            reply = await self._points.Get(request, timeout=self._timeout_seconds, metadata=self._metadata)
-        return list(reply.result)
+    async def update_vectors(self, collection: str, points: PointsBatch) -> None:
+        check_stored(points.ids, await self._payloads.stored(collection, points.ids), "points[{}].id")
+        await self._update(self._update_vectors, vectors_request(collection, points))
 
-    async def _overwrite(
-        self, collection: str, change: SetPayload, payload: dict[str, Any], kept: tuple[str, ...]
+    async def delete_vectors(
+        self, collection: str, ids: list[Id] | None, where: Filter | None, names: list[str]
     ) -> None:
-        found: list[Any] = []
-        offset, limit = None, overwrite.PAGE
-        while True:
-            request = overwrite.kept_request(collection, change, kept, offset, limit)
-            try:
-                with translated():
-                    page = await self._points.Scroll(request, timeout=self._timeout_seconds, metadata=self._metadata)
-            except MessageError as error:
-                allowed = await self._most_per_query(collection) if error.code is ErrorCode.REJECTED_BY_STORE else None
-                if allowed is None or allowed >= limit:
-                    raise
-                limit = allowed
-                continue
-            found.extend(page.result)
-            if not page.HasField("next_page_offset"):
-                break
-            offset = page.next_page_offset
-        overwrite.check_all_found(change, found)
-        for request in overwrite.overwrite_requests(collection, payload, kept, found):
-            await self._update(self._points.UpdateBatch, request)
+        if ids is not None:
+            # Qdrant removes those of the points that it finds before it refuses the whole for one that it does not.
+            check_stored(ids, await self._payloads.stored(collection, ids), "ids[{}]")
+        await self._update(
+            self._points.DeleteVectors, removal_request(collection, ids, where, names), self._seconds(ids)
+        )
+
+    async def _read(self, method: Any, request: Any) -> Any:
+        with translated():
+            return await method(request, timeout=self._timeout_seconds, metadata=self._metadata)
 
     async def _most_per_query(self, collection: str) -> int | None:
         return collections.most_per_query(await self._info(collection, self._timeout_seconds, "write"))

@@ -44,6 +44,18 @@ def newer_only(ids: list[Id], versions: list[int | None]) -> bytes:
     return _groups(zip(ids, versions, strict=True))
 
 
+def not_newer(ids: list[Id], versions: list[int | None]) -> bytes:
+    """The Filter, encoded, that holds for points stored without a version or with at most the given one."""
+    condition: Any = grpc.Filter()
+    for point, version in zip(ids, versions, strict=True):
+        if version is not None:
+            chosen = grpc.Condition(has_id=grpc.HasIdCondition(has_id=[point_id(point)]))
+            higher = grpc.Condition(field=grpc.FieldCondition(key=VERSION_KEY, range=grpc.Range(gt=version)))
+            both = grpc.Filter(must=[chosen, higher])
+            condition.must_not.append(grpc.Condition(filter=both))
+    return condition.SerializeToString()
+
+
 def older_than(versions: dict[Id, int]) -> grpc.Filter:
     """Select the points that are stored without a version or with a lower one than given."""
     chosen = grpc.HasIdCondition(has_id=[point_id(point) for point in versions])

@@ -12,9 +12,9 @@ from typing import Any
 from qdrant_client import grpc
 from qdrant_client.conversions.conversion import payload_to_grpc
 
-from memq_schemas.points import VERSION_KEY
+from memq_schemas.points import VERSION_KEY, Mode
 from memq_worker.pipeline.store import Id, PointsBatch
-from memq_worker.qdrant.encode import newer_only
+from memq_worker.qdrant.encode import newer_only, not_newer
 from memq_worker.qdrant.protobuf import VARINTS, field, tag
 from memq_worker.qdrant.vectors import dense_column, vectors_of
 
@@ -36,9 +36,31 @@ _double = struct.Struct("<d").pack
 _SHORT = 256  # bytes of a text whose entry's beginning is kept
 
 
+_MODES: dict[Mode, Any] = {
+    "upsert": None,
+    "insert_only": grpc.UpdateMode.InsertOnly,
+    "update_only": grpc.UpdateMode.UpdateOnly,
+}
+_CHANGED = tag(grpc.UpdatePointVectors(points=[grpc.PointVectors()]))
+_CHANGED_VECTORS = tag(grpc.PointVectors(vectors=grpc.Vectors()))
+_CHANGES_FILTER = tag(grpc.UpdatePointVectors(update_filter=grpc.Filter()))
+
+
+def vectors_request(collection: str, points: PointsBatch) -> bytes:
+    """An UpdatePointVectors with `wait`, under the condition that no stored point has a higher version than these."""
+    pieces = [grpc.UpdatePointVectors(collection_name=collection, wait=True).SerializeToString()]
+    # A point's id has the same number in both messages.
+    for point, vectors in zip(points.ids, vectors_of(points), strict=True):
+        pieces.append(field(_CHANGED, _id(point) + field(_CHANGED_VECTORS, vectors)))
+    if points.versions is not None:
+        pieces.append(field(_CHANGES_FILTER, not_newer(points.ids, points.versions)))
+    return b"".join(pieces)
+
+
 def upsert_request(collection: str, points: PointsBatch) -> bytes:
     """An UpsertPoints with `wait`, under the condition that stored points are older where these have versions."""
-    pieces: list[bytes | memoryview] = [grpc.UpsertPoints(collection_name=collection, wait=True).SerializeToString()]
+    head = grpc.UpsertPoints(collection_name=collection, wait=True, update_mode=_MODES[points.mode])
+    pieces: list[bytes | memoryview] = [head.SerializeToString()]
     rows = dense_column(points)
     vectors = vectors_of(points) if rows is None else []
     for index, (point, payload) in enumerate(zip(points.ids, points.payloads, strict=True)):
@@ -52,7 +74,7 @@ def upsert_request(collection: str, points: PointsBatch) -> bytes:
             content = rows[index]
             fields += _unnamed(len(content))
         pieces += (_POINT, VARINTS[len(fields) + len(content)], fields, content)
-    if points.versions is not None:
+    if points.versions is not None and points.mode != "insert_only":
         pieces.append(field(_FILTER, newer_only(points.ids, points.versions)))
     return b"".join(pieces)
 

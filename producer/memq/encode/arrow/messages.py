@@ -13,6 +13,8 @@ from memq_schemas import headers
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from memq_schemas.points import Mode
+
 # Converted together: enough to spread the cost of a call, few enough to hold few.
 ROWS = 1000
 
@@ -42,10 +44,10 @@ class ArrowBatch:
         return self.stream
 
 
-def split(batches: Iterable[Any], max_points: int, max_bytes: int) -> Iterator[ArrowBatch]:
+def split(batches: Iterable[Any], max_points: int, max_bytes: int, mode: Mode = "upsert") -> Iterator[ArrowBatch]:
     """Messages with as many points as they may have, by count and by bytes. Raises InvalidPoint for one too large."""
     waiting = _Rows()
-    messages = _Messages(max_points, max_bytes)
+    messages = _Messages(max_points, max_bytes, mode)
     for batch in batches:
         waiting.add(batch)
         while waiting.alike >= max_points or waiting.changes:
@@ -106,9 +108,10 @@ class _Rows:
 
 
 class _Messages:
-    def __init__(self, max_points: int, max_bytes: int) -> None:
+    def __init__(self, max_points: int, max_bytes: int, mode: Mode) -> None:
         self._max_points = max_points
         self._max_bytes = max_bytes
+        self._metadata = None if mode == "upsert" else {"mode": mode}
         # As many as fitted last time, and some more.
         self._points = max_points
         self._position = 0
@@ -133,6 +136,6 @@ class _Messages:
     def _stream(self, batch: Any) -> bytes:
         if batch.schema != self._schema:
             self._schema = batch.schema
-            self._head = batch.schema.serialize().to_pybytes()
+            self._head = batch.schema.with_metadata(self._metadata).serialize().to_pybytes()
         # Cheaper than a stream writer, which makes the schema every time.
         return b"".join((self._head, batch.serialize(), _END))

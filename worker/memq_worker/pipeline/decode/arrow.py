@@ -13,7 +13,7 @@ from memq_schemas.json_values import InexactValue
 from memq_schemas.json_values.arrow import json_values
 from memq_schemas.json_values.arrow_types import unsayable
 from memq_schemas.limits import MAX_VECTOR_NAME
-from memq_schemas.points import MAX_VERSION
+from memq_schemas.points import MAX_VERSION, MODES, Mode
 from memq_worker.errors import MessageError
 from memq_worker.pipeline.decode.arrow_stream import check_payloads, malformed, record_batches
 from memq_worker.pipeline.decode.arrow_vectors import vectors
@@ -50,7 +50,17 @@ def decode_arrow(body: bytes, max_points: int) -> PointsBatch:
         raise malformed(f"not an Arrow IPC stream ({type(error).__name__})") from None
     if not parts:
         raise MessageError(ErrorCode.EMPTY_BATCH, "points: an upsert needs at least one", stage="validate")
-    return parts[0] if len(parts) == 1 else _joined(parts)
+    whole = parts[0] if len(parts) == 1 else _joined(parts)
+    whole.mode = _mode(batches[0][1].schema.metadata)
+    return whole
+
+
+def _mode(metadata: dict[bytes, bytes] | None) -> Mode:
+    given = (metadata or {}).get(b"mode", b"upsert")
+    for mode in MODES:
+        if mode.encode() == given:
+            return mode
+    raise _invalid(f"mode: expected one of {', '.join(MODES)} in the metadata of the schema")
 
 
 def _points(pa: Any, batch: Any, first: int) -> PointsBatch:

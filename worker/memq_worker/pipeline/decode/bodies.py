@@ -8,6 +8,7 @@ import orjson
 from pydantic import ValidationError
 
 from memq_schemas import (
+    ChangeVectors,
     Count,
     CreateCollection,
     CreateIndex,
@@ -30,7 +31,16 @@ from memq_schemas.json_values.text import may_be_rounded
 from memq_schemas.model import Model
 from memq_schemas.problems import first_problem, place
 from memq_worker.errors import MessageError
-from memq_worker.pipeline.command import ChangePayload, DeletePoints, Request, RequestBody, UpsertPoints, Write
+from memq_worker.pipeline.command import (
+    ChangePayload,
+    DeletePoints,
+    RemoveVectors,
+    ReplaceVectors,
+    Request,
+    RequestBody,
+    UpsertPoints,
+    Write,
+)
 from memq_worker.pipeline.decode.arrow import decode_arrow
 from memq_worker.pipeline.decode.expand import expanded
 from memq_worker.pipeline.decode.keys import check_unique, count_keys
@@ -38,6 +48,7 @@ from memq_worker.pipeline.decode.limits import check_values
 from memq_worker.pipeline.decode.malformed import malformed
 from memq_worker.pipeline.decode.payload import check_payload
 from memq_worker.pipeline.decode.points import decode_points
+from memq_worker.pipeline.decode.vector_changes import decode_arrow_replacement, decode_replacement, replaces
 from memq_worker.pipeline.delivery import Delivery
 
 M = TypeVar("M", bound=Model)
@@ -92,11 +103,18 @@ def decode(delivery: Delivery, limits: Limits) -> Write | Request:
         assert collection is not None
         points = decode_points if content_type == headers.JSON else decode_arrow
         return UpsertPoints(delivery, collection, points(body, limits.max_points))
+    if operation is Operation.VECTORS and (content_type != headers.JSON or replaces(body)):
+        assert collection is not None
+        change = decode_replacement if content_type == headers.JSON else decode_arrow_replacement
+        return ReplaceVectors(delivery, collection, change(body, limits.max_points))
     if content_type != headers.JSON:
         raise MessageError(ErrorCode.UNSUPPORTED_CONTENT, f"content_type: expected {headers.JSON}", stage="decode")
     if operation is Operation.DELETE:
         assert collection is not None
         return DeletePoints(delivery, collection, _body(Delete, body, limits))
+    if operation is Operation.VECTORS:
+        assert collection is not None
+        return RemoveVectors(delivery, collection, _body(ChangeVectors, body, limits))
     if operation is Operation.PAYLOAD:
         assert collection is not None
         change = _body(SetPayload, body, limits)
@@ -188,7 +206,7 @@ def _placed(steps: Sequence[str | int], text: str) -> str:
 def _field_names() -> frozenset[str]:
     """Every field of every body, those inside filters included."""
     found: set[str] = set()
-    for model in (Delete, SetPayload, *_REQUEST_BODIES.values()):
+    for model in (Delete, SetPayload, ChangeVectors, *_REQUEST_BODIES.values()):
         schema = model.model_json_schema(by_alias=True)
         for part in (schema, *schema.get("$defs", {}).values()):
             found.update(part.get("properties", {}))

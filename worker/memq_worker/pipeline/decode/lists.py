@@ -11,6 +11,7 @@ from msgspec import UNSET, UnsetType
 
 from memq_schemas.limits import MAX_NAMED_VECTORS, MAX_VALUES
 from memq_schemas.point_vectors import SPARSE
+from memq_schemas.points import MODES
 from memq_schemas.vectors import MAX_DIMENSIONS, FloatArray
 from memq_worker.pipeline.decode.limits import SMALL, at_most, check_count
 
@@ -52,8 +53,8 @@ class _UnusualError(Exception):
     pass
 
 
-def read_lists(body: bytes, max_points: int) -> list[ListedPoint] | None:
-    """The points of an upsert in its usual form; None for all others, right or wrong.
+def read_lists(body: bytes, max_points: int) -> tuple[list[ListedPoint], Any] | None:
+    """The points of an upsert in its usual form, and its mode or UNSET; None for all others, right or wrong.
 
     Vectors have 1 to MAX_DIMENSIONS finite numbers, and no key is there twice, but maybe in what a payload nests. What
     ids, versions and payloads say is for the caller to check.
@@ -71,9 +72,12 @@ def read_lists(body: bytes, max_points: int) -> list[ListedPoint] | None:
         return None
 
 
-def _points(document: Any, body: bytes, max_points: int) -> list[ListedPoint]:
+def _points(document: Any, body: bytes, max_points: int) -> tuple[list[ListedPoint], Any]:
+    mode: Any = UNSET
     if len(document) != 1:
-        raise _UnusualError
+        mode = document["mode"]
+        if len(document) != 2 or mode not in MODES:
+            raise _UnusualError
     array = document["points"]
     if type(array) is not _Array:
         raise _UnusualError
@@ -83,10 +87,11 @@ def _points(document: Any, body: bytes, max_points: int) -> list[ListedPoint]:
     vectors: list[Any] = []
     points = [_point(point, vectors) for point in array]
     rows = iter(_rows(vectors, body, points))
-    return [
+    points_read = [
         ListedPoint(identifier, next(rows) if names is None else dict(zip(names, rows, strict=False)), payload, version)
         for identifier, names, payload, version in points
     ]
+    return points_read, mode
 
 
 def _is_dense(body: bytes, max_points: int) -> bool:

@@ -6,8 +6,8 @@ import msgspec
 from memq_schemas import ErrorCode
 from memq_schemas.ids import MAX_ID, canonical_uuid
 from memq_schemas.limits import MAX_NAMED_VECTORS, MAX_VALUES
-from memq_schemas.point_vectors import SPARSE
-from memq_schemas.points import MAX_VERSION
+from memq_schemas.point_vectors import is_sparse
+from memq_schemas.points import MAX_VERSION, MODES, Mode
 from memq_worker.errors import MessageError
 from memq_worker.pipeline.decode.keys import check_unique
 from memq_worker.pipeline.decode.limits import SMALL, at_most, check_count, check_names, check_values, outside_texts
@@ -25,8 +25,12 @@ class WirePoint(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     version: int | msgspec.UnsetType | None = msgspec.UNSET
 
 
+_Mode = Mode | msgspec.UnsetType | None
+
+
 class WireUpsert(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     points: list[WirePoint]
+    mode: _Mode = msgspec.UNSET
 
 
 class _AnyPoint(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -38,6 +42,7 @@ class _AnyPoint(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 class _AnyUpsert(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     points: list[_AnyPoint]
+    mode: _Mode = msgspec.UNSET
 
 
 Points = list[WirePoint] | list[_AnyPoint] | list[ListedPoint]
@@ -58,6 +63,7 @@ class _OutlinePoint(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 class _Outline(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     points: list[_OutlinePoint]
+    mode: msgspec.Raw = msgspec.Raw(b"null")
 
 
 # Where the parts of a message lie; building nothing of them, it costs a fraction.
@@ -67,6 +73,7 @@ _OPENING = ord("{")
 PAYLOAD_PLACE = "points[{}].payload"
 _UNKNOWN_FIELD = "Object contains unknown field"
 _MISSING_FIELD = "Object missing required field"
+_INVALID_CHOICE = "Invalid enum value"  # of the mode, the only one
 _VECTOR_PATH = re.compile(r"points\[\d+\]\.vector")
 _TYPES = re.compile(r"`([^`]+)`")
 _WORDS = {
@@ -84,13 +91,13 @@ _NAME_LIMIT = 100  # characters
 def decode_points(body: bytes, max_points: int) -> PointsBatch:
     """The points of an upsert body. Raises MessageError naming the first bad point by index."""
     listed = read_lists(body, max_points)
-    points = _parse(body, max_points) if listed is None else listed
+    points, mode = _parse(body, max_points) if listed is None else listed
     if not points:
         raise MessageError(ErrorCode.EMPTY_BATCH, "points: an upsert needs at least one", stage="validate")
     check_count(len(points), max_points)
     ids: list[Id] = []
     payloads: list[dict[str, Any] | None] = []
-    keys, nested = 1, 0
+    keys, nested = 1 + (mode is not msgspec.UNSET), 0
     for index, point in enumerate(points):
         ids.append(check_id(point.id, index))
         keys += 2 + (count_keys(point.vector) if isinstance(point.vector, dict) else 0)
@@ -109,32 +116,39 @@ def decode_points(body: bytes, max_points: int) -> PointsBatch:
     columns = columns_of([point.vector for point in points], len(points))
     if listed is None:
         check_columns(columns)
-    return PointsBatch(ids, columns, payloads, _versions(points))
+    return PointsBatch(
+        ids,
+        columns,
+        payloads,
+        versions_of([point.version for point in points]),
+        "upsert" if mode is msgspec.UNSET else mode or "upsert",
+    )
 
 
-def _parse(body: bytes, max_points: int) -> list[WirePoint] | list[_AnyPoint]:
+def _parse(body: bytes, max_points: int) -> tuple[list[WirePoint] | list[_AnyPoint], _Mode]:
     try:
         if len(body) > SMALL and at_most(body) > MAX_VALUES:
             _check_outline(_outline.decode(body).points, max_points)
         return _decoded(body)
     except msgspec.ValidationError as error:
-        raise _invalid(str(error)) from None
+        raise refusal(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise malformed(body, str(error)) from None
     except RecursionError:
         raise MessageError(ErrorCode.MALFORMED, "body: nested too deeply", stage="decode") from None
 
 
-def _decoded(body: bytes) -> list[WirePoint] | list[_AnyPoint]:
+def _decoded(body: bytes) -> tuple[list[WirePoint] | list[_AnyPoint], _Mode]:
     try:
-        points = _decoder.decode(body).points
+        plain = _decoder.decode(body)
         # An unnamed sparse vector reads like two named dense ones.
-        if not [point for point in points if type(point.vector) is dict and point.vector.keys() == SPARSE]:
-            return points
+        if not [point for point in plain.points if type(point.vector) is dict and is_sparse(point.vector)]:
+            return plain.points, plain.mode
     except msgspec.ValidationError as error:
         if ".vector" not in str(error):
             raise
-    return _any_decoder.decode(body).points
+    found = _any_decoder.decode(body)
+    return found.points, found.mode
 
 
 def _check_outline(points: list[_OutlinePoint], max_points: int) -> None:
@@ -150,7 +164,7 @@ def _check_outline(points: list[_OutlinePoint], max_points: int) -> None:
             check_names(outside_texts(bytes(vector), b":") // 3, index)
 
 
-def _invalid(text: str) -> MessageError:
+def refusal(text: str) -> MessageError:
     # msgspec says "Expected `float`, got `str` - at `$.points[3].vector[0]`". It quotes one thing, the name of a field
     # that it does not know, and that is the sender's to see.
     reason, _, path = text.partition(" - at `$")
@@ -161,6 +175,8 @@ def _invalid(text: str) -> MessageError:
         return MessageError(
             code, _placed(path, "?", "unknown field"), stage="validate", answer=_placed(path, name, "unknown field")
         )
+    if reason.startswith(_INVALID_CHOICE):
+        return MessageError(code, _placed(path, "", f"expected one of {', '.join(MODES)}"), stage="validate")
     if reason.startswith(_MISSING_FIELD):
         name = reason.removeprefix(_MISSING_FIELD).strip(" `")
         return MessageError(code, _placed(path, name, "missing"), stage="validate")
@@ -187,8 +203,9 @@ def check_id(value: int | str, index: int) -> Id:
     raise MessageError(ErrorCode.INVALID, f"points[{index}].id: {reason}", stage="validate")
 
 
-def _versions(points: Points) -> list[int | None] | None:
-    versions = [None if point.version is msgspec.UNSET else point.version for point in points]
+def versions_of(given: list[int | msgspec.UnsetType | None]) -> list[int | None] | None:
+    """The versions of points, or None if there are none. Raises MessageError naming the point by its index."""
+    versions = [None if version is msgspec.UNSET else version for version in given]
     if not any(version is not None for version in versions):
         return None
     for index, version in enumerate(versions):

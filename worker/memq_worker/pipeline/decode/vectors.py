@@ -12,7 +12,7 @@ import numpy as np
 
 from memq_schemas import ErrorCode
 from memq_schemas.multivectors import check_row, check_rows, to_matrix
-from memq_schemas.point_vectors import SPARSE
+from memq_schemas.point_vectors import is_sparse
 from memq_schemas.sparse_vectors import REPEATED, SparseVector, check_lengths, sparse_arrays
 from memq_schemas.vectors import MAX_DIMENSIONS, base64_bytes, check_name, float32_bytes, to_array
 from memq_worker.errors import MessageError
@@ -46,7 +46,7 @@ def columns_of(vectors: Iterable[Any], count: int) -> dict[str, Column]:
         column[index] = value if isinstance(value, bytes) else _cell(value, name, index)
 
     for index, vector in enumerate(vectors):
-        if not isinstance(vector, dict) or vector.keys() == SPARSE:
+        if not isinstance(vector, dict) or is_sparse(vector):
             put("", vector, index)
             continue
         named = cast("dict[str, Any]", vector)

@@ -3,7 +3,15 @@ from typing import Any
 
 from memq_schemas import Count, ErrorCode, Operation, check_collection
 from memq_worker.errors import MessageError
-from memq_worker.pipeline.command import ChangePayload, DeletePoints, Request, UpsertPoints, Write
+from memq_worker.pipeline.command import (
+    ChangePayload,
+    DeletePoints,
+    RemoveVectors,
+    ReplaceVectors,
+    Request,
+    UpsertPoints,
+    Write,
+)
 from memq_worker.pipeline.spaces.hidden import check_keys, visible
 from memq_worker.pipeline.spaces.results import without_hidden
 from memq_worker.pipeline.spaces.space import POINT_REQUESTS, Ask, refused
@@ -77,6 +85,10 @@ class OwnSpace:
                 command.body = walk(command.body, self)
             case ChangePayload():
                 command.body = walk(command.body, self)
+            case RemoveVectors():
+                command.body = walk(command.body, self)
+            case ReplaceVectors():
+                pass
             case _:
                 raise refused(command.operation)
         command.collection = self.collection(command.collection)

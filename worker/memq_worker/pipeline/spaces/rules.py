@@ -3,6 +3,7 @@
 from enum import Enum, auto
 
 from memq_schemas import (
+    ChangeVectors,
     Count,
     CreateCollection,
     CreateIndex,
@@ -13,6 +14,7 @@ from memq_schemas import (
     Get,
     NameAlias,
     OrderBy,
+    PointVectors,
     Query,
     Scroll,
     SetPayload,
@@ -22,6 +24,7 @@ from memq_schemas.collections import Empty, UpdateCollection
 from memq_schemas.conditions import FieldCondition
 from memq_schemas.filters import HasId, HasVector, IsEmpty, IsNull, KeyOnly, MinShould, Nested, NestedFilter
 from memq_schemas.model import Model
+from memq_schemas.sparse_vectors import SparseVector
 
 
 class Rule(Enum):
@@ -91,7 +94,7 @@ RULES: dict[type[Model], Fields] = {
     searches.RrfInput: _fields("k weights"),
     searches.Sample: _fields("sample"),
     searches.Formula: _fields(formula=Rule.FORMULA, defaults=Rule.KEYED),
-    searches.SparseInput: _fields("indices values"),
+    SparseVector: _fields("indices values"),
     OrderBy: _fields("direction start_from", key=_KEY),
     Get: _fields("with_vector", ids=Rule.IDS, with_payload=Rule.RETURNED),
     Count: _fields("exact", filter=Rule.SELECTION),
@@ -100,7 +103,17 @@ RULES: dict[type[Model], Fields] = {
     ),
     Facet: _fields("limit exact", key=_KEY, filter=Rule.SELECTION),
     Delete: _fields("version", ids=Rule.IDS, filter=Rule.SELECTION),
-    SetPayload: _fields(ids=Rule.IDS, filter=Rule.SELECTION, overwrite=Rule.PAYLOAD, set=Rule.PAYLOAD, unset=Rule.KEYS),
+    SetPayload: _fields(
+        "clear",
+        ids=Rule.IDS,
+        filter=Rule.SELECTION,
+        overwrite=Rule.PAYLOAD,
+        set=Rule.PAYLOAD,
+        key=_KEY,
+        unset=Rule.KEYS,
+    ),
+    ChangeVectors: _fields("remove", points=_INNER, ids=Rule.IDS, filter=Rule.SELECTION),
+    PointVectors: _fields("vector version", id=Rule.ID),
     # Not what the operator decides for all: strict mode, optimizers, shards, replicas and logs.
     CreateCollection: _fields(
         "size distance vectors sparse_vectors exist_ok hnsw_config quantization_config on_disk_payload metadata"

@@ -6,7 +6,15 @@ from typing import Any
 from memq_schemas import Count, CreateCollection, CreateIndex, Delete, ErrorCode, Operation, Scroll
 from memq_schemas.collections import Empty
 from memq_worker.errors import MessageError
-from memq_worker.pipeline.command import ChangePayload, DeletePoints, Request, UpsertPoints, Write
+from memq_worker.pipeline.command import (
+    ChangePayload,
+    DeletePoints,
+    RemoveVectors,
+    ReplaceVectors,
+    Request,
+    UpsertPoints,
+    Write,
+)
 from memq_worker.pipeline.spaces.hidden import ID_KEY, TENANT_KEY, check_keys, visible
 from memq_worker.pipeline.spaces.ids import Ids, kept, original
 from memq_worker.pipeline.spaces.results import restored
@@ -59,6 +67,11 @@ class SharedSpace:
             case ChangePayload():
                 command.body = walk(command.body, self)
                 command.kept = _KEPT
+            case RemoveVectors():
+                command.body = walk(command.body, self)
+            case ReplaceVectors():
+                command.points = replace(command.points, ids=[self._ids.stored(point) for point in command.ids])
+                command.ids = command.points.ids
             case _:
                 raise refused(command.operation)
         return command
