@@ -18,6 +18,7 @@ from stack.broker import Broker, NoBroker, found
 from tests.benchmarks import report
 from tests.benchmarks.compare import DIRECT, PEERS, PYTHON, Compared, Load, direct, ours, peer
 from tests.benchmarks.drain import Drained, drain
+from tests.benchmarks.export import Exported, exports
 from tests.benchmarks.fairness import Fair, fairness
 from tests.benchmarks.ingest import Ingested, ingest
 from tests.benchmarks.profile import Profile, profile
@@ -40,7 +41,7 @@ DRAINS: tuple[tuple[Form, int, int], ...] = (
 )
 # Messages of 100 points that wait when the worker starts.
 BACKLOGS = (100, 1_000, 10_000)
-SECTIONS = ("publish", "drain", "peers", "direct", "through", "questions")
+SECTIONS = ("publish", "drain", "peers", "direct", "through", "questions", "export")
 ASKED_FOR = ("backlog", "fairness")
 
 
@@ -56,6 +57,7 @@ class Figures:
     direct: list[Compared] = field(default_factory=list[Compared])
     through: list[Through] = field(default_factory=list[Through])
     questions: list[Asked] = field(default_factory=list[Asked])
+    exports: list[Exported] = field(default_factory=list[Exported])
     fairness: list[Fair] = field(default_factory=list[Fair])
     profiles: list[Profile] = field(default_factory=list[Profile])
 
@@ -128,8 +130,15 @@ class Bench:
     def questions(self, number: int) -> None:
         with own_address(self.broker) as address:
             points, queries = max(100, self._count(60_000)), max(40, self._count(2000))
-            place = self.place(number, "questions")
-            self.figures.questions += asyncio.run(questions(address, place, points, queries))
+            kinds = ("engine", "server") if shutil.which("qdrant") else ("engine",)
+            for kind in kinds:
+                place = self.place(number, f"questions-{kind}")
+                self.figures.questions += asyncio.run(questions(address, place, points, queries, kind))
+
+    def export(self, number: int) -> None:
+        with own_address(self.broker) as address:
+            points = max(100, self._count(100_000))
+            self.figures.exports += asyncio.run(exports(address, self.place(number, "export"), points))
 
     def fairness(self, number: int) -> None:
         with own_address(self.broker) as address:
@@ -165,10 +174,11 @@ def main(
 
     publish: the producer alone, until the broker has confirmed. drain: one memq worker emptying full queues. peers:
     aio-pika by hand, FastStream, Celery, taskiq and dramatiq at the same. direct: the official client without a queue.
-    through: producer, queue and worker at once. questions: RPC queries against the official client's. backlog, only
-    when it is asked for: 10,000 to 1,000,000 points that wait, with the worker's memory, a quarter of an hour and 5 GB
-    of disk. fairness, only when it is asked for: live upserts beside a bulk backlog of 1,000,000 points. Rounds are
-    interleaved, so that a slow minute hits every row.
+    through: producer, queue and worker at once. questions: RPC queries against the official client's, on a Qdrant
+    server too where one is on PATH. export: a collection into files by `memq scroll`. backlog, only when it is asked
+    for: 10,000 to 1,000,000 points that wait, with the worker's memory, a quarter of an hour and 5 GB of disk.
+    fairness, only when it is asked for: live upserts beside a bulk backlog of 1,000,000 points. Rounds are interleaved,
+    so that a slow minute hits every row.
     """
     wanted = _sections(only)
     if quick:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from stack.broker import Broker
     from tests.benchmarks.compare import Compared
     from tests.benchmarks.drain import Drained
+    from tests.benchmarks.export import Exported
     from tests.benchmarks.fairness import Fair
     from tests.benchmarks.ingest import Ingested
     from tests.benchmarks.load import Form
@@ -67,6 +68,7 @@ def show(
     direct: Sequence[Compared],
     through: Sequence[Through],
     questions: Sequence[Asked],
+    exports: Sequence[Exported],
     fairness: Sequence[Fair],
     profiles: Sequence[Profile],
 ) -> None:
@@ -83,6 +85,8 @@ def show(
         _print(console, "To searchable, 100 points a request", *_direct(direct, through))
     if questions:
         _print(console, "Queries of 10 hits with payload", *_asked(questions))
+    if exports:
+        _print(console, "A collection into a file, with payload and vectors", *_exported(exports))
     if fairness:
         _print(
             console,
@@ -212,16 +216,39 @@ def _direct(direct: Sequence[Compared], through: Sequence[Through]) -> tuple[Seq
 
 
 def _asked(questions: Sequence[Asked]) -> tuple[Sequence[str], list[list[str]]]:
-    columns = ("way", "queries/s, 16 in flight", "engine CPU ms/query", "one at a time: p50 ms", "p95 ms")
+    columns = (
+        "store",
+        "way",
+        "queries/s, 16 in flight",
+        "idle",
+        "store CPU ms/query",
+        "one at a time: p50 ms",
+        "p95 ms",
+    )
     return columns, [
         [
-            way,
+            *which,
             f"{_middle(runs, 'queries_per_second'):,.0f}",
+            f"{_middle(runs, 'idle'):.0%}",
             f"{_middle(runs, 'store_cpu'):.2f}",
             f"{_middle(runs, 'p50'):.2f}",
             f"{_middle(runs, 'p95'):.2f}",
         ]
-        for way, runs in _groups(questions, lambda run: run.way).items()
+        for which, runs in _groups(questions, lambda run: (run.store, run.way)).items()
+    ]
+
+
+def _exported(exports: Sequence[Exported]) -> tuple[Sequence[str], list[list[str]]]:
+    columns = ("file", "points", "points/s", "command µs/point", "worker", "engine", "command MiB", "worker MiB")
+    return columns, [
+        [
+            kind,
+            f"{runs[0].points:,}",
+            f"{_middle(runs, 'points_per_second'):,.0f}",
+            *(f"{_middle(runs, name):.1f}" for name in ("command_cpu", "worker_cpu", "engine_cpu")),
+            *(f"{_middle(runs, name):.0f}" for name in ("command_peak", "worker_peak")),
+        ]
+        for kind, runs in _groups(exports, lambda run: run.kind).items()
     ]
 
 

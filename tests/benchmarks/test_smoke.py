@@ -16,6 +16,7 @@ import pytest
 from memq_schemas import Upsert
 from tests.benchmarks.compare import DIRECT, PEERS, Load, direct, ours, peer
 from tests.benchmarks.drain import drain
+from tests.benchmarks.export import exports
 from tests.benchmarks.ingest import ingest
 from tests.benchmarks.load import DIMENSIONS, Form, bodies
 from tests.benchmarks.logs import measured
@@ -101,10 +102,16 @@ async def test_going_through_the_queue_gives_figures(amqp: Address, tmp_path: Pa
 
 
 async def test_questions_give_figures_for_both_ways(amqp: Address, tmp_path: Path) -> None:
-    direct, queued = await questions(amqp, tmp_path / "engine", points=200, queries=40)
-    assert (direct.way, queued.way) == ("AsyncQdrantClient", "memq")
+    direct, queued, echoed = await questions(amqp, tmp_path / "engine", points=200, queries=40)
+    assert (direct.way, queued.way, echoed.way) == ("AsyncQdrantClient", "memq", "echo")
     assert direct.queries_per_second > 0
     assert queued.p50 > 0
+
+
+async def test_an_export_gives_figures_for_each_kind_of_file(amqp: Address, tmp_path: Path) -> None:
+    figures = await exports(amqp, tmp_path / "export", points=300)
+    assert [each.kind for each in figures] == ["jsonl", "parquet", "arrow"]
+    assert all(each.points_per_second > 0 and each.command_peak > 0 for each in figures)
 
 
 async def test_a_small_ingest_gives_figures(tmp_path: Path) -> None:
