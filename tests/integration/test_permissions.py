@@ -10,7 +10,10 @@ from urllib.parse import quote, unquote, urlsplit
 
 import pytest
 
+from memq import Producer, RemoteError
+from memq_schemas import Names
 from stack.amqp import management
+from tests.support.broker import take
 from tests.support.worker import COMMAND, running_worker
 
 if TYPE_CHECKING:
@@ -99,6 +102,26 @@ def test_a_missing_write_permission_is_named_by_check(
     assert ended == 1, said
     assert f"exchange '{name}'" in said
     assert "write permission" in said
+
+
+async def test_a_message_whose_copy_is_forbidden_is_rejected_and_its_sender_answered(
+    amqp: Address, engine: EmbeddedEngine, stranger: Stranger
+) -> None:
+    dead = Names(amqp.prefix).dead
+    stranger.may(write=f"^(?!{dead}$).*")
+    settings = {"amqp_url": stranger.url, "declare": "check", "amqp_timeout_seconds": 1, "qdrant_url": engine.url}
+    with running_worker(amqp, **settings) as worker:
+        async with Producer(amqp.url, prefix=amqp.prefix) as memq:
+            await memq.collections.create("forbidden", 2)
+            with pytest.raises(RemoteError) as raised:
+                await memq.upsert("forbidden", [{"id": 1, "vector": [1.0, 2.0, 3.0]}], wait=True)
+            assert raised.value.code == "wrong_dimension"
+            assert await memq.upsert("forbidden", [{"id": 1, "vector": [1.0, 2.0]}], wait=True)
+        # The broker itself moved it, unchanged.
+        (letter,) = await take(amqp, dead)
+        assert letter.headers["x-first-death-reason"] == "rejected"
+        assert letter.routing_key == "upsert.forbidden"
+        assert "access to exchange" in worker.text
 
 
 def test_check_of_a_user_with_all_it_needs_leaves_no_message_and_no_consumer(

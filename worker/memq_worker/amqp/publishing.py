@@ -1,11 +1,12 @@
 import asyncio
 import logging
 import random
+import time
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from aio_pika.abc import AbstractConnection
-from memq_amqp.refusals import Fault
+from memq_amqp.refusals import Fault, Kind, Refusal
 
 from memq_schemas import Topology
 from memq_schemas.properties import Properties
@@ -20,6 +21,25 @@ _FIRST_SECONDS = 0.2
 _MOST_SECONDS = 5.0
 # A copy that the broker refuses so often for its own sake is refused for good. The first may be a neighbour's.
 _REFUSALS = 3
+# A copy to an exchange that is missing or forbidden is refused for good after so many timeouts: until then a person may
+# repair it.
+_TIMEOUTS = 4
+
+
+class _Refusals:
+    """Refusals of one copy by the broker."""
+
+    def __init__(self, seconds: float) -> None:
+        """seconds: for which a missing or forbidden exchange is waited for."""
+        self._until = time.monotonic() + seconds
+        self._count = 0
+
+    def final(self, refusal: Refusal) -> bool:
+        """Return True if another attempt would be refused as well, as far as anybody can tell."""
+        if refusal.fault in (Fault.MESSAGE, Fault.UNSURE):
+            self._count += 1
+            return self._count >= _REFUSALS
+        return refusal.fault is Fault.SETTINGS and time.monotonic() > self._until
 
 
 class Publishing:
@@ -52,9 +72,11 @@ class Publishing:
     async def publish(self, exchange: str, routing_key: str, body: bytes, properties: Properties) -> None:
         """Return once the broker has confirmed.
 
-        Raises BrokerUnavailable once the session has ended, and ValueError for a message that the broker never takes.
+        Raises BrokerUnavailable once the session has ended, and ValueError for a message that the broker never takes,
+        or has refused for long because the exchange is missing or forbidden.
         """
-        failures = refusals = 0
+        failures = 0
+        refusals = _Refusals(_TIMEOUTS * self._timeout_seconds)
         try:
             while True:
                 if self.ended.done():
@@ -71,11 +93,7 @@ class Publishing:
                     raise BrokerUnavailable(str(error)) from error
                 except BrokerUnavailable as error:
                     reason = str(error)
-                    refusal = refusal_behind(error)
-                    if refusal is not None and refusal.fault in (Fault.MESSAGE, Fault.UNSURE):
-                        refusals += 1
-                        if refusals == _REFUSALS:
-                            raise ValueError(f"the broker refuses the copy: {refusal}") from error
+                    await self._refused(error, refusals)
                 self._failed(reason, first=not failures)
                 failures += 1
                 await self._pause(failures)
@@ -101,6 +119,21 @@ class Publishing:
             self.reason = ""
             if not self.ended.done():
                 logger.info("broker accepts retry and dead-letter copies again")
+
+    async def _refused(self, error: BrokerUnavailable, refusals: _Refusals) -> None:
+        """Raise ValueError if the refusal is final. Declare the topology again if an exchange is missing."""
+        refusal = refusal_behind(error)
+        if refusal is None:
+            return
+        if refusals.final(refusal):
+            raise ValueError(f"the broker refuses the copy: {refusal}") from error
+        if refusal.kind is Kind.NOT_FOUND:
+            try:
+                with suppress(BrokerUnavailable):
+                    await self._outlet.open()
+                    await self.declare()
+            except ConfigurationError as missing:
+                self.end(str(missing))
 
     async def declare(self) -> None:
         """Again. Raises BrokerUnavailable."""
