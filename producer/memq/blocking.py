@@ -616,18 +616,23 @@ class DeadLetters:
         self,
         selection: Selection = EVERYTHING,
         *,
+        body: bytes | None = None,
         dry_run: bool = False,
         force: bool = False,
         progress: Progress | None = None,
         tally: Tally | None = None,
     ) -> Tally:
-        """Publishes them again under their routing keys, as new: each leaves the queue when the broker has confirmed
-        its copy. Interrupted, a few may be sent twice, which ids make harmless; none is lost.
+        """Publish the selected letters again under their routing keys, with no attempts spent.
 
-        tally: counted into, for who has to know how far it came when this raises. Raises Unconfirmed too.
+        A letter leaves the queue when the broker has confirmed its copy. After an interruption a few letters may be
+        sent twice, which ids make harmless; none is lost.
+        body: the corrected body of one letter, not compressed; the first letter of the selection is sent with it.
+        tally: counts the letters while the call runs, also if it raises. Raises Unconfirmed too.
         """
         return self._background.run(
-            lambda: self._inner.replay(selection, dry_run=dry_run, force=force, progress=progress, tally=tally)
+            lambda: self._inner.replay(
+                selection, body=body, dry_run=dry_run, force=force, progress=progress, tally=tally
+            )
         )
 
     def purge(

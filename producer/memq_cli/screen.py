@@ -11,64 +11,86 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from rich.console import RenderableType
 
-    from memq_cli.top.frame import Code, Frame
+    from memq_cli.top.frame import Code, Frame, Queue
 
 UNKNOWN = "–"
+SPACED_HEIGHT = 30  # lines of a terminal with room for empty ones
+TROUBLES = 6
+WORKERS = 6
 MIB = 2**20
 
 
-def picture(frame: Frame) -> RenderableType:
+def picture(frame: Frame, at: datetime, *, height: int | None = None, keys: str | None = None) -> RenderableType:
+    """Return the picture: problems first, then rates, queues, workers, latencies and codes.
+
+    at: time of the reading.   height: lines of the terminal; None for no limit.   keys: what the keys do.
+    """
+    space = [Text()] if height is None or height >= SPACED_HEIGHT else []
     parts: list[RenderableType] = [_health(frame), *(Text(text, "dim") for text in frame.unseen)]
+    parts += [_clock(frame, at, keys)]
     if frame.dark:
         return Group(*parts)
-    parts += [Text(), _flow(frame), Text(), _queues(frame)]
+    parts += [_flow(frame), *space, _queues(frame)]
     if frame.workers:
-        parts += [Text(), _workers(frame), Text(), _latencies(frame), Text(), _codes(frame)]
+        parts += [*space, _workers(frame), *space, _latencies(frame), *space, _codes(frame)]
     return Group(*parts)
 
 
 def _health(frame: Frame) -> Text:
     if frame.troubles:
-        return Text("\n").join(Text(f"✗ {trouble}", "bold red") for trouble in frame.troubles)
+        lines = [f"✗ {trouble}" for trouble in frame.troubles[:TROUBLES]]
+        if len(frame.troubles) > TROUBLES:
+            lines.append(f"  and {len(frame.troubles) - TROUBLES} more")
+        return Text("\n").join(Text(line, "bold red") for line in lines)
     if frame.dark:
-        return Text("? nothing can be seen", "bold red")
+        return Text("? no metrics and no broker to read", "bold red")
     if frame.unseen:
-        return Text("? nothing wrong in what can be seen", "bold yellow")
-    return Text("✓ all is well", "bold green")
+        return Text("? no problem in what could be read", "bold yellow")
+    return Text("✓ no problem", "bold green")
+
+
+def _clock(frame: Frame, at: datetime, keys: str | None) -> Text:
+    known = frame.workers_up is not None
+    up = f"{frame.workers_up} of {_number(frame.workers_expected)}" if known else f"{UNKNOWN} of {UNKNOWN}"
+    parts = [Text(f"{at:%H:%M:%S}", "bold"), Text.assemble("workers ", (up, "bold"))]
+    return Text("   ").join([*parts, *([Text(keys, "dim")] if keys else [])])
 
 
 def _flow(frame: Frame) -> Text:
-    up = (
-        f"{UNKNOWN} of {UNKNOWN}"
-        if frame.workers_up is None
-        else f"{frame.workers_up} of {_number(frame.workers_expected)}"
-    )
     cells = {
-        "in": _rate(frame.arriving_per_second),
-        "settled": _rate(frame.settled_per_second),
-        "points": _rate(frame.points_per_second),
-        "workers": up,
+        "in": frame.arriving_per_second,
+        "settled": frame.settled_per_second,
+        **frame.lanes,
+        "points": frame.points_per_second,
     }
-    return Text("   ").join(Text.assemble(f"{name} ", (value, "bold")) for name, value in cells.items())
+    return Text("   ").join(Text.assemble(f"{name} ", (_rate(value), "bold")) for name, value in cells.items())
 
 
-def _queues(frame: Frame) -> Table:
-    grid = _table("queue", "ready", "consumers", "oldest")
+def _queues(frame: Frame) -> RenderableType:
+    grid = _table("queue", "ready", "unacked", "consumers", "oldest")
+    hidden = 0
     for queue in frame.queues:
-        style = "dim" if not queue.ready and queue.role.startswith("retry") else ""
-        grid.add_row(
-            queue.role, _number(queue.ready), _number(queue.consumers), _age(queue.oldest_seconds), style=style
-        )
-    return grid
+        if not queue.ready and _is_tier(queue):
+            hidden += 1
+            continue
+        numbers = (queue.ready, queue.unacknowledged, queue.consumers)
+        grid.add_row(queue.role, *map(_number, numbers), _age(queue.oldest_seconds))
+    return Group(grid, Text(f"{hidden} retry and internal queues without messages", "dim")) if hidden else grid
 
 
-def _workers(frame: Frame) -> Table:
+def _is_tier(queue: Queue) -> bool:
+    return queue.role == "store" or "retry." in queue.role
+
+
+def _workers(frame: Frame) -> RenderableType:
     grid = _table("worker", "state", "settled", "in flight", "cpu", "memory", "loop lag")
     many = len({worker.pool for worker in frame.workers}) > 1
-    for worker in frame.workers:
+    shown = sorted(frame.workers, key=lambda worker: worker.ready and not (worker.held or worker.blocked))[:WORKERS]
+    for worker in shown:
         state, style = _state(worker.ready, worker.held, worker.blocked)
         grid.add_row(
             f"{worker.pool} {worker.slot}" if many else worker.slot,
@@ -79,13 +101,15 @@ def _workers(frame: Frame) -> Table:
             UNKNOWN if worker.memory_bytes is None else f"{worker.memory_bytes / MIB:,.0f} MiB",
             _ms(None if worker.loop_lag_seconds is None else worker.loop_lag_seconds * 1000),
         )
+    if more := len(frame.workers) - len(shown):
+        return Group(grid, Text(f"and {more} more", "dim"))
     return grid
 
 
 def _latencies(frame: Frame) -> RenderableType:
     seen = [latency for latency in frame.latencies if latency.p50_ms is not None]
     if not seen:
-        what = f"nothing settled in the last {frame.window_seconds:.0f} s" if frame.window_seconds else "no rates yet"
+        what = f"no message settled in {frame.window_seconds:.0f} s" if frame.window_seconds else "no rates yet"
         return Text(what, "dim")
     grid = _table("operation", "settled", "p50", "p95")
     for latency in seen:

@@ -87,12 +87,55 @@ def test_from_a_mistake_to_its_repair(memq: Memq, tmp_path: Path) -> None:
     assert memq.json("dead", "list")["depth"] == 0
 
 
+def test_a_corrected_letter_is_applied(memq: Memq, tmp_path: Path) -> None:
+    memq.ok("collections", "create", "corrected", "--size", "3")
+
+    def bury(point: int) -> str:
+        (tmp_path / "points.jsonl").write_text(f'{{"id": {point}, "vector": [1.0, 2.0]}}\n')
+        memq.fails(1, "upsert", tmp_path / "points.jsonl", "-c", "corrected", "--wait")
+        (letter,) = memq.json("dead", "list", "-c", "corrected")["letters"]
+        return letter["message_id"]
+
+    def corrected(body: bytes) -> bytes:
+        document = orjson.loads(body)
+        document["points"][0]["vector"] = [1.0, 2.0, 3.0]
+        return orjson.dumps(document)
+
+    name, file = bury(1), tmp_path / "letter.json"
+    memq.ok("dead", "show", name, "--body", file)
+    file.write_bytes(corrected(file.read_bytes()))
+    assert memq.json("dead", "replay", "--id", name, "--body", file)["done"] == 1
+
+    name = bury(2)
+    shown = memq.ok("dead", "show", name, "--body", "-")
+    memq.ok("dead", "replay", "--id", name, "--body", "-", text=corrected(shown.encode()).decode())
+
+    name = bury(3)
+    memq.environ["EDITOR"] = "true"
+    assert "unchanged" in memq.fails(2, "dead", "replay", "--id", name, "--edit")
+    memq.environ["EDITOR"] = "false"
+    assert "exit status 1" in memq.fails(2, "dead", "replay", "--id", name, "--edit")
+    memq.environ["EDITOR"] = "nowhere/at/all"
+    assert "No such file" in memq.fails(2, "dead", "replay", "--id", name, "--edit")
+    memq.ok("dead", "show", name, "--body", file)
+    file.write_bytes(corrected(file.read_bytes()))
+    memq.environ["EDITOR"] = f"cp {file}"
+    memq.ok("dead", "replay", "--id", name, "--edit")
+
+    while memq.ok("count", "corrected") != "3\n":
+        pass
+    assert memq.json("dead", "list", "-c", "corrected")["selected"] == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
         (["list", "--older-than", "yesterday"], "'yesterday': expected a duration like 90s"),
         (["replay", "--attempts", "many"], "3, 3+ or 2-5"),
         (["replay", "--op", "insert"], "'insert' is none of upsert,"),
+        (["replay", "--body", "-"], "exactly one --id"),
+        (["replay", "--edit", "--id", "a", "--id", "b"], "exactly one --id"),
+        (["replay", "--body", "/nowhere/at/all", "--id", "a"], "/nowhere/at/all: No such file"),
         (["purge", "--limit", "0", "--yes"], "--limit"),
         (["show", "1", "--body", "/nowhere/at/all"], "/nowhere/at/all: No such file"),
     ],

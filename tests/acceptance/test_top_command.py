@@ -112,7 +112,8 @@ def test_without_a_terminal_it_is_one_picture(top: Top) -> None:
     assert shown[:3] == ["write", "query", "write.bulk"]
 
 
-def test_on_a_terminal_it_lives_until_ctrl_c(top: Top) -> None:
+@pytest.mark.parametrize("end", ["Ctrl-C", "q"])
+def test_on_a_terminal_it_lives_until_ctrl_c_or_q(top: Top, end: str) -> None:
     ours, theirs = pty.openpty()
     line = [MEMQ, "top", "--metrics", top.metrics, "--interval", "0.2"]
     environ = {**top.environ, "TERM": "xterm", "COLUMNS": "120", "LINES": "50"}
@@ -123,7 +124,10 @@ def test_on_a_terminal_it_lives_until_ctrl_c(top: Top) -> None:
         # The second picture: the first has been replaced by one that has rates.
         while seen.count(b"workers") < 4:
             seen += os.read(ours, 65536)
-        child.send_signal(signal.SIGINT)
+        if end == "q":
+            os.write(ours, b"q")
+        else:
+            child.send_signal(signal.SIGINT)
         with suppress(OSError):
             while more := os.read(ours, 65536):
                 seen += more
@@ -158,7 +162,7 @@ async def test_without_the_broker_the_workers_tell_of_depth(top: Top) -> None:
     assert (found["workers_up"], found["queues"][0]["ready"]) == (2, 0)
     assert found["unseen"][0] == "RabbitMQ at 127.0.0.1:1: Connection refused"
     text = await asyncio.to_thread(blind, metrics=NOWHERE, code=1)
-    assert text.startswith("? nothing can be seen\n")
+    assert text.startswith("? no metrics and no broker to read\n")
     assert "hushhush" not in text
 
 

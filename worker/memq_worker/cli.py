@@ -67,7 +67,9 @@ def with_settings(command: Command, **switches: str) -> Callable[..., None]:
         raise typer.Exit(code)
 
     parameters = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_option(name))
+        inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[str | None, _option(name)]
+        )
         for name, field in Settings.model_fields.items()
         if field.description != INTERNAL
     ]
@@ -90,7 +92,7 @@ def _option(name: str) -> Any:
     field = Settings.model_fields[name]
     default = "" if field.default_factory is not None or field.default is None else f", default {_shown(field.default)}"
     text = f"{field.description} [{variable(name)}{default}]"
-    return Annotated[str | None, typer.Option(flag(name), help=text, show_default=False, metavar="VALUE")]
+    return typer.Option(flag(name), help=text, show_default=False, metavar="VALUE")
 
 
 def _shown(default: Any) -> str:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -28,9 +28,11 @@ EVERYTHING = Selection()
 
 @dataclass(slots=True)
 class Tally:
-    """depth: letters in the queue at the start, as far as nobody else held them.   walked: those looked at.
-    selected: those that fit.   done: those sent again, or removed.   unroutable: those that no queue takes any more,
-    which stay, and `unroutable_reason` for the first.   codes: the selected by code.   looks: that the queue allows.
+    """Numbers of letters.
+
+    depth: in the queue at the start, without letters that another walk holds.   walked: read so far.
+    selected: matching the selection.   done: sent again, or removed.   unroutable: kept, because no queue takes them;
+    `unroutable_reason` is the first reason.   codes: selected letters by code.   looks: reads that the queue allows.
     """
 
     depth: int = 0
@@ -41,6 +43,11 @@ class Tally:
     unroutable_reason: str | None = None
     codes: Counter[str] = field(default_factory=Counter[str])
     looks: Looks = field(default_factory=Looks)
+
+    def stays(self, error: Unroutable) -> None:
+        """Count a letter that no queue takes."""
+        self.unroutable += 1
+        self.unroutable_reason = self.unroutable_reason or str(error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,28 +108,28 @@ class DeadLetters:
         self,
         selection: Selection = EVERYTHING,
         *,
+        body: bytes | None = None,
         dry_run: bool = False,
         force: bool = False,
         progress: Progress | None = None,
         tally: Tally | None = None,
     ) -> Tally:
-        """Publishes them again under their routing keys, as new: each leaves the queue when the broker has confirmed
-        its copy. Interrupted, a few may be sent twice, which ids make harmless; none is lost.
+        """Publish the selected letters again under their routing keys, with no attempts spent.
 
-        tally: counted into, for who has to know how far it came when this raises. Raises Unconfirmed too.
+        A letter leaves the queue when the broker has confirmed its copy. After an interruption a few letters may be
+        sent twice, which ids make harmless; none is lost.
+        body: the corrected body of one letter, not compressed; the first letter of the selection is sent with it.
+        tally: counts the letters while the call runs, also if it raises. Raises Unconfirmed too.
         """
         tally = tally or Tally()
+        selection = selection if body is None else replace(selection, limit=1)
         async with self._walk(tally, force) as walked:
-            replay = Replay(walked, self._sender, self._timeout)
+            replay = Replay(walked, self._sender, self._timeout, body)
 
             def sent() -> None:
                 tally.done += 1
                 if progress is not None:
                     progress(tally)
-
-            def unroutable(error: Unroutable) -> None:
-                tally.unroutable += 1
-                tally.unroutable_reason = tally.unroutable_reason or str(error)
 
             async for block in walked.blocks():
                 chosen: list[Received] = []
@@ -132,7 +139,7 @@ class DeadLetters:
                     if tally.selected == selection.limit:
                         break
                 if not dry_run:
-                    await replay.run(chosen, sent, unroutable)
+                    await replay.run(chosen, sent, tally.stays)
                 if tally.selected == selection.limit:
                     break
         return tally

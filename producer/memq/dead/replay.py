@@ -1,4 +1,4 @@
-"""Sends dead letters again: each is confirmed by the broker before it leaves the dead-letter queue."""
+"""Replay of dead letters: the broker confirms each copy before the letter leaves the dead-letter queue."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ IN_FLIGHT = 256
 class Replay:
     """Whenever it is interrupted, a letter is in the dead-letter queue, or on its way to a worker, or both."""
 
-    def __init__(self, walk: Walk, sender: Sender, timeout: float) -> None:
+    def __init__(self, walk: Walk, sender: Sender, timeout: float, body: bytes | None = None) -> None:
         self._walk = walk
         self._sender = sender
         self._timeout = timeout
+        self._body = body
 
     async def run(
         self,
@@ -53,7 +54,7 @@ class Replay:
                 key = message.routing_key
                 try:
                     lane = BULK if message.properties.headers.get(headers.LANE) == BULK else LIVE
-                    await self._sender.deliver(key, lambda message_id: again(message, message_id), self._timeout, lane)
+                    await self._sender.deliver(key, self._copy(message), self._timeout, lane)
                     await self._walk.remove(message.tag)
                 except Unroutable as error:
                     unroutable(error)
@@ -72,12 +73,18 @@ class Replay:
         if failures:
             raise failures[0]
 
+    def _copy(self, message: Received) -> Callable[[str], Message]:
+        return lambda message_id: again(message, message_id, self._body)
 
-def again(letter: Received, message_id: str) -> Message:
-    """The message as its sender published it, without attempts, error and deadline, and without a reply address.
 
-    Nobody waits for its answer any more; and the broker accepts a user of himself alone.
+def again(letter: Received, message_id: str, body: bytes | None = None) -> Message:
+    """Return the message as its sender published it, without attempts, error, deadline and reply address.
+
+    Its caller has given up, and the broker accepts a user name only from that user.
+    body: replaces the letter's; not compressed.
     """
     own = ChangedHeaders(letter.properties.headers, names=headers.SPENT, prefixes=headers.BROKER_PREFIXES)
     properties = letter.properties._replace(headers=own, reply_to=None, expiration=None, user_id=None)
-    return Message(letter.body, properties, message_id, sent_ms=None)
+    if body is not None:
+        properties = properties._replace(content_encoding=None)
+    return Message(letter.body if body is None else body, properties, message_id, sent_ms=None)

@@ -10,7 +10,7 @@ import typer
 
 from memq.dead import Tally
 from memq.errors import InvalidRequest, Unroutable
-from memq_cli import choice, letters, options
+from memq_cli import choice, corrected, letters, options
 from memq_cli.options import Json, Prefix, Target, Timeout, Url
 from memq_cli.output import confirmed, emit, notice, say, table
 from memq_cli.run import run
@@ -121,6 +121,10 @@ def replay(
     older: choice.Older = None,
     newer: choice.Newer = None,
     limit: choice.Limit = None,
+    body: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Send this body instead, not compressed; needs one --id.")
+    ] = None,
+    edit: Annotated[bool, typer.Option("--edit", help="Edit the body in $VISUAL or $EDITOR; needs one --id.")] = False,
     dry_run: choice.DryRun = False,
     force: choice.Force = False,
     json: Json = False,
@@ -130,21 +134,30 @@ def replay(
 ) -> None:
     """Send dead letters again, under their routing keys and with no attempts spent. Without options: all.
 
-    A letter leaves the dead-letter queue when the broker has confirmed its copy, so whatever interrupts this loses
-    nothing; a few may be sent twice, which does no harm.
+    A letter leaves the dead-letter queue when the broker has confirmed its copy, so an interruption loses nothing; a
+    few letters may be sent twice, which does no harm.
 
     \b
+    memq dead replay --id 5f0c3e3a0b2d4c55 --edit           correct it and send it
+    memq dead show 5f0c3e3a0b2d4c55 --body - | jq '.points[0].vector += [0]' |
+      memq dead replay --id 5f0c3e3a0b2d4c55 --body -
     memq dead replay --code unknown_collection -c docs      after `memq collections create docs`
     memq dead replay --op upsert --newer-than 2h --dry-run
     memq dead replay --limit 1                              try one first
     """
     target = Target(url, prefix, timeout, json)
     chosen = choice.selection(codes, ops, collections, queues, ids, tries, older, newer, limit)
+    if (body is not None or edit) and len(ids or ()) != 1:
+        raise typer.BadParameter("needs exactly one --id", param_hint="--edit" if edit else "--body")
+    given = None if body is None else corrected.read(body)
     tally = Tally()
 
     async def send(producer: Producer) -> None:
+        replaced = await corrected.edited(producer, chosen) if edit else given
         with WalkProgress("looking" if dry_run else "replaying") as progress:
-            await producer.dead.replay(chosen, dry_run=dry_run, force=force, progress=progress, tally=tally)
+            await producer.dead.replay(
+                chosen, body=replaced, dry_run=dry_run, force=force, progress=progress, tally=tally
+            )
         _report(target, tally, "would be sent again" if dry_run else "sent again", dry_run)
         if tally.unroutable:
             raise Unroutable(f"{tally.unroutable:,} stay in the dead-letter queue: {tally.unroutable_reason}")

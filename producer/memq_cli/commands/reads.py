@@ -111,23 +111,32 @@ def get(
 
 
 def count(
-    collection: Collection,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[COLLECTION]", help="The collection; or give --collection.")
+    ] = None,
+    collection: Annotated[str | None, typer.Option("--collection", "-c", help="The collection.")] = None,
     filter_: FilterJson = None,
     json: Json = False,
     url: Url = options.URL,
     prefix: Prefix = options.PREFIX,
     timeout: Timeout = options.TIMEOUT,
 ) -> None:
-    """Count points, all or those a filter selects; exact.
+    """Count the points of a collection, all or those that a filter selects; exact.
 
     \b
+    memq count memories
     memq count -c memories --filter '{"must": [{"key": "user", "match": {"value": "u03"}}]}'
     """
     target = Target(url, prefix, timeout, json)
     condition = options.json_object(filter_, "--filter")
+    if name is not None and collection is not None:
+        raise typer.BadParameter("given twice, as COLLECTION and as --collection", param_hint="COLLECTION")
+    counted = name or collection
+    if counted is None:
+        raise typer.BadParameter("missing, as in `memq count notes`", param_hint="COLLECTION")
 
     async def ask(producer: Producer) -> None:
-        answer = await producer.count(collection, filter=condition)
+        answer = await producer.count(counted, filter=condition)
         if target.json:
             emit(answer)
         else:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,9 +19,12 @@ from memq_cli.run import reported
 from memq_cli.screen import picture
 from memq_cli.top.broker import Broker
 from memq_cli.top.exposition import DEFAULT, metrics_url
+from memq_cli.top.keys import quit_key
 from memq_cli.top.watch import Watch
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from memq_cli.top.frame import Frame
 
 WIDTH = 100
@@ -32,20 +36,22 @@ def top(
         typer.Option(
             metavar="URL",
             envvar="MEMQ_METRICS_URLS",
-            help=f"The metrics of a worker pool; once for each pool. [default: {DEFAULT}]",
+            help=f"Metrics address of a worker pool; repeat it for each pool. [default: {DEFAULT}]",
             show_default=False,
         ),
     ] = None,
-    interval: Annotated[float, typer.Option(min=0.2, max=60, help="Seconds between looks.")] = 2.0,
-    once: Annotated[bool, typer.Option("--once", help="One picture; also where there is no terminal.")] = False,
+    interval: Annotated[float, typer.Option(min=0.2, max=60, help="Seconds between two readings.")] = 2.0,
+    once: Annotated[
+        bool, typer.Option("--once", help="Print one picture and exit; the default without a terminal.")
+    ] = False,
     json: Json = False,
     url: Url = options.URL,
     prefix: Prefix = options.PREFIX,
 ) -> None:
-    """Watch queues and workers: depth, age, rates, latency, errors, dead letters.
+    """Watch queues and workers: problems first, then rates, depth, age, latency and errors.
 
-    Reads the metrics of the workers and asks the broker for depth and consumers. What one of them does not tell is
-    left out, and the picture says so. Rates and latencies are of the last ten seconds; Ctrl-C ends it.
+    Reads the metrics of the worker pools and the queues of the broker. A source that cannot be read is named. Rates and
+    latencies cover the last ten seconds. q or Ctrl-C ends it.
 
     \b
     memq top
@@ -68,7 +74,7 @@ def top(
     if json:
         emit(found)
     else:
-        console.print(picture(found), width=console.width if console.is_terminal else WIDTH)
+        console.print(_picture(found, console), width=console.width if console.is_terminal else WIDTH)
     if found.dark:
         raise typer.Exit(FAILED)
 
@@ -86,15 +92,21 @@ async def _once(watch: Watch, broker: Broker, interval: float) -> Frame:
 
 
 async def _live(watch: Watch, broker: Broker, interval: float, console: Console) -> None:
-    with stopping() as stop:
+    with stopping() as stop, quit_key(stop) as reads_keys:
+        keys = "q quits" if reads_keys else None
         try:
-            first = await watch.look()
-            with Live(picture(first), console=console, screen=True, auto_refresh=False) as live:
+            first = _picture(await watch.look(), console, keys)
+            with Live(first, console=console, screen=True, auto_refresh=False) as live:
                 while not stop.is_set():
                     try:
                         async with asyncio.timeout(interval):
                             await stop.wait()
                     except TimeoutError:
-                        live.update(picture(await watch.look()), refresh=True)
+                        live.update(_picture(await watch.look(), console, keys), refresh=True)
         finally:
             await broker.close()
+
+
+def _picture(found: Frame, console: Console, keys: str | None = None) -> RenderableType:
+    height = None if keys is None else console.height
+    return picture(found, datetime.now().astimezone(), height=height, keys=keys)

@@ -1,4 +1,4 @@
-"""One look at memq, as numbers. None is what cannot be seen."""
+"""One reading of memq, as numbers. None stands for an unknown number."""
 
 from __future__ import annotations
 
@@ -7,10 +7,15 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Queue:
-    """ready: waiting for a worker.   oldest_seconds: age of the message that has waited longest."""
+    """State of a queue.
+
+    ready: messages waiting for a worker.   unacknowledged: messages that workers hold.
+    oldest_seconds: age of the oldest ready message.
+    """
 
     role: str
     ready: int | None = None
+    unacknowledged: int | None = None
     consumers: int | None = None
     oldest_seconds: float | None = None
 
@@ -53,9 +58,10 @@ class Code:
 
 @dataclass(slots=True)
 class Frame:
-    """window_seconds: what rates, latencies and recent numbers are about; 0 when there was one reading only.
+    """Queues, workers and rates of one reading.
 
-    unseen: what could not be read, and so is missing here.
+    window_seconds: span of the rates, latencies and recent numbers; 0 after a single reading.
+    lanes: settled messages per second by lane.   unseen: sources that could not be read.
     """
 
     window_seconds: float
@@ -66,6 +72,7 @@ class Frame:
     arriving_per_second: float | None
     settled_per_second: float | None
     points_per_second: float | None
+    lanes: dict[str, float | None]
     latencies: list[Latency]
     errors: list[Code]
     dead_letters: list[Code]
@@ -74,5 +81,5 @@ class Frame:
 
     @property
     def dark(self) -> bool:
-        """Nothing at all can be seen."""
+        """Return True if no source could be read."""
         return not self.workers and all(queue.ready is None for queue in self.queues)

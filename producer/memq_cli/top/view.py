@@ -1,4 +1,4 @@
-"""Puts a frame together from what the pools and the broker have told."""
+"""Frame of the pools' metrics and the broker's queue depths."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from memq_cli.top.frame import Code, Frame, Latency, Queue, Worker
 from memq_cli.top.window import added, quantile
 from memq_schemas import ErrorCode, Operation
+from memq_schemas.topology import BULK, LIVE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -59,12 +60,15 @@ class Pool:
 def frame(
     pools: Sequence[Pool], depths: Mapping[str, Depth] | None, roles: Iterable[str], growth: float | None
 ) -> Frame:
-    """depths: None when the broker cannot be asked.   growth: by how many a second `waiting` has changed."""
+    """Return the frame.
+
+    depths: None if the broker cannot be reached.   growth: change of `waiting` per second.
+    """
     windows = [pool.window for pool in pools]
-    settled = _together([window.rate("memq_messages_total") for window in windows])
+    settled = _settled(windows)
     return Frame(
         window_seconds=max((window.seconds for window in windows), default=0.0),
-        # Somebody waits for what is in these, so they stand above the bulk lane.
+        # The live lanes come first: a caller waits for them.
         queues=[_queue(role, pools, depths) for role in sorted(roles, key=lambda role: role not in TAKEN)],
         workers=[worker for pool in pools for worker in pool.workers()],
         workers_up=_count(pools, "memq_workers"),
@@ -72,6 +76,7 @@ def frame(
         arriving_per_second=None if settled is None or growth is None else max(0.0, settled + growth),
         settled_per_second=settled,
         points_per_second=_together([window.rate("memq_points_total") for window in windows]),
+        lanes={lane: _settled(windows, lane=lane) for lane in (LIVE, BULK)},
         latencies=[_latency(operation, windows) for operation in Operation] if pools else [],
         errors=_codes(pools, "memq_refusals_total"),
         dead_letters=_codes(pools, "memq_dead_letters_total"),
@@ -92,6 +97,7 @@ def _queue(role: str, pools: Sequence[Pool], depths: Mapping[str, Depth] | None)
     found = Queue(
         role,
         _most(pools, "memq_queue_messages", role),
+        _held(pools, role),
         _most(pools, "memq_queue_consumers", role),
         max(
             (age for pool in pools if (age := pool.page.one("memq_queue_oldest_age_seconds", queue=role)) is not None),
@@ -99,15 +105,21 @@ def _queue(role: str, pools: Sequence[Pool], depths: Mapping[str, Depth] | None)
         ),
     )
     if depths is not None and role in depths:
-        # Asked just now; what the pools say is as old as their last look.
+        # The broker's numbers are newer than those of the metrics pages.
         found.ready, found.consumers = depths[role].ready, depths[role].consumers
     return found
 
 
 def _most(pools: Sequence[Pool], name: str, role: str) -> int | None:
-    """Several pools tell of the same queue."""
+    """Return the largest value: every pool reports the same queues."""
     values = [value for pool in pools if (value := pool.page.one(name, queue=role)) is not None]
     return int(max(values)) if values else None
+
+
+def _held(pools: Sequence[Pool], role: str) -> int | None:
+    """Return the number of messages that the pools' workers hold of a queue; None for a queue they do not consume."""
+    values = [value for pool in pools for _, value in pool.page.each("memq_inflight_messages", queue=role)]
+    return int(sum(values)) if values else None
 
 
 def _count(pools: Sequence[Pool], name: str) -> int | None:
@@ -120,11 +132,15 @@ def _together(rates: Sequence[float | None]) -> float | None:
     return sum(known) if known else None
 
 
+def _settled(windows: Sequence[Window], **labels: str) -> float | None:
+    """Return the settled messages per second."""
+    return _together([window.rate("memq_messages_total", **labels) for window in windows])
+
+
 def _latency(operation: Operation, windows: Sequence[Window]) -> Latency:
     buckets = added([window.buckets("memq_message_duration_seconds", op=operation.value) for window in windows])
     p50, p95 = (quantile(share, buckets) for share in (0.5, 0.95))
-    rate = _together([window.rate("memq_messages_total", op=operation.value) for window in windows])
-    return Latency(operation.value, rate, _ms(p50), _ms(p95))
+    return Latency(operation.value, _settled(windows, op=operation.value), _ms(p50), _ms(p95))
 
 
 def _ms(seconds: float | None) -> float | None:

@@ -1,4 +1,4 @@
-"""Reads everything again and again and says what it comes to."""
+"""Repeated readings of the metrics pages and the broker."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Watch:
         else:
             seen = depths
         found = frame(pools, seen, self._broker.roles, self._growth(waiting(pools, seen)))
-        found.unseen = unseen
+        found.unseen = [*unseen, *_hidden(found, seen)]
         found.troubles = troubles(found)
         return found
 
@@ -83,6 +83,14 @@ class Watch:
             self._waiting.popleft()
         began, before = self._waiting[0]
         return (count - before) / (now - began) if now > began else None
+
+
+def _hidden(found: Frame, depths: Mapping[str, Depth] | None) -> list[str]:
+    """Report workers of pools that no --metrics option names: each worker consumes the write queue once."""
+    consumers = 0 if depths is None or "write" not in depths else depths["write"].consumers
+    if found.workers_up is None or consumers <= found.workers_up:
+        return []
+    return [f"metrics of {found.workers_up} of {consumers} workers: name the other pools with --metrics"]
 
 
 def _place(url: str) -> str:

@@ -4,6 +4,7 @@ import math
 import sys
 import threading
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -13,11 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from memq.connection.address import brokers
 from memq_cli.screen import picture
-from memq_cli.top.broker import Depth
+from memq_cli.top.broker import Broker, Depth
 from memq_cli.top.exposition import Page, Unreadable, fetch, metrics_url, parse
 from memq_cli.top.troubles import troubles
 from memq_cli.top.view import Pool, frame, waiting
+from memq_cli.top.watch import Watch
 from memq_cli.top.window import Window, added, quantile
 from stack.ports import free_ports
 
@@ -30,9 +33,9 @@ ROLES = ["write", "query", "suspect", "dead"]
 
 PAGE = """\
 # TYPE memq_messages_total counter
-memq_messages_total{{op="upsert",outcome="applied",worker="0"}} {upserts}
+memq_messages_total{{op="upsert",outcome="applied",lane="live",worker="0"}} {upserts}
 memq_messages_total{{op="query",outcome="answered",worker="0"}} 0
-memq_messages_total{{op="upsert",outcome="applied",worker="1"}} 10
+memq_messages_total{{op="upsert",outcome="applied",lane="bulk",worker="1"}} 10
 # TYPE memq_message_duration_seconds histogram
 memq_message_duration_seconds_bucket{{op="upsert",worker="0",le="0.1"}} 0
 memq_message_duration_seconds_bucket{{op="upsert",worker="0",le="0.2"}} {upserts}
@@ -184,17 +187,17 @@ def break_all_workers(found: Frame) -> str:
 
 def break_readiness(found: Frame) -> str:
     found.workers[1].ready = False
-    return "worker 1 of a:1 is not ready"
+    return "worker 1 of a:1: not ready"
 
 
 def break_store(found: Frame) -> str:
     found.workers[0].held = True
-    return "holds its writes"
+    return "worker 0 of a:1: writes held"
 
 
 def break_publishing(found: Frame) -> str:
     found.workers[0].blocked = True
-    return "blocked by RabbitMQ"
+    return "worker 0 of a:1: blocked by RabbitMQ"
 
 
 def break_loop(found: Frame) -> str:
@@ -204,7 +207,7 @@ def break_loop(found: Frame) -> str:
 
 def break_consumers(found: Frame) -> str:
     found.queues[1].consumers = 0
-    return "nobody consumes query"
+    return "query: no consumer"
 
 
 def break_age(found: Frame) -> str:
@@ -214,7 +217,13 @@ def break_age(found: Frame) -> str:
 
 def break_suspects(found: Frame) -> str:
     found.queues[2].ready = 1
-    return "1 message under suspicion"
+    return "1 message suspected"
+
+
+def break_settling(found: Frame) -> str:
+    found.queues[0].unacknowledged, found.settled_per_second = 256, 0.0
+    found.queues[1].unacknowledged = 0
+    return "write: 256 messages unacknowledged"
 
 
 def break_letters(found: Frame) -> str:
@@ -240,6 +249,7 @@ def break_latency(found: Frame) -> str:
         break_age,
         break_suspects,
         break_letters,
+        break_settling,
         break_latency,
     ],
 )
@@ -253,29 +263,66 @@ def test_troubles_are_told_first(breaking: Callable[[Frame], str]) -> None:
     assert rendered(found).startswith(f"✗ {trouble}")
 
 
-def rendered(found: Frame, width: int = 100) -> str:
+def rendered(found: Frame, width: int = 100, height: int | None = None) -> str:
     console = Console(width=width, force_terminal=False)
     with console.capture() as captured:
-        console.print(picture(found))
+        console.print(picture(found, datetime(2026, 1, 1, 9, 8, 7, tzinfo=UTC), height=height, keys="q quits"))
     return captured.get()
 
 
 def test_the_picture_has_every_number() -> None:
     one = pool("a:1", page(), page(at=10.0, upserts=50, refused=5))
     text = rendered(frame([one], {"dead": Depth(12345, 0)}, ROLES, 2.0))
-    assert text.startswith("✓ all is well")
+    assert text.startswith("✓ no problem\n09:08:07   workers 2 of 2   q quits\n")
     for wanted in ("in 7.0/s", "settled 5.0/s", "workers 2 of 2", "12,345", "4 of 256", "100 MiB", "195.0 ms"):
         assert wanted in text
     assert text.count("wrong_dimension") == 2
     assert max(map(len, rendered(frame([one], None, ROLES, 2.0), 80).splitlines())) <= 80
 
 
+def test_a_small_terminal_shows_what_is_wrong_and_the_live_queues() -> None:
+    roles = ["write", "write.bulk", "query", *(f"retry.{n}" for n in range(5)), "suspect", "dead", "store"]
+    one = pool("a:1", page(), page(at=10.0, upserts=50, refused=5, ready=0))
+    found = frame([one], {role: Depth(int(role in ("dead", "retry.3")), 2) for role in roles}, roles, 2.0)
+    found.workers = found.workers * 8
+    found.troubles = [*troubles(found), "one", "two", "three", "four", "five", "six"]
+    lines = rendered(found, 80, 24).splitlines()
+    assert len(lines) <= 32
+    assert [line[0] for line in lines[:6]] == ["✗"] * 6
+    shown = "\n".join(lines[:24])
+    for wanted in ("and 2 more", "live 5.0/s   bulk 0.0/s", "retry.3", "5 retry and internal queues", "not ready"):
+        assert wanted in shown
+    assert "retry.0" not in shown
+    assert max(map(len, lines)) <= 80
+
+
+async def test_workers_of_another_pool_are_reported() -> None:
+    async def looked(consumers: int) -> list[str]:
+        with serving(200, PAGE.format(upserts=1, refused=0, depth=0, ready=1).encode()) as url:
+            return (await Watch([url], Told({"write": Depth(0, consumers)})).look()).unseen
+
+    assert await looked(2) == []
+    (line,) = await looked(5)
+    assert line.startswith("metrics of 2 of 5 workers")
+
+
+class Told(Broker):
+    """A broker's answer."""
+
+    def __init__(self, depths: dict[str, Depth]) -> None:
+        super().__init__(brokers("amqp://127.0.0.1:1/", "memq top", fast=False), "memq")
+        self._told = depths
+
+    async def depths(self) -> dict[str, Depth]:
+        return self._told
+
+
 def test_the_picture_without_metrics_and_without_anything() -> None:
     found = frame([], {"write": Depth(3, 1)}, ROLES, None)
     found.unseen = ["http://a/metrics: Connection refused"]
-    assert rendered(found).startswith("? nothing wrong in what can be seen\nhttp://a/metrics: Connection refused")
+    assert rendered(found).startswith("? no problem in what could be read\nhttp://a/metrics: Connection refused")
     dark = frame([], None, ROLES, None)
-    assert rendered(dark) == "? nothing can be seen\n"
+    assert rendered(dark).startswith("? no metrics and no broker to read\n")
 
 
 @contextmanager

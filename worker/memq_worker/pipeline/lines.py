@@ -62,6 +62,8 @@ def _collection(delivery: Delivery) -> str | None:
 
 def _sender(delivery: Delivery) -> dict[str, str]:
     fields: dict[str, str] = {}
+    if delivery.properties.message_id is not None:
+        fields["message_id"] = cleaned(delivery.properties.message_id)
     if delivery.properties.correlation_id is not None:
         fields["correlation_id"] = cleaned(delivery.properties.correlation_id)
     if (trace := trace_id(delivery)) is not None:
