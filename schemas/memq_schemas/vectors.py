@@ -54,8 +54,12 @@ def to_base64(vector: Any) -> str:
 
 def float32_bytes(text: str) -> bytes:
     """Little-endian float32 bytes of a base64 vector. Raises ValueError, which never quotes the input."""
-    raw = base64_bytes(text, "", "float32")
-    if not raw:
+    try:
+        raw = pybase64.b64decode(text, validate=True)
+    except ValueError:
+        raw = b""
+    if not raw or len(raw) % 4:
+        base64_bytes(text, "", "float32")
         raise ValueError("0 bytes after base64: expected a multiple of 4, one float32 each")
     return raw
 

@@ -132,8 +132,9 @@ async def ask(store: Store, question: Recorded) -> dict[str, Any]:
         f"/{_PATHS.get(service, service)}/{method}", response_deserializer=reader.FromString
     )
     body = question.body()
+    metadata = (("api-key", question.key),) if question.key else ()
     try:
-        answer = MessageToDict(await call(body, timeout=60))
+        answer = MessageToDict(await call(body, timeout=60, metadata=metadata))
         if question.call == "collections.Get":
             answer = await _ready(lambda: call(body, timeout=60), answer)
     except grpc.aio.AioRpcError as error:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import pytest
 
 from memq_schemas import (
+    ChangeVectors,
     Count,
     CreateCollection,
     CreateIndex,
@@ -24,7 +25,14 @@ from memq_schemas.collections import Empty, UpdateCollection
 from memq_schemas.ids import NAMESPACE
 from memq_schemas.model import Model
 from memq_worker.errors import MessageError
-from memq_worker.pipeline.command import ChangePayload, DeletePoints, Request, UpsertPoints
+from memq_worker.pipeline.command import (
+    ChangePayload,
+    DeletePoints,
+    RemoveVectors,
+    ReplaceVectors,
+    Request,
+    UpsertPoints,
+)
 from memq_worker.pipeline.spaces.ids import Ids, kept, original
 from memq_worker.pipeline.spaces.own import OwnSpace
 from memq_worker.pipeline.spaces.rules import RULES, Rule
@@ -225,6 +233,8 @@ READS = [
     (DeleteIndex, {"key": None}),
     (Delete, {"filter": {"must": [{"key": None, "match": {"value": "evil"}}]}}),
     (SetPayload, {"ids": [1], "unset": [None]}),
+    (SetPayload, {"ids": [1], "set": {"a": 1}, "key": None}),
+    (ChangeVectors, {"remove": ["d"], "filter": {"must": [{"key": None, "match": {"value": "evil"}}]}}),
 ]
 
 
@@ -268,6 +278,24 @@ def test_a_hidden_key_cannot_be_set(field: str, key: str) -> None:
             space.write(ChangePayload(message, "notes", change))
         with pytest.raises(MessageError, match=r"points\[0\].payload"):
             space.write(UpsertPoints(message, "notes", points))
+
+
+def test_changes_of_vectors_reach_the_tenants_own_points() -> None:
+    message = delivery(FakeLink(), 1, {})
+    given = PointsBatch([1, UUID], {"d": [b"\0" * 8] * 2}, [None, None])
+    stored = Ids("acme").stored
+    own, shared = (space.write(ReplaceVectors(message, "notes", given)) for space in (OWN, SHARED))
+    assert isinstance(shared, ReplaceVectors)
+    assert (own.ids, shared.ids, shared.points.ids) == (given.ids, [stored(1), stored(UUID)], shared.ids)
+    for body in ({"ids": [1], "remove": ["d"]}, {"filter": {"must": [{"has_id": [1]}]}, "remove": ["d"]}):
+        removal = SHARED.write(RemoveVectors(message, "notes", ChangeVectors.model_validate(body)))
+        assert isinstance(removal, RemoveVectors)
+        if removal.ids is not None:
+            assert removal.ids == [stored(1)]
+        else:
+            assert removal.body.filter is not None
+            must = removal.body.filter.model_dump(exclude_none=True)["must"]
+            assert must == [{"key": "_tenant", "match": {"value": "acme"}}, {"has_id": [stored(1)]}]
 
 
 def test_a_filter_of_a_shared_collection_is_joined_with_the_tenants_own() -> None:
