@@ -321,6 +321,62 @@ async def test_a_directory_removed_while_running_is_an_outage_that_says_so(engin
         await writes_and_health_refused(engine, store)
 
 
+@pytest.mark.parametrize("part", ["wal", "segments", "segments/*"])
+async def test_no_write_is_acknowledged_once_a_part_of_its_shard_is_gone(engine: EmbeddedEngine, part: str) -> None:
+    """Neither at once nor after a flush that failed; the message names the directory."""
+    async with visit(engine) as store:
+        await store.create("c")
+        await store.upsert("c", point(1, dense(1, 0, 0, 0)))
+        for target in (engine.data_dir / "shards").glob(f"*/{part}"):
+            shutil.rmtree(target)
+        if "*" in part:  # seen by the next flush of a write
+            await store.upsert("c", point(2, dense(1, 0, 0, 0)))
+            await until(lambda: b"flush failed" in engine.log_path.read_bytes())
+        for _ in range(3):
+            await writes_and_health_refused(engine, store)
+            await asyncio.sleep(0.3)  # flushes that find nothing to do forgive nothing
+
+
+BROKEN = [
+    ("s", q.Vector(sparse=q.SparseVector(values=[1], indices=[3, 4]))),
+    (
+        "m",
+        q.Vector(multi_dense=q.MultiDenseVector(vectors=[q.DenseVector(data=[1, 0]), q.DenseVector(data=[1])])),
+    ),
+    ("m", q.Vector(multi_dense=q.MultiDenseVector(vectors=[q.DenseVector()]))),
+]
+
+
+@pytest.mark.parametrize("slot_and_vector", BROKEN, ids=["unequal lengths", "ragged rows", "empty row"])
+async def test_a_kill_after_a_refused_vector_leaves_a_collection_that_loads(
+    tmp_path: Path, slot_and_vector: tuple[str, Any]
+) -> None:
+    """Nothing of it is in the WAL, which is replayed at the next start: it was validated before the update."""
+    slot, vector = slot_and_vector
+    with embedded_engine(tmp_path / "data", flush_seconds=3600) as engine:
+        multi = q.VectorParams(size=2, distance=q.Distance.Dot, multivector_config=q.MultiVectorConfig())
+        good = q.Vectors(
+            vectors=q.NamedVectors(vectors={"s": q.Vector(sparse=q.SparseVector(values=[1], indices=[3]))})
+        )
+        bad = q.Vectors(vectors=q.NamedVectors(vectors={slot: vector}))
+        async with visit(engine) as store:
+            await store.create(
+                "c",
+                vectors_config=q.VectorsConfig(params_map=q.VectorParamsMap(map={"m": multi})),
+                sparse_vectors_config=q.SparseVectorConfig(map={"s": q.SparseVectorParams()}),
+            )
+            await store.upsert("c", q.PointStruct(id=q.PointId(num=1), vectors=good))
+            for number in range(3):
+                with pytest.raises(grpc.aio.AioRpcError):
+                    await store.upsert("c", q.PointStruct(id=q.PointId(num=2 + number), vectors=bad))
+        assert engine.kill() == -signal.SIGKILL
+        engine.start()
+        async with visit(engine) as store:
+            assert await store.count("c") == 1
+            await store.upsert("c", q.PointStruct(id=q.PointId(num=9), vectors=good))
+            assert await store.count("c") == 2
+
+
 @pytest.mark.parametrize("gone", ["shards", "collections.json"])
 async def test_a_directory_whose_collections_vanished_is_not_opened_as_an_empty_one(
     engine: EmbeddedEngine, gone: str

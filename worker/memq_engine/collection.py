@@ -46,7 +46,7 @@ class Collection:
         self.created_with = created_with
         self.vectors = config.vector_contract(created_with)
         self._dirty = False
-        self._place = Place(path, path)
+        self._places = [Place(path, each) for each in (path, path / "wal", path / "segments")]
         self._flush_error = ""
         self._search_threads = search_threads
         self._shard = shard
@@ -67,8 +67,9 @@ class Collection:
         return cls(path, request, search_threads, shard)
 
     def check_writable(self) -> None:
-        """Raise Refused if the shard's directory is gone or its last flush failed."""
-        self._place.check()
+        """Raise Refused if a directory of the shard is gone or its last flush failed."""
+        for place in self._places:
+            place.check()
         if self._flush_error:
             raise unwritable(self.path, self._flush_error)
 
