@@ -14,12 +14,14 @@ from urllib.parse import unquote, urlsplit
 
 import aio_pika
 import pytest
+from qdrant_client import grpc as q
 
 from memq import Producer
 from stack.amqp import management
 from stack.broker import Broker, Server
 from tests.support.broker import Address, depth, own_address
 from tests.support.engine import EmbeddedEngine, embedded_engine
+from tests.support.faults import Fault, faulty_store
 from tests.support.until import until
 from tests.support.worker import COMMAND, WorkerProcess, free_port, running_worker
 
@@ -91,6 +93,21 @@ async def test_a_wiped_directory_is_another_store(amqp: Address, tmp_path: Path)
     wiped = worker(amqp, data_dir=data, embedded_listen=f"127.0.0.1:{free_port()}")
     assert await asyncio.to_thread(wiped.ended) == 2
     assert "memq-worker store adopt" in wiped.text
+
+
+async def test_a_server_that_ignores_versions_is_refused_at_start(amqp: Address, engine: EmbeddedEngine) -> None:
+    """Qdrant before 1.16 writes every point, whatever the condition of the upsert says."""
+    async with faulty_store(engine.url) as old:
+        for version, refused in (("1.15.5", True), ("1.9.0", True), ("1.16.0", False), ("2.0.0", False)):
+            reply = q.HealthCheckReply(title="qdrant - vector search engine", version=version)
+            old.fail_always("HealthCheck", Fault(instead=reply.SerializeToString()))
+            assert (await command(amqp, "declare"))[0] == 0
+            code, said = await command(amqp, "check", qdrant_url=old.url)
+            assert (code, f"Qdrant {version} is too old" in said) == (int(refused), refused)
+            if refused:
+                started = worker(amqp, qdrant_url=old.url)
+                assert await asyncio.to_thread(started.ended) == 2
+                assert f"Qdrant {version} is too old" in started.text
 
 
 async def test_a_store_that_changes_under_a_running_worker_holds_its_writes(

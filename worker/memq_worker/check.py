@@ -16,6 +16,7 @@ from memq_worker.entry import found
 from memq_worker.errors import BrokerUnavailable, ConfigurationError, MessageError, WorkerError
 from memq_worker.policies import check_policies
 from memq_worker.qdrant.client import QdrantStore, open_store
+from memq_worker.qdrant.version import check_version
 from memq_worker.settings import Settings
 from memq_worker.store_commands import Identity, comparison
 
@@ -100,6 +101,7 @@ async def _qdrant(settings: Settings) -> str:
     key = settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None
     async with open_store(settings.qdrant_url or "", key, settings.amqp_timeout_seconds) as store:
         version = await store.version()
+        check_version(version)
         collections = await store.list_collections(settings.amqp_timeout_seconds)
         await _write_nothing(store, collections, settings.amqp_timeout_seconds)
     return f"version {version}, {len(collections)} collections"

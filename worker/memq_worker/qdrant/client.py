@@ -22,6 +22,7 @@ from memq_worker.qdrant.sameness import check_same
 from memq_worker.qdrant.since import newest
 from memq_worker.qdrant.upserts import upsert_request, vectors_request
 from memq_worker.qdrant.vector_changes import check_stored, removal_request
+from memq_worker.qdrant.version import check_version
 
 logger = logging.getLogger(__name__)
 
@@ -91,10 +92,13 @@ class QdrantStore:
         return str((await self._health()).version)
 
     async def identity(self) -> str:
-        """Return the UUID of the embedded engine's data directory, or "external" for a Qdrant server."""
+        """Return the UUID of the embedded engine's data directory, or "external" for a Qdrant server.
+
+        Raises ConfigurationError for a server that is too old.
+        """
         call = self._service.HealthCheck(q.HealthCheckRequest(), timeout=self._timeout_seconds, metadata=self._key)
         with translated("preflight"):
-            await call
+            check_version((await call).version)
             trailers = await call.trailing_metadata()
         found = {str(key): str(value) for key, value in trailers or ()}
         return found.get(_IDENTITY_KEY, EXTERNAL)
