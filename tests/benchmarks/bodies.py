@@ -57,6 +57,39 @@ KINDS: dict[str, tuple[str, Callable[[], bytes]]] = {
     "conditions": ("query", lambda: filled(FILTER, '{"key":"a","match":{"value":1}}', "]}}")),
     "values of a condition": ("query", lambda: filled(FILTER + '{"key":"a","match":{"any":[', "1", "]}}]}}")),
     "keys of with_payload": ("query", lambda: filled('{"vector":[1],"with_payload":[', '"a"', "]}")),
+    "numbers of a vector": ("upsert", lambda: filled('{"points":[{"id":1,"vector":[', "1", "]}]}")),
+    "rows of a multivector": ("upsert", lambda: filled('{"points":[{"id":1,"vector":[', "[1]", "]}]}")),
+    "indices of a sparse vector": (
+        "upsert",
+        lambda: filled('{"points":[{"id":1,"vector":{"s":{"values":[1],"indices":[', "{}", "]}}}]}").replace(
+            b"[0", b"[1"
+        ),
+    ),
+    "nested conditions": ("query", lambda: filled(FILTER, '{"must":[{}]}', "]}}")),
+    "conditions of min_should": (
+        "query",
+        lambda: filled('{"vector":[1],"filter":{"min_should":{"min_count":1,"conditions":[', "{}", "]}}}"),
+    ),
+    "ids of has_id": ("delete", lambda: filled('{"filter":{"must":[{"has_id":[', "1", "]}]}}")),
+    "ranges": ("scroll", lambda: filled('{"filter":{"must":[', '{"key":"a","range":{"gt":1}}', "]}}")),
+    "points of a polygon": (
+        "count",
+        lambda: filled(
+            '{"filter":{"must":[{"key":"a","geo_polygon":{"exterior":{"points":[', '{"lon":1,"lat":1}', "]}}}]}}"
+        ),
+    ),
+    "prefetches": ("query", lambda: filled('{"query":{"fusion":"rrf"},"prefetch":[', '{"query":[1]}', "]}")),
+    "positive examples": ("query", lambda: filled('{"query":{"recommend":{"positive":[', "1", "]}}}")),
+    "pairs of a context": (
+        "query",
+        lambda: filled('{"query":{"context":[', '{"positive":1,"negative":2}', "]}}"),
+    ),
+    "terms of a formula": ("query", lambda: filled('{"query":{"formula":{"sum":[', "1", "]}}}")),
+    "rows of a query": ("query", lambda: filled('{"vector":[', "[1]", "]}")),
+    "keys of order_by": ("scroll", lambda: filled('{"order_by":{"key":"a",', '"k{}":1', "}}")),
+    "fields of facet": ("facet", lambda: filled('{"key":"a",', '"k{}":1', "}")),
+    "options of an index": ("index.create", lambda: filled('{"key":"a","schema":{"type":"text",', '"k{}":1', "}}")),
+    "names of an alias": ("alias.create", lambda: filled('{"alias":"a",', '"k{}":1', "}")),
     "unknown fields": ("count", lambda: filled("{", '"k{}":1', "}")),
     "vectors of a collection": ("collections.create", lambda: filled('{"vectors":{', '"n{}":{"size":1}', "}}")),
 }

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from memq_schemas import ErrorCode
+from memq_schemas.vectors import MAX_DIMENSIONS
 from memq_worker.errors import MessageError
 from memq_worker.pipeline.decode import lists
 from memq_worker.pipeline.decode.points import decode_points
@@ -86,6 +88,19 @@ def test_bodies_of_the_usual_form_are_read(point: dict[str, Any], separators: tu
 )
 def test_what_is_unusual_gets_the_verdict_of_the_other_parser(raw: bytes) -> None:
     agreed(raw)
+
+
+@pytest.mark.parametrize("index", [0, 1])
+@pytest.mark.parametrize("named", [False, True])
+def test_a_vector_of_too_many_numbers_gets_the_verdict_of_the_other_parser(index: int, named: bool) -> None:
+    points = [{"id": n, "vector": {"a": [1], "b": [1]} if named else [1]} for n in range(3)]
+    long = [1] * (MAX_DIMENSIONS + 1)
+    points[index]["vector"] = {"a": [1], "b": long} if named else long
+    raw = json.dumps({"points": points}).encode()
+    found = verdict(raw)
+    assert (found[0], f"points[{index}].vector" in found[1]) == (ErrorCode.INVALID_VECTOR, True)
+    with without_reader():
+        assert found == verdict(raw)
 
 
 def test_a_long_body_does_not_stay_in_the_parser() -> None:

@@ -9,10 +9,12 @@ import numpy as np
 import orjson
 from msgspec import UNSET, UnsetType
 
+from memq_schemas import ErrorCode
 from memq_schemas.limits import MAX_NAMED_VECTORS, MAX_VALUES
 from memq_schemas.point_vectors import SPARSE
 from memq_schemas.points import MODES
 from memq_schemas.vectors import MAX_DIMENSIONS, FloatArray
+from memq_worker.errors import MessageError
 from memq_worker.pipeline.decode.limits import SMALL, at_most, check_count
 
 try:
@@ -57,7 +59,8 @@ def read_lists(body: bytes, max_points: int) -> tuple[list[ListedPoint], Any] | 
     """The points of an upsert in its usual form, and its mode or UNSET; None for all others, right or wrong.
 
     Vectors have 1 to MAX_DIMENSIONS finite numbers, and no key is there twice, but maybe in what a payload nests. What
-    ids, versions and payloads say is for the caller to check.
+    ids, versions and payloads say is for the caller to check. Raises MessageError for too many points, and for a vector
+    of more numbers.
     """
     # The first is like the others; where it is not, the other parser takes somewhat longer.
     if _simdjson is None or not _LIST.match(body, body.find(_KEY)) or body.startswith(_BYTE_ORDER_MARK):
@@ -153,10 +156,25 @@ def _point(point: Any, vectors: list[Any]) -> tuple[Any, list[str] | None, Any, 
     return identifier, names, payload, version
 
 
+def _too_long(lengths: list[int], points: list[tuple[Any, ...]]) -> MessageError:
+    """The refusal of the first vector with too many numbers, which the other parser would read one by one."""
+    place = next(place for place, length in enumerate(lengths) if length > MAX_DIMENSIONS)
+    reason = f"{lengths[place]} numbers, at most {MAX_DIMENSIONS} are possible"
+    fields = [
+        (index, name) for index, (_, names, _, _) in enumerate(points) for name in ([""] if names is None else names)
+    ]
+    index, name = fields[place]
+    field = f"points[{index}].vector"
+    message, answer = (f"{field}{'.' * bool(name)}{shown}: {reason}" for shown in ("?" * bool(name), name[:100]))
+    return MessageError(ErrorCode.INVALID_VECTOR, message, stage="validate", answer=answer)
+
+
 def _rows(vectors: list[Any], body: bytes, points: list[tuple[Any, ...]]) -> list[bytes]:
     lengths = [len(vector) for vector in vectors]
-    if not lengths or 0 in lengths or max(lengths) > MAX_DIMENSIONS:
+    if not lengths or 0 in lengths:
         raise _UnusualError
+    if max(lengths) > MAX_DIMENSIONS:
+        raise _too_long(lengths, points)
     # A list within a vector would be flattened. Every list has its bracket, and the others must be the payloads' own;
     # one that is escaped there could stand for one that is not.
     brackets = _brackets(body) - 1 - len(vectors)
