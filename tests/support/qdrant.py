@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 # Taken before any test clears the environment: what selects the server is the run's, not a test's.
 GIVEN_URL = os.environ.get("MEMQ_QDRANT_URL", "")
 READY_SECONDS = 60.0
+_STOP_SECONDS = 10.0
 
 
 class NoQdrantError(Exception):
@@ -56,6 +57,16 @@ def qdrant_server(data_dir: Path) -> Iterator[str]:
 @contextmanager
 def _from_binary(binary: str, data_dir: Path, **settings: str) -> Iterator[str]:
     http, rpc = free_ports(2)
+    service = {f"SERVICE__{name.upper()}": value for name, value in settings.items()}
+    with _process([binary], data_dir, http, rpc, **service):
+        yield _ready(f"127.0.0.1:{rpc}")
+
+
+@contextmanager
+def _process(
+    command: list[str], data_dir: Path, http: int, rpc: int, **settings: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A running server. `settings` are variables without the prefix QDRANT__."""
     environment = {
         **os.environ,
         "QDRANT__SERVICE__HOST": "127.0.0.1",
@@ -64,15 +75,67 @@ def _from_binary(binary: str, data_dir: Path, **settings: str) -> Iterator[str]:
         "QDRANT__STORAGE__STORAGE_PATH": f"{data_dir / 'storage'}",
         "QDRANT__STORAGE__SNAPSHOTS_PATH": f"{data_dir / 'snapshots'}",
         "QDRANT__TELEMETRY_DISABLED": "true",
-        **{f"QDRANT__SERVICE__{name.upper()}": value for name, value in settings.items()},
+        **{f"QDRANT__{name}": value for name, value in settings.items()},
     }
-    with (data_dir / "qdrant.log").open("wb") as log:
-        process = subprocess.Popen([binary], cwd=data_dir, env=environment, stdout=log, stderr=log)
+    with (data_dir / "qdrant.log").open("ab") as log:
+        process = subprocess.Popen(command, cwd=data_dir, env=environment, stdout=log, stderr=log)
         try:
-            yield _ready(f"127.0.0.1:{rpc}")
+            yield process
         finally:
             process.terminate()
-            process.wait(READY_SECONDS)
+            try:
+                process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:  # busy with a request
+                process.kill()
+                process.wait()
+
+
+class Node:
+    """A member of a cluster on loopback, which can be killed and started again on its data."""
+
+    def __init__(self, binary: str, data_dir: Path, first: Node | None = None) -> None:
+        data_dir.mkdir()
+        self._data_dir = data_dir
+        self._http, self._rpc, self._peers = free_ports(3)
+        self._command = [binary, "--uri", f"http://127.0.0.1:{self._peers}"]
+        if first is not None:
+            self._command += ["--bootstrap", f"http://127.0.0.1:{first._peers}"]
+        self._stack = ExitStack()
+        self._running: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        """HOST:PORT of the gRPC API."""
+        return f"127.0.0.1:{self._rpc}"
+
+    def start(self) -> None:
+        settings = {"CLUSTER__ENABLED": "true", "CLUSTER__P2P__PORT": f"{self._peers}"}
+        self._running = self._stack.enter_context(
+            _process(self._command, self._data_dir, self._http, self._rpc, **settings)
+        )
+        _ready(self.address)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        if self._running is not None:
+            self._running.kill()
+        self._stack.close()
+
+
+@contextmanager
+def qdrant_cluster(directory: Path, nodes: int = 2) -> Iterator[list[Node]]:
+    """A cluster of servers on loopback, all of them ready."""
+    binary = shutil.which("qdrant")
+    if binary is None:
+        raise NoQdrantError("no qdrant on PATH")
+    members: list[Node] = []
+    with ExitStack() as stack:
+        for number in range(nodes):
+            member = Node(binary, directory / f"node{number}", members[0] if members else None)
+            members.append(member)
+            stack.callback(member.kill)
+            member.start()
+        yield members
 
 
 def _docker_answers() -> bool:
