@@ -7,6 +7,7 @@ BROKER_TIMESTAMP = "timestamp_in_ms"  # RabbitMQ's own, where it is configured t
 
 # Written by workers alone, on their way through memq's own exchanges; a client's own is removed at the first delivery.
 LANE = "x-lane"
+PARKED = "x-parked"  # place of a message that waits because its collection is held or throttled
 TENANT = "x-tenant"
 
 ERROR_CODE = "x-error-code"
@@ -33,6 +34,7 @@ SPENT = frozenset(
         ORIGINAL_QUEUE,
         WORKER,
         LANE,
+        PARKED,
     }
 )
 

@@ -70,7 +70,7 @@ def test_writes_of_an_id_keep_their_order_and_never_overlap(steps: list[Any], mo
         batch = queue.take(lane)
         if batch is None:
             return
-        assert led is None or led in batch.points_by_lane or batch.barrier or flying, "the lane does not lead its turn"
+        assert led is None or led in batch.cost_by_lane(9) or batch.barrier or flying, "the lane does not lead its turn"
         for one in batch.commands:
             for other in flying:
                 assert not any(overlaps(one, c) for c in other.commands), "two writes of one id in flight"
@@ -174,7 +174,7 @@ def test_the_lane_whose_turn_it_is_leads_and_others_fill_its_batch() -> None:
     batch = queue.take("live")
     assert batch is not None
     assert batch.commands == [live, bulk[0]]
-    assert batch.points_by_lane == {"live": 1, "bulk": 2}
+    assert batch.cost_by_lane(9) == {"live": 1, "bulk": 2}
 
 
 def test_a_write_by_filter_is_not_kept_waiting_by_other_lanes() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import dataclass, field
 
 import pytest
@@ -76,6 +77,30 @@ async def test_the_smallest_tries_first() -> None:
     store.away = False
     await asyncio.gather(*tasks)
     assert store.order[3] == 3
+
+
+async def test_a_large_call_has_its_turn_although_smaller_ones_keep_coming() -> None:
+    """The store fails every fifth call, so the hold never ends by itself."""
+    hold = Hold(Watch(), first_seconds=0.001, most_seconds=0.001)
+    done: list[float] = []
+
+    async def call(size: float) -> None:
+        fails = len(done) % 5 == 0
+        done.append(size)
+        await asyncio.sleep(0)
+        if fails:
+            raise AWAY
+
+    async def small() -> None:
+        while not begun.done():
+            await hold.through(lambda: call(1), wanted=lambda: True, size=1)
+
+    begun = asyncio.create_task(hold.through(lambda: call(math.inf), wanted=lambda: True, size=math.inf))
+    await asyncio.sleep(0)
+    streams = [asyncio.create_task(small()) for _ in range(8)]
+    async with asyncio.timeout(20):
+        await asyncio.gather(begun, *streams)
+    assert done.count(math.inf) > 1
 
 
 async def test_what_the_store_asks_for_is_waited_however_long_it_is() -> None:

@@ -27,6 +27,7 @@ class Collection:
         self.flying: deque[Place] = deque()
         self.messages: dict[str, deque[int]] = {}
         self.limit = 100
+        self.by_filter = False
         self._scheduler = scheduler
         self._log = log
 
@@ -38,9 +39,10 @@ class Collection:
     def waits(self, lane: str) -> bool:
         return bool(self.messages.get(lane))
 
-    def begin(self, lane: str, place: Place, *, next_in_line: bool) -> Mapping[str, int] | None:
-        if len(self.flying) >= self.limit:
+    def begin(self, lane: str, place: Place, *, next_in_line: bool, filter_allowed: bool) -> Mapping[str, int] | None:
+        if len(self.flying) >= self.limit or (self.by_filter and not filter_allowed):
             return None
+        place.by_filter = self.by_filter
         points = self.messages[lane].popleft()
         self.flying.append(place)
         self._log.append((lane, points))
@@ -126,6 +128,21 @@ async def test_no_more_writes_than_the_store_takes_at_a_time() -> None:
     collections[0].flying[0].release()
     await asyncio.sleep(0)
     assert len(log) == 4, "a write that gives its place to another does so once"
+
+
+async def test_writes_by_filter_have_half_of_the_places() -> None:
+    log: list[tuple[str, int]] = []
+    shared = scheduler(limit=4)
+    collections = [Collection(shared, log, str(n)) for n in range(8)]
+    for collection in collections:
+        collection.by_filter = collection.name < "6"
+        collection.add("live", 1)
+    await asyncio.sleep(0)
+    assert [bool(collection.flying) for collection in collections] == [True, True, *[False] * 4, True, True]
+    collections[0].finish()
+    assert collections[2].flying, "the place of a write by filter is for the next one"
+    collections[6].finish()
+    assert sum(len(collection.flying) for collection in collections[:6]) == 2
 
 
 async def test_a_collection_that_can_begin_nothing_does_not_stop_its_lane() -> None:

@@ -22,9 +22,10 @@ class Batch:
     ids: set[Id]
     barrier: bool = False
 
-    @property
-    def points_by_lane(self) -> dict[str, int]:
-        """Points, or ids, of each lane. A command by filter has none."""
+    def cost_by_lane(self, by_filter: int) -> dict[str, int]:
+        """Points, or ids, of each lane. by_filter: the cost of a command that selects by filter."""
+        if self.barrier:
+            return {self.commands[0].delivery.lane: by_filter}
         found: dict[str, int] = {}
         for command in self.commands:
             lane = command.delivery.lane
@@ -79,10 +80,11 @@ class WriteQueue:
         self._points += len(command.ids or ())
         self._bytes += len(command.delivery.body)
 
-    def take(self, first: str | None = None) -> Batch | None:
+    def take(self, first: str | None = None, *, filter_allowed: bool = True) -> Batch | None:
         """Return the next batch, or None when nothing may be written now. Its ids are in flight until `finished`.
 
-        first: the lane whose turn it is; its commands lead the batch, those of other lanes fill it.
+        first: the lane whose turn it is; its commands lead the batch, those of other lanes fill it. filter_allowed: the
+        batch may be a command that selects by filter.
         """
         if self._barrier or not self._lanes:
             return None
@@ -93,7 +95,7 @@ class WriteQueue:
                 return None
             self._awaited = None
         if self._lanes[lead][0].ids is None:
-            return self._alone(lead)
+            return self._alone(lead) if filter_allowed else None
         filling = _Filling(self._limits, self._in_flight)
         for lane in (lead, *(name for name in self._lanes if name != lead)):
             if not filling.fill(self._lanes[lane]):

@@ -56,6 +56,7 @@ class Delivery:
     began: float = 0.0
     stored: float = 0.0
     settled: bool = False
+    place: int = 0  # number of a write in order of arrival, kept while it is parked
     failed: int = 0  # attempts spent here, without a hop through a retry queue
     alone: bool = False  # never merged with others: it may be the message that kills workers
 

@@ -1,17 +1,21 @@
+import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 from memq_schemas.topology import RETRY_SECONDS
-from memq_worker.errors import CollectionOutage, DependencyError, Outage, StoreOutage, WorkerError
+from memq_worker.errors import CollectionOutage, DependencyError, Outage, WorkerError
 from memq_worker.pipeline.batch import WriteQueue
 from memq_worker.pipeline.command import Write
+from memq_worker.pipeline.delivery import Delivery
 from memq_worker.pipeline.diagnosis import Diagnosis, too_slow
 from memq_worker.pipeline.hold import QUESTION, Abandoned, Hold
 from memq_worker.pipeline.outcome import Outcome, Release, Retry
+from memq_worker.pipeline.parked import Parked
 from memq_worker.pipeline.retry import tier
+from memq_worker.pipeline.throttles import Throttles
 
 _PARK_SECONDS = 5.0
 _MOST_PARKED_SECONDS = 120.0
@@ -44,7 +48,9 @@ class HeldCollection:
         diagnosis: Diagnosis,
         limits: HeldLimits,
         writes_in_flight: int,
-        park: Callable[[Write, Retry], object],
+        throttles: Throttles,
+        parked: Parked,
+        settle: Callable[[Delivery, Outcome], asyncio.Task[None]],
     ) -> None:
         self._collection = collection
         self._queue = queue
@@ -53,7 +59,9 @@ class HeldCollection:
         self._diagnosis = diagnosis
         self._limits = limits
         self._writes_in_flight = writes_in_flight
-        self._park = park
+        self._throttles = throttles
+        self._parked = parked
+        self._settle = settle
         self._writing: list[list[Write]] = []
 
     @property
@@ -61,13 +69,37 @@ class HeldCollection:
         """Why the collection is held; None while it is not."""
         return self._hold.error
 
-    @property
-    def parked(self) -> Retry | None:
-        """The outcome of a write that arrives while the collection keeps as many as it may; None if it may stay."""
+    def elsewhere(self, command: Write) -> Retry | None:
+        """The outcome of an arriving write that has to wait in a retry tier; None if it may wait in its place."""
+        behind = self._parked.arrived(command)
         error, limit = self._hold.error, self._limits.messages
-        if error is None or limit is None or self._in_hand + len(self._queue) < limit:
+        if limit is None:
             return None
-        return self._parking(error)
+        if (throttled := self._throttles.of(self._collection)) is not None:
+            return Retry(tier(throttled.retry_after_seconds), throttled, spends=False)
+        if error is not None and self._in_hand + len(self._queue) >= limit:
+            return self._parking(error)
+        return behind
+
+    def park(self, command: Write, outcome: Retry) -> asyncio.Task[None]:
+        """Settle a write that waits in a retry tier because its collection is held or throttled."""
+        return self._settle(command.delivery, self._parked.park(command, outcome))
+
+    def park_behind(self, parked: Collection[Write], outcome: Retry) -> None:
+        """Park the writes by filter that wait behind the parked ones, and all that waits behind a write by filter."""
+        if self._limits.messages is None:
+            return
+        lanes = {command.delivery.lane for command in parked}
+        begun = {command.delivery.lane for command in parked if command.ids is None}
+
+        def unwanted(command: Write) -> bool:
+            lane = command.delivery.lane
+            if command.ids is None and lane in lanes:
+                begun.add(lane)
+            return lane in begun
+
+        for command in self._queue.remove(unwanted):
+            self.park(command, outcome)
 
     def abandoned(self, wanted: bool) -> Outcome:
         """The outcome of a write that is held no longer. wanted: the worker would still hold it."""
@@ -97,19 +129,21 @@ class HeldCollection:
         """
         by_filter = commands[0].ids is None
         size = math.inf if by_filter else sum(len(c.ids or ()) for c in commands)
-        failed_at: int | None = None
+        slow = False
 
         def kept() -> bool:
             return bool(commands) and wanted() and self._hold.seconds < self._limits.seconds
 
         async def attempt() -> Sequence[Outcome]:
-            nonlocal failed_at
+            nonlocal slow
+            if slow:
+                await self._answered()
             found = await self._written(commands, write)
-            if isinstance(found, StoreOutage) and by_filter and too_slow(found):
-                # Others have been written since it failed last: it is this write that takes too long.
-                if failed_at is not None and failed_at < self._store_hold.passes:
+            if isinstance(found, Outage) and by_filter and too_slow(found):
+                # Collection and store answered before this write began: it is this write that keeps them busy.
+                if slow:
                     found = DependencyError(found.code, found.message, stage=found.stage)
-                failed_at = self._store_hold.passes
+                slow = True
             if isinstance(found, CollectionOutage):
                 self._shed(commands, found)
             if isinstance(found, WorkerError):
@@ -121,6 +155,18 @@ class HeldCollection:
             return await self._hold.through(lambda: self._store_hold.through(attempt, wanted, size), kept, size)
         finally:
             self._writing.remove(commands)
+
+    async def _answered(self) -> None:
+        """Return once the collection has answered a write that changes nothing. Raises Outage."""
+        began = time.monotonic()
+        try:
+            await self._diagnosis.ask(self._collection)
+        except Outage as error:
+            found = await self._diagnosis.of(error, self._collection, began)
+            if isinstance(found, Outage):
+                raise found from error
+        except WorkerError:
+            return  # a refusal is an answer
 
     async def _written(self, commands: list[Write], write: WriteCall) -> Sequence[Outcome] | WorkerError:
         """The outcomes of one write, or whose failure it is.
@@ -150,13 +196,16 @@ class HeldCollection:
         """Park what a held collection may not keep unacknowledged, the newest messages first."""
         if self._limits.messages is None:
             return
+        outcome = self._parking(error)
         # A suspect keeps every other suspect waiting while it is held.
         kept = 0 if commands[0].delivery.alone else max(1, self._limits.messages // self._writes_in_flight)
         gone = commands[kept:]
         del commands[kept:]
-        gone += self._queue.cut(max(0, self._limits.messages - self._in_hand))
         for command in gone:
-            self._park(command, self._parking(error))
+            self.park(command, outcome)
+        self.park_behind(gone, outcome)
+        for command in self._queue.cut(max(0, self._limits.messages - self._in_hand)):
+            self.park(command, outcome)
 
     def _parking(self, error: WorkerError) -> Retry:
         seconds = min(_MOST_PARKED_SECONDS, max(_PARK_SECONDS, self._hold.seconds))

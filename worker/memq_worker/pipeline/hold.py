@@ -20,6 +20,7 @@ HandedBack = Literal["none", "suspects", "all"]
 QUESTION = 1e18
 
 _ENOUGH = 16  # calls at a time that have got through: the store is as it was before
+_MOST_PASSED_OVER = 64  # calls that get through before the call that waited longest has its turn, whatever its size
 
 
 class Abandoned(Exception):
@@ -105,7 +106,8 @@ class Hold:
     async def through(self, call: Callable[[], Awaitable[T]], wanted: Callable[[], bool], size: float = 0) -> T:
         """The result of `call`. Raises Abandoned once stopped or unwanted, and whatever else `call` raises.
 
-        Of those that wait for their turn the one of the least `size` is first.
+        Of the calls that wait for their turn the one of the least `size` is first. A call that has been passed over too
+        often is next, so a store that comes and goes postpones no call for ever.
         """
         self._callers += 1
         try:
@@ -155,7 +157,7 @@ class Hold:
                 self._admit()
 
     async def _turn(self, size: float, wanted: Callable[[], bool]) -> None:
-        waiter = _Waiter(size, next(self._number), wanted)
+        waiter = _Waiter(size, next(self._number), wanted, self.passes)
         heapq.heappush(self._waiting, waiter)
         self._admit()
         try:
@@ -184,10 +186,18 @@ class Hold:
                 self._timer = asyncio.get_running_loop().call_later(seconds, self._time_is_up)
             return
         while self._waiting and (self._limit is None or self._trying < self._limit):
-            waiter = heapq.heappop(self._waiting)
+            waiter = self._next()
             if not waiter.admitted.done():
                 self._trying += 1
                 waiter.admitted.set_result(None)
+
+    def _next(self) -> "_Waiter":
+        oldest = min(self._waiting, key=lambda waiter: waiter.passes)
+        if self.passes - oldest.passes < _MOST_PASSED_OVER:
+            return heapq.heappop(self._waiting)
+        self._waiting.remove(oldest)
+        heapq.heapify(self._waiting)
+        return oldest
 
     def _time_is_up(self) -> None:
         self._timer = None
@@ -242,8 +252,9 @@ class Hold:
 
 
 class _Waiter:
-    def __init__(self, size: float, number: int, wanted: Callable[[], bool]) -> None:
+    def __init__(self, size: float, number: int, wanted: Callable[[], bool], passes: int = 0) -> None:
         self._place = (size, number)
+        self.passes = passes  # calls that had got through when it began to wait
         self.wanted = wanted
         self.admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 

@@ -24,6 +24,7 @@ from memq_worker.pipeline.hold import QUESTION, Abandoned, HandedBack, Hold, Rei
 from memq_worker.pipeline.limits.stored import StoredPoints
 from memq_worker.pipeline.observer import Observer
 from memq_worker.pipeline.outcome import Expire, Outcome, Quarantine, Refuse, Release, decide
+from memq_worker.pipeline.parked import Parked
 from memq_worker.pipeline.reply_to import ReplyTo
 from memq_worker.pipeline.retry import RetryPolicy
 from memq_worker.pipeline.round import Round
@@ -79,7 +80,7 @@ class Pipeline:
         self._reins = Reins()
         self._hold = Hold(observer, catches=StoreOutage, reins=self._reins)
         self._diagnosis = Diagnosis(store, min(_QUESTION_SECONDS, options.request_timeout_seconds / 2))
-        self._throttles = Throttles()
+        self._throttles, self._parked = Throttles(), Parked()
         self._tenants = tenants = tenants or Tenants()
         spaces = tenants.spaces
         self._contracts = Contracts(store, StoredPoints(store, spaces, tenants.allowances))
@@ -161,6 +162,7 @@ class Pipeline:
             self._reins,
             self._diagnosis,
             self._throttles,
+            self._parked,
             self._contracts,
             self._observer,
             self._tracing,
@@ -191,8 +193,7 @@ class Pipeline:
         self._stirred.set()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
+        self._tasks.add(task := asyncio.create_task(work))
         task.add_done_callback(self._tasks.discard)
         return task
 
@@ -245,9 +246,9 @@ class Pipeline:
         await self._hold.began.wait()
 
     async def hand_back(self, which: HandedBack) -> None:
-        """Gives back what is held, all writes or the suspects alone, and what is met from now on until "none".
+        """Release held writes, all or the suspects alone, and those that fail later, until told "none".
 
-        Their consumers have to be stopped before, or the same would come again at once.
+        Stop their consumers before, or the broker delivers them again at once.
         """
         self._hold.hand_back(which)
         self._look_again()

@@ -18,11 +18,12 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """A copy goes to the tier of `seconds`. `spends`: the attempt counts."""
+    """A copy goes to the tier of `seconds`. `spends`: the attempt counts. `place`: among the parked, in a header."""
 
     seconds: int
     error: WorkerError
     spends: bool = True
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,5 +81,5 @@ class Round:
             self._order.append(lane)
 
     def charge(self, name: str, points: int) -> None:
-        """Count points that a lane has begun to write. A command by filter counts as one point."""
+        """Count points that a lane has begun to write, at least one."""
         self.lane(name).credit -= max(points, 1)

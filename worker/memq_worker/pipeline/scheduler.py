@@ -11,16 +11,17 @@ from memq_worker.pipeline.round import Round
 class Place:
     """One of the store's write slots, in use until released. Releasing twice has no effect."""
 
-    __slots__ = ("_held", "_scheduler")
+    __slots__ = ("_held", "_scheduler", "by_filter")
 
     def __init__(self, scheduler: "Scheduler") -> None:
         self._scheduler = scheduler
         self._held = True
+        self.by_filter = False  # the write selects by filter
 
     def release(self) -> None:
         if self._held:
             self._held = False
-            self._scheduler.released()
+            self._scheduler.released(by_filter=self.by_filter)
 
 
 class Writer(Protocol):
@@ -30,10 +31,11 @@ class Writer(Protocol):
         """Return True if the lane has commands waiting here."""
         ...
 
-    def begin(self, lane: str, place: Place, *, next_in_line: bool) -> Mapping[str, int] | None:
-        """Begin a write that the lane leads, and return the points that each lane has in it.
+    def begin(self, lane: str, place: Place, *, next_in_line: bool, filter_allowed: bool) -> Mapping[str, int] | None:
+        """Begin a write that the lane leads, and return the points that it costs each lane.
 
         Return None when nothing can begin now. `next_in_line`: the write follows one that has just ended.
+        `filter_allowed`: it may select by filter, which `place` has to be told.
         """
         ...
 
@@ -41,13 +43,15 @@ class Writer(Protocol):
 class Scheduler:
     """Starts writes: lanes take turns by the points that they write, and the collections of a lane one after the other.
 
-    A write that waits for the store to come back, or for its next attempt, gives its place to another.
+    A write that waits for the store to come back, or for its next attempt, gives its place to another. Writes by filter
+    may take long, so they have half of the places at most.
 
     limit: writes in flight over all collections.
     """
 
     def __init__(self, limit: int, turns: Round) -> None:
         self._free = limit
+        self._free_for_filters = max(1, limit // 2)
         self._round = turns
         self._writers: dict[str, dict[Writer, None]] = {}  # by lane; the collection that waited longest first
         self._woken = False
@@ -69,8 +73,9 @@ class Scheduler:
         self._woken = False
         self.dispatch()
 
-    def released(self) -> None:
+    def released(self, *, by_filter: bool = False) -> None:
         self._free += 1
+        self._free_for_filters += by_filter
         if not self._woken:
             self._woken = True
             asyncio.get_running_loop().call_soon(self._wake)
@@ -115,8 +120,12 @@ class Scheduler:
         place = Place(self)
         self._free -= 1
         for writer in writers:
-            points = writer.begin(lane, place, next_in_line=next_in_line) if writer.waits(lane) else None
+            if not writer.waits(lane):
+                continue
+            allowed = self._free_for_filters > 0
+            points = writer.begin(lane, place, next_in_line=next_in_line, filter_allowed=allowed)
             if points is not None:
+                self._free_for_filters -= place.by_filter
                 return writer, points
         self._free += 1
         return None

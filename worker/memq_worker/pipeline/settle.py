@@ -32,7 +32,8 @@ from memq_worker.pipeline.tracing import UNTRACED, Tracing
 logger = logging.getLogger(__name__)
 
 _NO_ROOM = "headers: too large for a copy of this message, whose headers have to fit one frame"
-_LANE = frozenset((headers.LANE,))  # said again where a message is not in the lane of its queue
+# Written anew where a copy needs them: a lane other than its queue's, and a place among the parked.
+_OWN = frozenset((headers.LANE, headers.PARKED))
 _MESSAGE_LIMIT = 300  # characters of an error text in a header: all headers have to fit one frame
 
 
@@ -135,16 +136,16 @@ class Settler:
 
     async def _pass_on(self, delivery: Delivery, outcome: Retry | DeadLetter | Quarantine | Release) -> Outcome:
         """Publish a copy, then acknowledge. A message of which no copy can be published becomes a dead letter."""
-        error, attempts = None, delivery.attempt - 1
+        error, attempts, place = None, delivery.attempt - 1, ""
         match outcome:
             case Retry():
                 exchange, error = self._tier(delivery, outcome.seconds), outcome.error
-                attempts = delivery.attempt - (not outcome.spends)
+                attempts, place = delivery.attempt - (not outcome.spends), outcome.place
             case DeadLetter():
                 exchange, error = self._names.dead, outcome.error
             case _:
                 exchange = self._names.suspect
-        if not await self._move(delivery, exchange, error, attempts):
+        if not await self._move(delivery, exchange, error, attempts, place):
             return await self._gave_up(delivery, error or MessageError(ErrorCode.TOO_LARGE, _NO_ROOM, stage="settle"))
         if isinstance(outcome, Retry):
             self._observer.retried(outcome.seconds)
@@ -162,17 +163,21 @@ class Settler:
         await self._reply_error(delivery, error)
         return DeadLetter(error)
 
-    async def _move(self, delivery: Delivery, exchange: str, error: WorkerError | None, attempts: int) -> bool:
+    async def _move(
+        self, delivery: Delivery, exchange: str, error: WorkerError | None, attempts: int, place: str = ""
+    ) -> bool:
         """Publish a copy. Returns False if no broker takes one: its headers do not fit a frame."""
         added: dict[str, Any] = {headers.RETRY_COUNT: attempts}
         if delivery.lane != LIVE:
             added[headers.LANE] = delivery.lane
+        if place:
+            added[headers.PARKED] = place
         if error is not None:
             added |= self._failure(delivery, error)
         given = delivery.properties
         # As its sender published it. Its user the broker accepts of him alone, and expiring is for requests.
         copy = given._replace(
-            headers=ChangedHeaders(given.headers, names=_LANE, prefixes=headers.BROKER_PREFIXES, added=added),
+            headers=ChangedHeaders(given.headers, names=_OWN, prefixes=headers.BROKER_PREFIXES, added=added),
             user_id=None,
             expiration=None,
         )

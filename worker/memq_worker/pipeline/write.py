@@ -18,6 +18,7 @@ from memq_worker.pipeline.held import HeldCollection, HeldLimits
 from memq_worker.pipeline.hold import Abandoned, Hold, Reins
 from memq_worker.pipeline.observer import Observer, Reason
 from memq_worker.pipeline.outcome import Done, Outcome, Release, Retry, decide, partly_stored
+from memq_worker.pipeline.parked import Parked
 from memq_worker.pipeline.retry import RetryPolicy
 from memq_worker.pipeline.scheduler import Place, Scheduler
 from memq_worker.pipeline.settle import Settler
@@ -52,6 +53,7 @@ class CollectionWriter:
         reins: Reins,
         diagnosis: Diagnosis,
         throttles: Throttles,
+        parked: Parked,
         contracts: Contracts,
         observer: Observer,
         tracing: Tracing,
@@ -73,9 +75,10 @@ class CollectionWriter:
         self._tracing = tracing
         self._policy = policy
         self._queue = WriteQueue(limits)
+        self._filter_cost = limits.max_points  # as a full batch: how many points it selects is not known
         own = Hold(observer, catches=CollectionOutage, scope=collection, reins=reins)
         self.held = HeldCollection(
-            collection, self._queue, hold, own, diagnosis, held, writes_in_flight, lambda c, o: settle(c.delivery, o)
+            collection, self._queue, hold, own, diagnosis, held, writes_in_flight, throttles, parked, settle
         )
         self._writes_in_flight = writes_in_flight
         self._scheduler = scheduler
@@ -85,33 +88,24 @@ class CollectionWriter:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def add(self, command: Write) -> None:
-        if self._parked(command):
+        if (outcome := self.held.elsewhere(command)) is not None:
+            self.held.park(command, outcome)
+            if self._queue.idle:
+                self._idle(self._collection)
             return
         self._queue.add(command)
         self._scheduler.waiting(command.delivery.lane, self)
 
-    def _parked(self, command: Write) -> bool:
-        """Park an arriving command if the collection may not be written for now. Return True if it was parked."""
-        outcome: Outcome | None = self.held.parked
-        if not self._policy.in_place and (throttled := self._throttles.of(self._collection)) is not None:
-            outcome = decide(throttled, command.delivery.attempt, self._policy)
-        if outcome is None:
-            return False
-        self._settle_later(command.delivery, outcome)
-        if self._queue.idle:
-            self._idle(self._collection)
-        return True
-
     def waits(self, lane: str) -> bool:
         return self._queue.waits(lane)
 
-    def begin(self, lane: str, place: Place, *, next_in_line: bool) -> Mapping[str, int] | None:
+    def begin(self, lane: str, place: Place, *, next_in_line: bool, filter_allowed: bool) -> Mapping[str, int] | None:
         # A second write beside the first only where there is a full batch for it: smaller ones cost more than they
         # save, and what waits goes out as soon as the first is done.
         full = self._queue.full
         if self._busy and (self._busy >= self._writes_in_flight or not full):
             return None
-        batch = self._queue.take(lane)
+        batch = self._queue.take(lane, filter_allowed=filter_allowed)
         if batch is None:
             return None
         reason = "alone" if batch.alone else "full" if full else "next" if next_in_line else "idle"
@@ -119,7 +113,8 @@ class CollectionWriter:
         task = asyncio.create_task(self._run(batch, reason, place))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return batch.points_by_lane
+        place.by_filter = batch.barrier
+        return batch.cost_by_lane(self._filter_cost)
 
     def remove(self, unwanted: Callable[[Write], bool]) -> list[Write]:
         removed = self._queue.remove(unwanted)
@@ -248,11 +243,17 @@ class CollectionWriter:
     async def _settle(self, commands: list[Write], outcomes: Sequence[Outcome], place: Place) -> None:
         quiet: dict[tuple[str, str], list[Write]] = {}
         slow: list[asyncio.Task[None]] = []
+        parked: dict[Write, Retry] = {}
         for command, outcome in zip(commands, outcomes, strict=True):
             if isinstance(outcome, Done) and command.delivery.properties.reply_to is None:
                 quiet.setdefault((outcome.label, command.delivery.lane), []).append(command)
+            elif isinstance(outcome, Retry) and not outcome.spends:
+                slow.append(self.held.park(command, outcome))
+                parked[command] = outcome
             else:
                 slow.append(self._settle_later(command.delivery, outcome))
+        if parked:
+            self.held.park_behind(parked, next(iter(parked.values())))
         for (label, _), alike in quiet.items():
             self._settler.acknowledge(alike[0].operation.value, label, [command.delivery for command in alike])
         if slow:
