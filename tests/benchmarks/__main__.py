@@ -21,11 +21,13 @@ from tests.benchmarks.drain import Drained, drain
 from tests.benchmarks.export import Exported, exports
 from tests.benchmarks.fairness import Fair, fairness
 from tests.benchmarks.ingest import Ingested, ingest
+from tests.benchmarks.neighbours import Neighbour, neighbours
 from tests.benchmarks.profile import Profile, profile
 from tests.benchmarks.published import WAYS, Published, published
 from tests.benchmarks.questions import Asked, questions
 from tests.benchmarks.through import Through, through
 from tests.support.broker import own_address
+from tests.support.qdrant import NoQdrantError
 
 if TYPE_CHECKING:
     from tests.benchmarks.load import Form
@@ -42,7 +44,7 @@ DRAINS: tuple[tuple[Form, int, int], ...] = (
 # Messages of 100 points that wait when the worker starts.
 BACKLOGS = (100, 1_000, 10_000)
 SECTIONS = ("publish", "drain", "peers", "direct", "through", "questions", "export")
-ASKED_FOR = ("backlog", "fairness")
+ASKED_FOR = ("backlog", "fairness", "neighbours")
 
 
 @dataclass
@@ -59,6 +61,7 @@ class Figures:
     questions: list[Asked] = field(default_factory=list[Asked])
     exports: list[Exported] = field(default_factory=list[Exported])
     fairness: list[Fair] = field(default_factory=list[Fair])
+    neighbours: list[Neighbour] = field(default_factory=list[Neighbour])
     profiles: list[Profile] = field(default_factory=list[Profile])
 
 
@@ -145,6 +148,12 @@ class Bench:
             messages, upserts = self._count(10_000), max(20, self._count(1_000))
             self.figures.fairness += asyncio.run(fairness(address, self.place(number, "fairness"), messages, upserts))
 
+    def neighbours(self, number: int) -> None:
+        with own_address(self.broker) as address:
+            place, upserts = self.place(number, "neighbours"), max(100, self._count(1_000))
+            place.mkdir()
+            self.figures.neighbours += asyncio.run(neighbours(address, place, upserts))
+
     def profile(self) -> None:
         for form, messages, points in DRAINS:
             with own_address(self.broker) as address:
@@ -177,8 +186,9 @@ def main(
     through: producer, queue and worker at once. questions: RPC queries against the official client's, on a Qdrant
     server too where one is on PATH. export: a collection into files by `memq scroll`. backlog, only when it is asked
     for: 10,000 to 1,000,000 points that wait, with the worker's memory, a quarter of an hour and 5 GB of disk.
-    fairness, only when it is asked for: live upserts beside a bulk backlog of 1,000,000 points. Rounds are interleaved,
-    so that a slow minute hits every row.
+    fairness, only when it is asked for: live upserts beside a bulk backlog of 1,000,000 points. neighbours, only
+    when it is asked for: good upserts beside collections that fail, on the Qdrant server on PATH. Rounds are
+    interleaved, so that a slow minute hits every row.
     """
     wanted = _sections(only)
     if quick:
@@ -213,5 +223,5 @@ def _set_up_peers() -> None:
 if __name__ == "__main__":
     try:
         typer.run(main)
-    except NoBroker as error:
+    except (NoBroker, NoQdrantError) as error:
         raise SystemExit(f"bench: {error}") from None

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tests.benchmarks.fairness import Fair
     from tests.benchmarks.ingest import Ingested
     from tests.benchmarks.load import Form
+    from tests.benchmarks.neighbours import Neighbour
     from tests.benchmarks.profile import Profile
     from tests.benchmarks.published import Published
     from tests.benchmarks.questions import Asked
@@ -70,6 +71,7 @@ def show(
     questions: Sequence[Asked],
     exports: Sequence[Exported],
     fairness: Sequence[Fair],
+    neighbours: Sequence[Neighbour],
     profiles: Sequence[Profile],
 ) -> None:
     console = Console(width=110)
@@ -93,6 +95,8 @@ def show(
             "Live upserts of one point beside a backlog in another collection",
             *_fair(fairness),
         )
+    if neighbours:
+        _print(console, "Good upserts of one point beside collections that fail", *_beside(neighbours))
     for each in profiles:
         title = f"Where a worker's time goes: {each.form}, {each.points_per_message} a message, {each.samples} samples"
         _print(console, title, ("stage", "share"), [(name, f"{share:.0%}") for name, share in each.stages])
@@ -263,4 +267,18 @@ def _fair(fairness: Sequence[Fair]) -> tuple[Sequence[str], list[list[str]]]:
             f"{_middle(runs, 'most'):,.0f}",
         ]
         for backlog, runs in _groups(fairness, lambda run: run.backlog).items()
+    ]
+
+
+def _beside(neighbours: Sequence[Neighbour]) -> tuple[Sequence[str], list[list[str]]]:
+    columns = ("failing collection", "upserts", "p50 ms", "p99 ms", "most ms")
+    return columns, [
+        [
+            poison,
+            f"{runs[0].upserts:,}",
+            f"{_middle(runs, 'p50'):,.1f}",
+            f"{_middle(runs, 'p99'):,.1f}",
+            f"{_middle(runs, 'most'):,.0f}",
+        ]
+        for poison, runs in _groups(neighbours, lambda run: run.poison).items()
     ]

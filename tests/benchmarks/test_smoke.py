@@ -21,9 +21,12 @@ from tests.benchmarks.ingest import ingest
 from tests.benchmarks.load import DIMENSIONS, Form, bodies
 from tests.benchmarks.logs import measured
 from tests.benchmarks.metrics import SIZES, measure
+from tests.benchmarks.neighbours import neighbours
 from tests.benchmarks.published import WAYS, Way, published
 from tests.benchmarks.questions import questions
 from tests.benchmarks.through import through
+from tests.support.poisons import NAMES
+from tests.support.qdrant import NoQdrantError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -156,3 +159,12 @@ async def test_a_short_measurement_of_metrics_gives_figures() -> None:
     figures = await measure(messages=300, rounds=1)
     assert [size for size, _, _ in figures] == list(SIZES)
     assert all(on > 0 for _, on, _ in figures)
+
+
+async def test_good_writes_are_measured_beside_each_collection_that_fails(amqp: Address, tmp_path: Path) -> None:
+    try:
+        found = await neighbours(amqp, tmp_path, 40)
+    except NoQdrantError as error:
+        pytest.skip(str(error))
+    assert [each.poison for each in found] == ["none", *NAMES, "all"]
+    assert all(each.upserts == 40 and 0 < each.p50 <= each.p99 <= each.most for each in found)

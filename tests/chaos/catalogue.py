@@ -14,6 +14,7 @@ from tests.chaos.experiments import (
     drain,
     hostile,
     kills,
+    neighbours,
     network,
     overload,
     pauses,
@@ -56,6 +57,13 @@ EXPERIMENTS: dict[str, Experiment] = {
             store.run,
             Plan(messages=300, kills=1, seconds=60),
             Plan(messages=1_000, kills=4, seconds=150),
+        ),
+        Experiment(
+            "neighbours",
+            "collections of a real Qdrant server that fail in six ways, beside good writes to another",
+            neighbours.run,
+            Plan(messages=150, drain_seconds=90),
+            Plan(messages=1_000, drain_seconds=240),
         ),
         Experiment(
             "hostile",

@@ -48,6 +48,9 @@ UNANSWERED = "unanswered"
 BACKLOG = "backlog"
 CONSUMER = "leaked consumer"
 EXIT = "exit code"
+HELD = "held"  # all writes were held, though the store answered
+
+_HELD_LINE = "store unavailable, writes held"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +60,14 @@ class Rules:
     redelivery: workers or connections die, so a reply or a dead letter may come twice.   killers: names of messages
     that end a worker, and so may be dead-lettered by the broker.   answers: every question has to be answered.
     condemned: good messages that may be among the dead letters, by code (a store that fails for good, say).
+    never_held: single collections fail, so nothing may hold all of them.
     """
 
     redelivery: bool = False
     killers: frozenset[str] = frozenset()
     answers: bool = False
     condemned: frozenset[str] = frozenset()
+    never_held: bool = False
 
 
 def check(record: Record, evidence: Evidence, rules: Rules) -> list[Violation]:
@@ -73,6 +78,7 @@ def check(record: Record, evidence: Evidence, rules: Rules) -> list[Violation]:
         *_nothing_let_through(record, evidence),
         *_answers(record, evidence, rules),
         *_liveness(evidence),
+        *_held(evidence, rules),
     ]
 
 
@@ -218,3 +224,8 @@ def _liveness(evidence: Evidence) -> Iterator[Violation]:
     for code in evidence.exits:
         if code != 0:
             yield Violation("L5", EXIT, f"{code} after a soft stop")
+
+
+def _held(evidence: Evidence, rules: Rules) -> Iterator[Violation]:
+    if rules.never_held and (times := evidence.log.count(_HELD_LINE)):
+        yield Violation("L5", HELD, f"{times} times")

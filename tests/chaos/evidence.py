@@ -58,14 +58,15 @@ class Evidence:
     log: str = ""  # of all workers
 
 
-async def scan(store: str) -> tuple[dict[int | str, Stored], set[str]]:
+async def scan(store: str, key: str = "") -> tuple[dict[int | str, Stored], set[str]]:
     """Every point of the run's collection, and the names of all collections, as a gRPC client of `store` sees them."""
     found: dict[int | str, Stored] = {}
     options = [("grpc.max_receive_message_length", -1)]
+    call: dict[str, Any] = {"timeout": _SECONDS, "metadata": (("api-key", key),) if key else ()}
     async with grpc.aio.insecure_channel(store.removeprefix("http://"), options=options) as channel:
         points: Any = points_service_pb2_grpc.PointsStub(channel)
         about: Any = collections_service_pb2_grpc.CollectionsStub(channel)
-        names = {each.name for each in (await about.List(q.ListCollectionsRequest(), timeout=_SECONDS)).collections}
+        names = {each.name for each in (await about.List(q.ListCollectionsRequest(), **call)).collections}
         request: Any = q.ScrollPoints(
             collection_name=COLLECTION,
             limit=_PAGE,
@@ -73,7 +74,7 @@ async def scan(store: str) -> tuple[dict[int | str, Stored], set[str]]:
             with_vectors=q.WithVectorsSelector(enable=True),
         )
         while COLLECTION in names:
-            page = await points.Scroll(request, timeout=_SECONDS)
+            page = await points.Scroll(request, **call)
             for each in page.result:
                 identifier = each.id.uuid or each.id.num
                 assert identifier not in found, f"the scan has point {identifier} twice"

@@ -12,8 +12,8 @@ from qdrant_client import grpc
 from memq_schemas import ErrorCode
 from memq_worker import service, suspects
 from memq_worker.amqp import acks, link
-from memq_worker.errors import DependencyError, MessageError, Outage, Unroutable
-from memq_worker.pipeline import intake, settle, write
+from memq_worker.errors import DependencyError, MessageError, Outage, StoreOutage, Unroutable
+from memq_worker.pipeline import diagnosis, intake, settle, write
 from memq_worker.pipeline.decode import points
 from memq_worker.pipeline.outcome import DeadLetter, Done, Quarantine, Release
 from memq_worker.qdrant import client, upserts
@@ -119,9 +119,9 @@ def acknowledge_without_a_dead_letter() -> None:
     """What is refused is answered, logged, and gone."""
     original = _any(settle.Settler)._move
 
-    async def move(self: Any, delivery: Any, exchange: str, error: Any, attempts: int) -> bool:
+    async def move(self: Any, delivery: Any, exchange: str, error: Any, attempts: int, place: str = "") -> bool:
         # True: to the worker the copy has been published, so nothing is left for the broker to keep.
-        return exchange == self._names.dead or await original(self, delivery, exchange, error, attempts)
+        return exchange == self._names.dead or await original(self, delivery, exchange, error, attempts, place)
 
     _any(settle.Settler)._move = move
 
@@ -205,6 +205,16 @@ def a_wait_timeout_is_success() -> None:
             await method(request, timeout=self._timeout_seconds, metadata=self._metadata)
 
     _any(client.QdrantStore)._update = update
+
+
+@mutant("neighbours", "held")
+def one_failure_holds_everybody() -> None:
+    """No independent question: whatever fails in one collection counts as an outage of the store."""
+
+    async def of(self: Any, error: Outage, collection: str, began: float) -> StoreOutage:
+        return StoreOutage.of(error)
+
+    _any(diagnosis.Diagnosis).of = of
 
 
 @mutant("network", "lost")

@@ -72,10 +72,12 @@ class Scene:
     began: float = field(default_factory=time.monotonic)
     faults: Counter[str] = field(default_factory=Counter)
     notes: dict[str, float] = field(default_factory=dict)
-    known: set[str] = field(default_factory=set)  # queues and exchanges of the experiment itself
+    known: set[str] = field(default_factory=set)  # queues, exchanges and collections of the experiment itself
     crews: list[Crew] = field(default_factory=list)
     amqp_url: str = ""
     store_url: str = ""
+    scanned_url: str = ""  # of a store other than the engine, and its API key
+    scanned_key: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
     log: list[str] = field(default_factory=list)
     exits: list[int] = field(default_factory=list)
@@ -139,7 +141,8 @@ class Scene:
         """Lets the backlog end, stops the workers, and checks the ledger against what is there."""
         evidence = Evidence(drained=await self._drained())
         evidence.exits = self.exits
-        evidence.points, evidence.collections = await scan(self.engine.url)
+        evidence.points, collections = await scan(self.scanned_url or self.engine.url, self.scanned_key)
+        evidence.collections = collections - self.known
         evidence.ready, evidence.consumers = await depths(self.address)
         evidence.dead = await dead_letters(self.address)
         evidence.strange_queues, evidence.strange_exchanges = await asyncio.to_thread(

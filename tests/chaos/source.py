@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _WINDOW = 64
 _CONFIRM_SECONDS = 10.0
+_AT_A_TIME = 4  # writes that are timed
 
 NOT_CONFIRMED = (Unconfirmed, BrokerUnavailable, Unroutable)
 
@@ -96,6 +97,28 @@ class SdkSource:
                 if waiting and time.monotonic() > deadline:
                     return
             await asyncio.sleep(pause)
+
+    async def send_timed(self, messages: Iterable[Message], within: float) -> list[float]:
+        """Each written with `wait`, a few at a time: the seconds until the worker has answered, `within` at most."""
+
+        async def write(message: Message) -> float:
+            async with places:
+                began = time.perf_counter()
+                try:
+                    async with asyncio.timeout_at(deadline):
+                        await self._producer.upsert(COLLECTION, message.body["points"], wait=True)
+                except TimeoutError:
+                    return within
+                self._ledger.confirmed([message])
+                return time.perf_counter() - began
+
+        deadline = asyncio.get_running_loop().time() + within
+        places = asyncio.Semaphore(_AT_A_TIME)
+        taken: list[float] = []
+        for window in _windows(messages):
+            self._ledger.attempted(window)
+            taken += await asyncio.gather(*map(write, window))
+        return taken
 
     async def try_once(self, messages: Sequence[Message]) -> int:
         """How many were confirmed, each having been tried once."""

@@ -110,6 +110,14 @@ def test_each_rule_goes_red_alone(violation: tuple[str, str]) -> None:
     assert case.found == [violation]
 
 
+def test_a_hold_is_wrong_only_where_single_collections_fail() -> None:
+    case = Case()
+    case.evidence.log = '{"message": "store unavailable, writes held"}'
+    assert case.found == []
+    case.rules = Rules(answers=True, never_held=True)
+    assert case.found == [("L5", "held")]
+
+
 def test_a_refused_message_without_a_dead_letter_is_lost() -> None:
     case = Case()
     case.evidence.dead.clear()
