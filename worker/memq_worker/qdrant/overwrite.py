@@ -65,13 +65,17 @@ def overwrite_requests(collection: str, payload: dict[str, Any], kept: tuple[str
 
 
 _FOREIGN = "foreign"
+_SEVERAL = "several"
 
 
 def _version(stored: Any) -> int | float | str | None:
-    """The version of a point: a number, None for none, or _FOREIGN for a value that orders nothing."""
-    kind = None if stored is None else stored.WhichOneof("kind")
-    if kind in (None, "null_value"):
+    """The version of a point: a number, None for none, or _FOREIGN or _SEVERAL for a value that is no version."""
+    if stored is None or (kind := stored.WhichOneof("kind")) in (None, "null_value"):
         return None
+    if kind == "list_value" and stored.list_value.values:
+        # A condition on a list asks for any of its values, so a list of one cannot be told from its value.
+        values = stored.list_value.values
+        return _SEVERAL if len(values) > 1 else _version(values[0])
     return getattr(stored, kind) if kind in ("integer_value", "double_value") else _FOREIGN
 
 
@@ -89,6 +93,10 @@ def _operation(payload: dict[str, Any], version: int | float | str | None, ids: 
     mine = grpc.Condition(has_id=grpc.HasIdCondition(has_id=ids))
     if version is None:
         same = grpc.Condition(is_empty=grpc.IsEmptyCondition(key=VERSION_KEY))
+        kept = payload
+    elif version == _SEVERAL:
+        several = grpc.FieldCondition(key=VERSION_KEY, values_count=grpc.ValuesCount(gte=2))
+        same = grpc.Condition(field=several)
         kept = payload
     elif version == _FOREIGN:
         versioned = grpc.Condition(field=grpc.FieldCondition(key=VERSION_KEY, range=grpc.Range(gte=0)))
