@@ -28,7 +28,8 @@ def settings() -> str:
             continue
         default = "host name and process id" if field.default_factory is not None else _default(field.default)
         rows.append(f"| `{variable(name)}` | `{flag(name)}` | {default} | {field.description} |")
-    files = " and ".join(f"`{file_variable(name)}`" for name in SECRETS)
+    *others, last = (f"`{file_variable(name)}`" for name in SECRETS)
+    files = f"{', '.join(others)} and {last}"
     return "\n".join(
         (
             "# Settings",
@@ -106,7 +107,9 @@ def _members(thing: type) -> list[str]:
     for name, member in inspect.getmembers_static(thing):
         if name.startswith("_") or not (inspect.isfunction(member) or isinstance(member, property)):
             continue
-        if name not in vars(thing) or not member.__doc__:
+        # A base of our own has methods that its user calls; others, such as Exception, are documented elsewhere.
+        ours = any(name in vars(base) for base in thing.__mro__ if base.__module__.startswith("memq"))
+        if not ours or not member.__doc__:
             continue
         shown = f"{name}{_signature(member)}" if inspect.isfunction(member) else f"{name}  # property"
         parts += ["", f"### {thing.__name__}.{name}", "", f"```python\n{shown}\n```", "", *_documented(member)]

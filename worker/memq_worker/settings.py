@@ -17,7 +17,7 @@ STRICT_ATTEMPTS = 6  # with the waits between them: thirteen minutes
 INTERNAL = "set by the pool for its children"
 
 # Also read from the file that MEMQ_<NAME>_FILE names, which is how containers are given secrets.
-SECRETS = ("amqp_url", "qdrant_api_key")
+SECRETS = ("amqp_url", "management_url", "qdrant_api_key")
 
 _PREFIX = r"^[A-Za-z0-9_-]{1,40}(\.[A-Za-z0-9_-]{1,40}){0,3}$"
 

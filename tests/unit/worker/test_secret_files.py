@@ -29,7 +29,7 @@ def file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def test_every_secret_and_nothing_else_may_come_from_a_file() -> None:
     secret = {name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)}
     assert secret == set(SECRETS)
-    assert [file_variable(name) for name in SECRETS] == ["MEMQ_AMQP_URL_FILE", "MEMQ_QDRANT_API_KEY_FILE"]
+    assert [file_variable(name) for name in SECRETS] == [f"MEMQ_{name.upper()}_FILE" for name in SECRETS]
 
 
 @pytest.mark.parametrize("name", SECRETS)
