@@ -69,6 +69,7 @@ class Producer:
     One connection, any number of calls at once. While the broker is away calls wait, up to their timeouts.
 
     url: one broker, several (tried in turn), or None for MEMQ_AMQP_URL or amqp://guest:guest@127.0.0.1:5672/%2F.
+    tenant: whose collections these are, with a user of this tenant; None for MEMQ_TENANT, or "" for the operator.
     timeout: seconds for an answer, and for the first connection.   confirm_timeout: seconds for the broker's confirm.
     max_points_per_message, max_message_bytes: where upserts are split; a worker refuses what exceeds its own limits.
     max_in_flight: unconfirmed writes at once (and at most 32 MiB of them); more wait, which slows the caller down.
@@ -92,6 +93,7 @@ class Producer:
         url: str | Sequence[str] | None = None,
         *,
         prefix: str = DEFAULT_PREFIX,
+        tenant: str | None = None,
         timeout: float = 30.0,
         confirm_timeout: float = 30.0,
         max_message_bytes: int = MIB,
@@ -109,6 +111,7 @@ class Producer:
         self._inner = AsyncProducer(
             url,
             prefix=prefix,
+            tenant=tenant,
             timeout=timeout,
             confirm_timeout=confirm_timeout,
             max_message_bytes=max_message_bytes,
@@ -625,7 +628,7 @@ class DeadLetters:
         """Publish the selected letters again under their routing keys, with no attempts spent.
 
         A letter leaves the queue when the broker has confirmed its copy. After an interruption a few letters may be
-        sent twice, which ids make harmless; none is lost.
+        sent twice, which ids make harmless; none is lost. A tenant's letter goes through the tenant's exchange.
         body: the corrected body of one letter, not compressed; the first letter of the selection is sent with it.
         tally: counts the letters while the call runs, also if it raises. Raises Unconfirmed too.
         """

@@ -35,7 +35,7 @@ class Opened:
         self.pending = Pending()
         self.link = Link(
             brokers(options.url, options.client, fast=options.way == "fast"),
-            options.names,
+            options.route,
             self.pending,
             listener=options.listener,
         )

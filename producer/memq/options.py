@@ -7,6 +7,7 @@ from memq.connection.address import addresses
 from memq.connection.transport import transport
 from memq.encode.arrow.library import pyarrow
 from memq.errors import InvalidRequest
+from memq_schemas.tenants import TenantNames
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,6 +27,7 @@ class Options:
 
     url: str | Sequence[str] | None
     names: Names
+    tenant: str
     timeout: float
     confirm_timeout: float
     max_message_bytes: int
@@ -40,9 +42,15 @@ class Options:
     compression: str | None
     listener: Callable[[ConnectionChange], None] | None
     way: Transport = field(init=False)
+    route: Names | TenantNames = field(init=False)
+    """Names of the exchanges to publish to: those of the tenant, or of the operator."""
 
     def __post_init__(self) -> None:
         addresses(self.url)
+        try:
+            self.route = TenantNames(self.names.prefix, self.tenant) if self.tenant else self.names
+        except (ValueError, TypeError) as error:
+            raise InvalidRequest(str(error)) from None
         self.way = transport(self.transport)
         limits = [
             self.timeout,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 
 MIB = 1024 * 1024
+TENANT_VARIABLE = "MEMQ_TENANT"
 
 
 class Producer(Changes):
@@ -42,6 +44,7 @@ class Producer(Changes):
     One connection, any number of calls at once. While the broker is away calls wait, up to their timeouts.
 
     url: one broker, several (tried in turn), or None for MEMQ_AMQP_URL or amqp://guest:guest@127.0.0.1:5672/%2F.
+    tenant: whose collections these are, with a user of this tenant; None for MEMQ_TENANT, or "" for the operator.
     timeout: seconds for an answer, and for the first connection.   confirm_timeout: seconds for the broker's confirm.
     max_points_per_message, max_message_bytes: where upserts are split; a worker refuses what exceeds its own limits.
     max_in_flight: unconfirmed writes at once (and at most 32 MiB of them); more wait, which slows the caller down.
@@ -65,6 +68,7 @@ class Producer(Changes):
         url: str | Sequence[str] | None = None,
         *,
         prefix: str = DEFAULT_PREFIX,
+        tenant: str | None = None,
         timeout: float = 30.0,
         confirm_timeout: float = 30.0,
         max_message_bytes: int = MIB,
@@ -82,6 +86,7 @@ class Producer(Changes):
         self._options = Options(
             url=url,
             names=Names(prefix),
+            tenant=os.environ.get(TENANT_VARIABLE, "") if tenant is None else tenant,
             timeout=timeout,
             confirm_timeout=confirm_timeout,
             max_message_bytes=max_message_bytes,

@@ -40,6 +40,12 @@ Older: TypeAlias = Annotated[
 Newer: TypeAlias = Annotated[
     str | None, typer.Option("--newer-than", metavar="AGE", help="Failed not longer ago than this.")
 ]
+OfTenant: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--tenant", envvar="MEMQ_TENANT", metavar="NAME", help="Of this tenant; by default of all.", show_default=False
+    ),
+]
 Limit: TypeAlias = Annotated[
     int | None, typer.Option("--limit", min=1, metavar="N", help="Only the first N of them, the oldest in the queue.")
 ]
@@ -58,6 +64,7 @@ def selection(
     tries: str | None,
     older: str | None,
     newer: str | None,
+    tenant: str,
     limit: int | None,
 ) -> Selection:
     known = [operation.value for operation in Operation] + [UNKNOWN]
@@ -70,6 +77,7 @@ def selection(
         collections=frozenset(collections or ()),
         queues=frozenset(queues or ()),
         ids=frozenset(ids or ()),
+        tenants=frozenset({tenant} if tenant else ()),
         attempts=_parsed(attempts, tries, "--attempts"),
         older_than=_parsed(duration, older, "--older-than"),
         newer_than=_parsed(duration, newer, "--newer-than"),

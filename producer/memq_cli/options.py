@@ -11,6 +11,7 @@ import typer
 from memq.connection.address import VARIABLE, addresses
 from memq.errors import ConfigurationError
 from memq_cli.output import notice
+from memq_schemas.tenants import TenantNames
 from memq_schemas.topology import DEFAULT_PREFIX
 
 Url: TypeAlias = Annotated[
@@ -24,6 +25,15 @@ Url: TypeAlias = Annotated[
 ]
 Prefix: TypeAlias = Annotated[
     str, typer.Option(envvar="MEMQ_PREFIX", help="What the names of memq's exchanges and queues begin with.")
+]
+Tenant: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        envvar="MEMQ_TENANT",
+        metavar="NAME",
+        help="Act as this tenant, with its user; without it, as the operator.",
+        show_default=False,
+    ),
 ]
 Timeout: TypeAlias = Annotated[
     float, typer.Option(min=0.001, metavar="SECONDS", help="How long to wait for a connection, a confirm, an answer.")
@@ -40,6 +50,7 @@ Wait: TypeAlias = Annotated[bool, typer.Option("--wait", help="Return when the w
 
 URL = ""  # what `addresses` takes without one
 PREFIX = DEFAULT_PREFIX
+TENANT = ""
 TIMEOUT = 30.0
 
 
@@ -51,8 +62,14 @@ class Target:
     prefix: str
     timeout: float
     json: bool
+    tenant: str = ""
 
     def __post_init__(self) -> None:
+        if self.tenant:
+            try:
+                TenantNames(self.prefix, self.tenant)
+            except ValueError as error:
+                raise typer.BadParameter(str(error).removeprefix("tenant: "), param_hint="--tenant") from None
         try:
             addresses(self.url)
         except ConfigurationError as error:

@@ -61,6 +61,7 @@ async def _with_producer(
     async with Producer(
         target.url,
         prefix=target.prefix,
+        tenant=target.tenant,
         timeout=target.timeout,
         confirm_timeout=target.timeout,
         max_points_per_message=batch_size,

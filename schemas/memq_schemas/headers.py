@@ -35,6 +35,7 @@ SPENT = frozenset(
         WORKER,
         LANE,
         PARKED,
+        TENANT,
     }
 )
 

@@ -119,7 +119,7 @@ def losses(queue: QueuePolicies, names: Names) -> list[Loss]:
     if (expires := queue.smallest("expires")) is not None:
         report("expires", expires, "RabbitMQ deletes the queue with its messages when nobody uses it for so long")
     for setting, value in queue.limits.items():
-        if queue.drops_head and queue.name != names.store:
+        if queue.drops_head and queue.name not in (names.store, names.tenants):
             report(setting, value, _dropped(queue, names))
     if queue.drops_head and queue.arguments.get("x-overflow") == "reject-publish" and not queue.limits:
         report(
@@ -137,7 +137,7 @@ def losses(queue: QueuePolicies, names: Names) -> list[Loss]:
 
 
 def _dropped(queue: QueuePolicies, names: Names) -> str:
-    if queue.name == names.query:
+    if names.is_request(queue.name):
         return "a full queue drops the oldest requests, which get no answer"
     if queue.dead_letters:
         return "a full queue drops its oldest messages, and dead-letters them at most once"

@@ -40,6 +40,20 @@ class Operation(StrEnum):
 WRITES = frozenset({Operation.UPSERT, Operation.DELETE, Operation.PAYLOAD, Operation.VECTORS})
 REQUESTS = frozenset(Operation) - WRITES
 
+# Requests that change nothing.
+READS = frozenset(
+    {
+        Operation.QUERY,
+        Operation.SCROLL,
+        Operation.FACET,
+        Operation.GET,
+        Operation.COUNT,
+        Operation.LIST,
+        Operation.DESCRIBE,
+        Operation.ALIASES,
+    }
+)
+
 # Operations that are about no one collection.
 UNNAMED = frozenset({Operation.LIST, Operation.ALIASES})
 

@@ -1,5 +1,5 @@
 from collections.abc import Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, Self
 
 from memq_schemas.headers import LANE
@@ -60,9 +60,13 @@ class Names:
     suspect: str = field(init=False)
     dead: str = field(init=False)
     store: str = field(init=False)
+    tenants: str = field(init=False)
+    tenants_write: str = field(init=False)
+    tenants_write_bulk: str = field(init=False)
+    tenants_query: str = field(init=False)
 
     def __post_init__(self) -> None:
-        for name in ("commands", "bulk", "internal", "write", "write_bulk", "query", "suspect", "dead", "store"):
+        for name in [each.name for each in fields(self)[1:]]:
             object.__setattr__(self, name, f"{self.prefix}.{name.replace('_', '.')}")
 
     def retry(self, seconds: int, *, internal: bool = False) -> str:
@@ -72,8 +76,21 @@ class Names:
         """
         return f"{self.internal if internal else self.prefix}.retry.{seconds}"
 
+    def replies(self, tenant: str) -> str:
+        """Name of the exchange through which a tenant's answers come."""
+        return f"{self.prefix}.r.{tenant}"
+
     def reply(self, token: str) -> str:
         return f"{self.prefix}.reply.{token}"
+
+    @property
+    def beside_lanes(self) -> tuple[str, ...]:
+        """Queues that workers consume besides those of writes."""
+        return self.query, self.tenants_query, self.suspect
+
+    def is_request(self, queue: str) -> bool:
+        """True for the queues of requests, which are answered and neither retried nor dead-lettered."""
+        return queue in (self.query, self.tenants_query)
 
     def is_own(self, queue: str) -> bool:
         """True for the queues that memq itself consumes: a reply addressed to one would be taken for a command."""

@@ -195,14 +195,15 @@ def test_other_content_is_refused(client: Caller, docs: str) -> None:
 
 def test_a_refused_write_is_a_dead_letter_with_its_reason(client: Caller, docs: str) -> None:
     body = json.dumps({"points": [{"id": 9, "vector": [1.0]}]}).encode()
-    reply = client.write(f"upsert.{docs}", body, headers={"x-tenant": "a"}, app_id="elsewhere")
+    reply = client.write(f"upsert.{docs}", body, headers={"x-mine": "a", "x-tenant": "a"}, app_id="elsewhere")
     assert refusal(reply) == (422, "wrong_dimension")
     (letter,) = client.dead()
     assert (letter.routing_key, letter.body) == (f"upsert.{docs}", body)
     assert letter.properties.content_type == "application/json"
     assert letter.properties.delivery_mode == 2
     headers = letter.headers
-    assert headers["x-tenant"] == "a"
+    assert headers["x-mine"] == "a"
+    assert "x-tenant" not in headers  # the worker's own, and the sender is no tenant
     assert headers["x-error-code"] == "wrong_dimension"
     assert headers["x-error-stage"] == "validate"
     assert headers["x-exception-message"] == reply["error"]["message"]

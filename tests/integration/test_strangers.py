@@ -250,7 +250,7 @@ async def test_any_properties_that_the_broker_carries_arrive_as_they_are(amqp: A
     arrived: asyncio.Queue[tuple[str, Properties, bytes]] = asyncio.Queue()
     listening = await (await connection.channel()).get_underlay_channel()
     frames = memq_amqp.frames_of(connection)
-    consumer = memq_amqp.Consumer(listening, frames, lambda _t, _r, k, p, b: arrived.put_nowait((k, p, b)))
+    consumer = memq_amqp.Consumer(listening, frames, lambda _t, _r, _e, k, p, b: arrived.put_nowait((k, p, b)))
     await consumer.start(queue, "strange", no_ack=True)
     publisher = memq_amqp.publisher(
         await (await connection.channel(on_return_raises=True)).get_underlay_channel(), frames

@@ -9,8 +9,9 @@ from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from memq_schemas import Names
+from memq_worker.options import pipeline_options
 from memq_worker.pipeline.intake import Pipeline
-from memq_worker.service import Service, pipeline_options
+from memq_worker.service import Service
 from memq_worker.settings import Settings
 from memq_worker.stop import Stop
 from tests.simulation.client import Connections
@@ -45,6 +46,8 @@ class Watch:
         return lambda *_, **__: None
 
     admitted = True
+    outdated = ""
+    takes_suspects = True
 
     async def broker(self, *_: Any) -> None: ...
 

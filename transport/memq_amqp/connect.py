@@ -245,7 +245,7 @@ def unusable() -> str | None:
     return None if read == _EXPECTED else f"aiormq {installed}: the self-test read something else"
 
 
-_EXPECTED = [(7, True, "upsert.a", "c", {"k": 1}, b"xyz"), "Ack"]
+_EXPECTED = [(7, True, "exchange", "upsert.a", "c", {"k": 1}, b"xyz"), "Ack"]
 
 
 def _read_back() -> list[Any]:
@@ -262,9 +262,9 @@ def _read_back() -> list[Any]:
     frames = Frames()
     found: list[Any] = []
 
-    def delivered(tag: int, redelivered: bool, key: str, properties: bytes, body: bytes) -> None:
+    def delivered(tag: int, redelivered: bool, exchange: str, key: str, properties: bytes, body: bytes) -> None:
         read = decode(properties)
-        found.append((tag, redelivered, key, read.correlation_id, dict(read.headers or {}), body))
+        found.append((tag, redelivered, exchange, key, read.correlation_id, dict(read.headers or {}), body))
 
     frames.attach(1, Deliveries(delivered))
     frames.get_buffer(-1)[: len(data)] = data

@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from memq_amqp.wire.frames import Frames
     from memq_schemas.properties import Properties
 
-    Receive = Callable[[int, bool, str, Properties, bytes], None]
-    """Delivery tag, redelivered, routing key, properties, body. Must not raise."""
+    Receive = Callable[[int, bool, str, str, Properties, bytes], None]
+    """Delivery tag, redelivered, exchange, routing key, properties, body. Must not raise."""
 
 
 class Received(NamedTuple):
     tag: int
     redelivered: bool
+    exchange: str
     routing_key: str
     properties: Properties
     body: bytes
@@ -44,15 +45,18 @@ class Consumer:
         """Start a consumer. Raises as aiormq. A tag that was used before ends the connection on RabbitMQ 4.3."""
         await self._channel.basic_consume(queue, self._from_aiormq, no_ack=no_ack, consumer_tag=tag, timeout=timeout)
 
-    def _from_frames(self, tag: int, redelivered: bool, key: str, properties: bytes, body: bytes) -> None:
-        self._receive(tag, redelivered, key, decode(properties), body)
+    def _from_frames(
+        self, tag: int, redelivered: bool, exchange: str, key: str, properties: bytes, body: bytes
+    ) -> None:
+        self._receive(tag, redelivered, exchange, key, decode(properties), body)
 
     async def _from_aiormq(self, message: DeliveredMessage) -> None:
         # aiormq runs this in a task that it cancels when the channel dies: hand over, and do nothing else.
         deliver = message.delivery
         if isinstance(deliver, Basic.Deliver):
             key, properties = read(message)
-            self._receive(deliver.delivery_tag or 0, bool(deliver.redelivered), key, properties, bytes(message.body))
+            tag, exchange = deliver.delivery_tag or 0, deliver.exchange or ""
+            self._receive(tag, bool(deliver.redelivered), exchange, key, properties, bytes(message.body))
 
 
 async def get(channel: AbstractChannel, queue: str, timeout: float | None = None) -> Received | None:
@@ -62,4 +66,5 @@ async def get(channel: AbstractChannel, queue: str, timeout: float | None = None
     if not isinstance(found, Basic.GetOk):
         return None
     key, properties = read(message)
-    return Received(found.delivery_tag or 0, bool(found.redelivered), key, properties, bytes(message.body))
+    tag, exchange = found.delivery_tag or 0, found.exchange or ""
+    return Received(tag, bool(found.redelivered), exchange, key, properties, bytes(message.body))

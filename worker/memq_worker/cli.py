@@ -1,12 +1,9 @@
 import asyncio
-import inspect
 import logging
 import os
-import sys
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -15,16 +12,15 @@ from rich.markup import escape
 from memq_schemas.variables import unknown
 from memq_worker import garbage
 from memq_worker.environment import load
-from memq_worker.errors import BrokerUnavailable, ConfigurationError, WorkerError
+from memq_worker.errors import ConfigurationError
+from memq_worker.flags import EXIT_FAILED, fail, option, with_settings
 from memq_worker.notify import notified
 from memq_worker.observe import lastwords, logs
 from memq_worker.observe.healthcheck import ask
-from memq_worker.settings import INTERNAL, Settings, flag, variable
+from memq_worker.settings import Settings
+from memq_worker.tenants.app import tenants_app
 
 logger = logging.getLogger(__name__)
-
-EXIT_FAILED = 1
-EXIT_CONFIGURATION = 2
 
 app = typer.Typer(
     name="memq-worker",
@@ -43,66 +39,6 @@ store = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(store, name="store")
-
-Command = Callable[..., int]
-
-
-def with_settings(command: Command, **switches: str) -> Callable[..., None]:
-    """The command with every setting as a flag, so that flags, variables and the documentation cannot differ.
-
-    `switches` are flags of the command alone, by name with their help; it is given their values as keywords.
-    """
-
-    def run(**given: Any) -> None:
-        own = {name: bool(given.pop(name)) for name in switches}
-        flags: dict[str, str] = {name: value for name, value in given.items() if value is not None}
-        try:
-            code = command(load(flags), flags, **own)
-        except ConfigurationError as error:
-            fail(str(error), EXIT_CONFIGURATION)
-        except BrokerUnavailable as error:
-            fail(str(error), EXIT_FAILED)
-        except WorkerError as error:
-            fail(error.message, EXIT_FAILED)
-        raise typer.Exit(code)
-
-    parameters = [
-        inspect.Parameter(
-            name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[str | None, _option(name)]
-        )
-        for name, field in Settings.model_fields.items()
-        if field.description != INTERNAL
-    ]
-    parameters += [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=_switch(name, text))
-        for name, text in switches.items()
-    ]
-    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    run.__name__ = command.__name__
-    run.__doc__ = command.__doc__
-    return run
-
-
-def _switch(name: str, text: str) -> Any:
-    return Annotated[bool, typer.Option(f"--{name}", help=text)]
-
-
-def _option(name: str) -> Any:
-    field = Settings.model_fields[name]
-    default = "" if field.default_factory is not None or field.default is None else f", default {_shown(field.default)}"
-    text = f"{field.description} [{variable(name)}{default}]"
-    return typer.Option(flag(name), help=text, show_default=False, metavar="VALUE")
-
-
-def _shown(default: Any) -> str:
-    return default.get_secret_value() if hasattr(default, "get_secret_value") else str(default)
-
-
-def fail(message: str, code: int) -> NoReturn:
-    for line in message.splitlines():
-        sys.stderr.write(f"memq-worker: {line}\n")
-    raise typer.Exit(code)
 
 
 def _log(settings: Settings, worker: str) -> None:
@@ -221,6 +157,7 @@ for _command in (run, check, declare, embedded):
 for _command in (show, forget):
     store.command(_command.__name__)(with_settings(_command))
 store.command("adopt")(with_settings(adopt, yes="Do not ask."))
+app.add_typer(tenants_app(_engine_address), name="tenants")
 
 
 @app.command()
@@ -232,8 +169,8 @@ def healthcheck(
             help="Whether it can work, or only whether it runs: an outage is no reason to restart.",
         ),
     ] = False,
-    metrics_host: Annotated[str | None, _option("metrics_host")] = None,
-    metrics_port: Annotated[str | None, _option("metrics_port")] = None,
+    metrics_host: Annotated[str | None, option("metrics_host")] = None,
+    metrics_port: Annotated[str | None, option("metrics_port")] = None,
 ) -> None:
     """Ask the worker or pool on this machine how it is, for a container's health check: 0 if well, else 1 and why."""
     given = {"metrics_host": metrics_host, "metrics_port": metrics_port}

@@ -4,12 +4,13 @@ import os
 import time
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import replace
+from functools import partial
 
 from memq_amqp import stopped
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
 
 from memq_worker.amqp.connection import Brokers
-from memq_worker.amqp.session import Session, SessionOptions, open_session
+from memq_worker.amqp.session import Session, open_session
 from memq_worker.errors import BrokerUnavailable, ConfigurationError
 from memq_worker.observe.endpoint import served
 from memq_worker.observe.exposition import Exposition
@@ -20,58 +21,26 @@ from memq_worker.observe.metrics import Metrics
 from memq_worker.observe.slot import Foreign, Slot
 from memq_worker.observe.store import MeteredStore
 from memq_worker.observe.tracing import traced
+from memq_worker.options import pipeline_options, session_options
 from memq_worker.outages import Outages
-from memq_worker.pipeline.batch import BatchLimits
-from memq_worker.pipeline.decode.bodies import Limits
-from memq_worker.pipeline.held import HeldLimits
-from memq_worker.pipeline.intake import Pipeline, PipelineOptions
-from memq_worker.pipeline.reply_to import ReplyTo
-from memq_worker.pipeline.retry import RetryPolicy
-from memq_worker.pipeline.settle import ReplyOptions
+from memq_worker.pipeline.intake import Pipeline
+from memq_worker.pipeline.limits.allowances import Allowances
+from memq_worker.pipeline.tenants import Tenants
 from memq_worker.probes import Probes
 from memq_worker.qdrant.client import QdrantStore, open_store
 from memq_worker.settings import Settings
 from memq_worker.stop import Stop, on_signals
 from memq_worker.store_identity import StoreGuard, StoreMismatch
 from memq_worker.suspects import Suspects
+from memq_worker.tenancy import Tenancy
+from memq_worker.tenants.force import enter
+from memq_worker.tenants.register import Register
 
 logger = logging.getLogger(__name__)
 
 _SHORT_LIFE_SECONDS = 1.0
 _PROBE_SECONDS = 5.0
 _HARD_STOP_SECONDS = 2.0
-
-
-def pipeline_options(settings: Settings) -> PipelineOptions:
-    return PipelineOptions(
-        names=settings.topology.names,
-        worker=settings.worker_name,
-        limits=Limits(settings.max_body_bytes, settings.max_points),
-        batches=BatchLimits(settings.batch_points, settings.batch_bytes),
-        retries=RetryPolicy(settings.max_attempts, in_place=settings.order == "strict"),
-        writes_in_flight=settings.writes_in_flight,
-        store_writes=settings.store_writes,
-        request_timeout_seconds=settings.store_timeout_seconds,
-        reply_to=ReplyTo(settings.topology.names, any_queue=settings.reply_to == "any"),
-        held=HeldLimits(
-            None if settings.order == "strict" else max(1, settings.prefetch // 4),
-            settings.consumer_timeout_seconds / 2,
-        ),
-        broker_timestamp=settings.broker_timestamp,
-        replies=ReplyOptions(settings.max_reply_bytes, settings.reply_ttl_seconds),
-    )
-
-
-def session_options(settings: Settings) -> SessionOptions:
-    return SessionOptions(
-        topology=settings.topology,
-        declare=settings.declare,
-        prefetch=settings.prefetch,
-        request_prefetch=settings.request_prefetch,
-        timeout_seconds=settings.amqp_timeout_seconds,
-        # A consumer that begins anew gives its place away where one at a time consumes, and the order with it.
-        prefetch_bytes=None if settings.order == "strict" else settings.prefetch_bytes,
-    )
 
 
 class Service:
@@ -86,9 +55,11 @@ class Service:
         probes: Probes,
         stop: Stop,
         guard: StoreGuard,
+        tenancy: Tenancy,
     ) -> None:
         self._settings = settings
         self._guard = guard
+        self._tenancy = tenancy
         self._pipeline = pipeline
         self._metrics = metrics
         self._health = health
@@ -101,7 +72,7 @@ class Service:
             fast=settings.transport == "fast",
         )
         self._outages = Outages(pipeline, settings.consumer_timeout_seconds / 2)
-        self._suspects = Suspects(pipeline, settings.topology.names)
+        self._suspects = Suspects(pipeline, settings.topology.names, lambda: tenancy.takes_suspects)
         self._sessions = 0
         self._session: Session | None = None
 
@@ -116,6 +87,7 @@ class Service:
             refused=session.refused if session else "",
             draining=self._stop.soft.is_set(),
             down=", ".join(sorted(session.down)) if session else "",
+            tenants=self._tenancy.outdated,
         )
 
     async def run(self) -> None:
@@ -178,6 +150,7 @@ class Service:
             asyncio.create_task(self._outages.watch(session)),
             asyncio.create_task(self._suspects.watch(session)),
             asyncio.create_task(self._guard.watch(session)),
+            asyncio.create_task(self._tenancy.watch(session)),
         }
         try:
             await asyncio.wait({session.ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -227,9 +200,10 @@ async def serve(settings: Settings) -> None:
     """Runs one worker until SIGTERM or SIGINT. Needs `qdrant_url`. Raises ConfigurationError."""
     if settings.qdrant_url is None:
         raise ConfigurationError("MEMQ_QDRANT_URL is not set")
+    register = Register(settings.tenants_file)
     key = settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None
     metrics = Metrics(_slot(settings), asyncio.get_running_loop().call_later)
-    metrics.prefetch({role: own.count for role, own in session_options(settings).prefetch_by_role.items()})
+    metrics.prefetch({role: own.count for role, own in session_options(settings).prefetch_by_role(None).items()})
     member = Member(settings.slot, metrics.slot)
     member.started(os.getpid())
     with ExitStack() as stack:
@@ -246,11 +220,15 @@ async def serve(settings: Settings) -> None:
         async with opening as store:
             options = pipeline_options(settings)
             seen, tracing = traced(MeteredStore(store, metrics), settings.qdrant_url, options.names)
-            pipeline = Pipeline(seen, metrics, options, tracing)
+            tenants = Tenants(allowances=Allowances(reached=metrics.limited))
+            pipeline = Pipeline(seen, metrics, options, tracing, tenants)
             stop = stack.enter_context(on_signals(Stop()))
             health = Health(metrics)
             probes = Probes(health, metrics, settings.topology.names, queues=settings.slot == 0)
-            worker = Service(settings, pipeline, metrics, health, probes, stop, StoreGuard(store, settings))
+            entering = partial(enter, seen, tenants, timeout=settings.store_timeout_seconds)
+            tenancy = Tenancy(register, pipeline, options.names, settings.order, entering)
+            guard = StoreGuard(store, settings)
+            worker = Service(settings, pipeline, metrics, health, probes, stop, guard, tenancy)
             service = asyncio.create_task(worker.run())
             watches = [
                 asyncio.create_task(stop.hard.wait()),

@@ -38,7 +38,7 @@ class Settings(BaseSettings):
         SecretStr | None,
         Field(
             description="Address of RabbitMQ's management API, http[s]://[user:password@]host:15672, from which "
-            "`check` reads policies. The user is that of MEMQ_AMQP_URL unless given."
+            "`check` reads policies, and which `tenants` changes. The user is that of MEMQ_AMQP_URL unless given."
         ),
     ] = None
     prefix: Annotated[
@@ -56,6 +56,10 @@ class Settings(BaseSettings):
     ] = None
     qdrant_api_key: Annotated[SecretStr | None, Field(description="API key of Qdrant.")] = None
     data_dir: Annotated[Path, Field(description="Data directory of the embedded engine.")] = Path("memq-data")
+    tenants_file: Annotated[
+        Path | None,
+        Field(description="TOML file of the tenants, read again when it changes. If unset, there are no tenants."),
+    ] = None
     embedded_listen: Annotated[str, Field(description="host:port on which the embedded engine serves gRPC.")] = (
         "127.0.0.1:6334"
     )
@@ -231,6 +235,11 @@ class Settings(BaseSettings):
         if url.explicit_port == 6333:
             raise ValueError("6333 is Qdrant's REST port; memq speaks gRPC, which is 6334 unless configured otherwise")
         return value
+
+    @field_validator("tenants_file", mode="before")
+    @classmethod
+    def _empty(cls, value: object) -> object:
+        return value or None
 
     @field_validator("embedded_listen")
     @classmethod

@@ -26,9 +26,11 @@ class Suspects:
     while a suspect is tried.
     """
 
-    def __init__(self, pipeline: Pipeline, names: Names) -> None:
+    def __init__(self, pipeline: Pipeline, names: Names, allowed: Callable[[], bool]) -> None:
+        """allowed: returns whether this worker may take suspects, which may be a tenant's."""
         self._pipeline = pipeline
         self._names = names
+        self._allowed = allowed
 
     async def watch(self, session: Session) -> None:
         """Run until the session ends."""
@@ -48,7 +50,7 @@ class Suspects:
             session.end(f"unexpected {type(error).__name__}")
 
     async def _waiting(self, session: Session) -> bool:
-        if self._pipeline.held:
+        if self._pipeline.held or not self._allowed():
             return False
         try:
             return (await session.watch.depth(self._names.suspect)).messages > 0

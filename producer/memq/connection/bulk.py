@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import aiormq.exceptions
 
 from memq.connection.publisher import losing, publisher
+from memq.errors import Unroutable
 
 if TYPE_CHECKING:
     from aio_pika.abc import AbstractConnection
@@ -43,6 +44,13 @@ class BulkLane:
             self._opening = asyncio.create_task(self._open(), name="memq-bulk", context=contextvars.Context())
         with losing():
             return await asyncio.shield(self._opening)
+
+    async def required(self) -> Publisher:
+        """Return the publisher. Raises Unroutable if the broker has no such exchange for this user, and Lost."""
+        found = await self.publisher()
+        if found is None:
+            raise Unroutable(self.refused)
+        return found
 
     async def _open(self) -> Publisher | None:
         with losing():

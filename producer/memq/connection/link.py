@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from memq.connection.replies import Pending
     from memq.connection.silence import Silence
     from memq_schemas import Names
+    from memq_schemas.tenants import TenantNames
 
 log = logging.getLogger("memq")
 
@@ -46,7 +47,7 @@ class Link:
     def __init__(
         self,
         brokers: Brokers,
-        names: Names,
+        names: Names | TenantNames,
         pending: Pending,
         *,
         listener: Callable[[ConnectionChange], None] | None,

@@ -13,6 +13,7 @@ from memq_amqp import Refused
 
 from memq.connection.publisher import losing
 from memq.errors import ConfigurationError
+from memq_schemas.tenants import TenantNames
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +38,7 @@ class ReplyQueue:
         self,
         address: Address,
         connection: AbstractConnection,
-        names: Names,
+        names: Names | TenantNames,
         pending: Pending,
         lost: Callable[[str], None],
     ) -> None:
@@ -72,6 +73,8 @@ class ReplyQueue:
     async def _declared(self, channel: AbstractChannel) -> str:
         try:
             queue = await channel.declare_queue(self._names.reply(uuid4().hex), exclusive=True, auto_delete=True)
+            if isinstance(self._names, TenantNames):
+                await queue.bind(self._names.replies, queue.name)
         except aiormq.exceptions.ChannelAccessRefused as error:
             raise ConfigurationError(f"RabbitMQ at {self._address} denies the user a right: {error}") from error
         except aiormq.exceptions.ChannelClosed as error:
@@ -88,7 +91,9 @@ class ReplyQueue:
         channel.close_callbacks.add(self._closed)
         return queue.name
 
-    def _arrived(self, _tag: int, _redelivered: bool, _key: str, properties: Properties, body: bytes) -> None:
+    def _arrived(
+        self, _tag: int, _redelivered: bool, _exchange: str, _key: str, properties: Properties, body: bytes
+    ) -> None:
         self._pending.arrived(properties.correlation_id, body)
 
     def _closed(self, _sender: object = None, error: BaseException | None = None) -> None:

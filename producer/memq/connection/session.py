@@ -13,30 +13,38 @@ from memq_amqp.refusals import Fault, refusal_of
 
 from memq.connection.address import CONNECT_SECONDS
 from memq.connection.bulk import BulkLane
+from memq.connection.entrance import entrance
 from memq.connection.publisher import GONE, publisher
 from memq.connection.reply_queue import ReplyQueue
 from memq.connection.silence import Silence
 from memq.errors import ConfigurationError, TopologyMissing
+from memq_schemas import Names
+from memq_schemas.tenants import TenantNames
 
 if TYPE_CHECKING:
-    from aio_pika.abc import AbstractConnection
+    from aio_pika.abc import AbstractChannel, AbstractConnection
     from memq_amqp import Brokers
 
     from memq.connection.address import Address
     from memq.connection.publisher import Publisher
     from memq.connection.replies import Pending
-    from memq_schemas import Names
 
 CLOSE_SECONDS = 5.0
 
 
 class Session:
     def __init__(
-        self, address: Address, connection: AbstractConnection, publisher: Publisher, names: Names, pending: Pending
+        self,
+        address: Address,
+        connection: AbstractConnection,
+        publisher: Publisher,
+        names: Names | TenantNames,
+        pending: Pending,
     ) -> None:
         self.address = address
         self.publisher = publisher
         self.bulk = BulkLane(connection, names.bulk, memq_amqp.frames_of(connection))
+        self._others: dict[str, BulkLane] = {}
         self.replies = ReplyQueue(address, connection, names, pending, self.lose)
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         # Apart, because a queue may be stuck while others on the same channel go on.
@@ -47,8 +55,15 @@ class Session:
         if not self.lost.done():
             self.lost.set_result(reason)
             self.publisher.close(reason)
-            self.bulk.close(reason)
+            for lane in (self.bulk, *self._others.values()):
+                lane.close(reason)
             self.replies.end()
+
+    def other(self, exchange: str) -> BulkLane:
+        """The way to an exchange that is not the producer's own."""
+        if (found := self._others.get(exchange)) is None:
+            found = self._others[exchange] = BulkLane(self._connection, exchange, memq_amqp.frames_of(self._connection))
+        return found
 
     def closed(self, _sender: Any = None, error: BaseException | None = None) -> None:
         self.lose(str(error) if error and str(error) else "connection closed")
@@ -89,7 +104,7 @@ async def connect(brokers: Brokers) -> tuple[Address, AbstractConnection]:
         raise Lost(str(error), error.refusal) from error
 
 
-async def open_session(brokers: Brokers, names: Names, pending: Pending) -> Session:
+async def open_session(brokers: Brokers, names: Names | TenantNames, pending: Pending) -> Session:
     """Raises Lost when another try may work, ConfigurationError when none will."""
     address, connection = await connect(brokers)
     try:
@@ -110,19 +125,27 @@ async def open_session(brokers: Brokers, names: Names, pending: Pending) -> Sess
         raise Lost(f"{address}: the connection was lost while opening") from error
 
 
-async def _opened(address: Address, connection: AbstractConnection, names: Names, pending: Pending) -> Session:
+async def _opened(
+    address: Address, connection: AbstractConnection, names: Names | TenantNames, pending: Pending
+) -> Session:
+    exchange = await entrance(connection, names, address) if isinstance(names, TenantNames) else names.commands
     publishing = await connection.channel(on_return_raises=True)
+    if isinstance(names, Names):
+        await _check(publishing, exchange, address)
+    frames = memq_amqp.frames_of(connection)
+    session = Session(address, connection, await publisher(publishing, exchange, frames), names, pending)
+    for closable in (connection, publishing):
+        closable.close_callbacks.add(session.closed)
+    return session
+
+
+async def _check(channel: AbstractChannel, exchange: str, address: Address) -> None:
     try:
-        await publishing.declare_exchange(names.commands, passive=True)
+        await channel.declare_exchange(exchange, passive=True)
     except aiormq.exceptions.ChannelNotFoundEntity as error:
         raise TopologyMissing(
-            f"RabbitMQ at {address} has no exchange {names.commands}: "
+            f"RabbitMQ at {address} has no exchange {exchange}: "
             "run `memq-worker declare`, or start a worker, and check the prefix"
         ) from error
     except aiormq.exceptions.ChannelAccessRefused as error:
         raise ConfigurationError(f"RabbitMQ at {address} denies the user a right: {error}") from error
-    frames = memq_amqp.frames_of(connection)
-    session = Session(address, connection, await publisher(publishing, names.commands, frames), names, pending)
-    for closable in (connection, publishing):
-        closable.close_callbacks.add(session.closed)
-    return session

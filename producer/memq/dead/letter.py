@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from memq_amqp import Received
 
     from memq_schemas.properties import Properties
+    from memq_schemas.tenants import Whose
 
 UNKNOWN = "unknown"
 
@@ -22,6 +23,7 @@ class DeadLetter:
     """position: place in the queue, from 1, when it was looked at.   code: one of memq_schemas.ErrorCode as text, or
     what the broker calls its own reason (expired, rejected, maxlen), or "unknown".
     attempts: how often it was tried.   queue: where it came from.   size: bytes of the body.
+    tenant: whose it is; None for the operator, "" where nobody can tell.
     body: None where only the envelope was asked for.   properties: those the sender or the worker has set.
     """
 
@@ -43,13 +45,14 @@ class DeadLetter:
     properties: dict[str, Any] = field(repr=False)
     headers: dict[str, Any] = field(repr=False)
     body: bytes | None = field(default=None, repr=False)
+    tenant: str | None = None
 
     def age(self, now: datetime) -> float | None:
         """Seconds since it failed; None where nothing says when."""
         return None if self.failed_at is None else (now - self.failed_at).total_seconds()
 
 
-def read_letter(position: int, message: Received, *, with_body: bool = False) -> DeadLetter:
+def read_letter(position: int, message: Received, whose: Whose, *, with_body: bool = False) -> DeadLetter:
     properties = message.properties
     own = dict(properties.headers)
     operation, collection = _address(message.routing_key)
@@ -73,6 +76,7 @@ def read_letter(position: int, message: Received, *, with_body: bool = False) ->
         routing_key=message.routing_key,
         operation=operation,
         collection=collection,
+        tenant=whose.dead(own),
         code=code,
         stage=stage,
         reason=reason,

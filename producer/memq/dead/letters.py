@@ -14,6 +14,7 @@ from memq.dead.replay import Replay
 from memq.dead.selection import Selection
 from memq.dead.walk import Walk, walk
 from memq.errors import BrokerUnavailable
+from memq_schemas.tenants import Whose
 
 if TYPE_CHECKING:
     from memq_amqp import Received
@@ -74,6 +75,7 @@ class DeadLetters:
         self._link = link
         self._sender = sender
         self._names = names
+        self._whose = Whose(names)
         self._client = client
         self._timeout = timeout
 
@@ -85,7 +87,7 @@ class DeadLetters:
         async with self._walk(tally, force) as walked:
             async for block in walked.blocks():
                 async for message in block:
-                    letter = _look(message, tally, selection, progress)
+                    letter = _look(message, self._whose, tally, selection, progress)
                     if letter is not None and (selection.limit is None or len(letters) < selection.limit):
                         letters.append(letter)
         return Listing(letters, tally)
@@ -99,9 +101,9 @@ class DeadLetters:
         async with self._walk(tally, force) as walked:
             async for block in walked.blocks():
                 async for message in block:
-                    letter = _look(message, tally, chosen, progress)
+                    letter = _look(message, self._whose, tally, chosen, progress)
                     if letter is not None and which in (letter.position, letter.message_id, letter.correlation_id):
-                        return read_letter(letter.position, message, with_body=True)
+                        return read_letter(letter.position, message, self._whose, with_body=True)
         return None
 
     async def replay(
@@ -117,14 +119,14 @@ class DeadLetters:
         """Publish the selected letters again under their routing keys, with no attempts spent.
 
         A letter leaves the queue when the broker has confirmed its copy. After an interruption a few letters may be
-        sent twice, which ids make harmless; none is lost.
+        sent twice, which ids make harmless; none is lost. A tenant's letter goes through the tenant's exchange.
         body: the corrected body of one letter, not compressed; the first letter of the selection is sent with it.
         tally: counts the letters while the call runs, also if it raises. Raises Unconfirmed too.
         """
         tally = tally or Tally()
         selection = selection if body is None else replace(selection, limit=1)
         async with self._walk(tally, force) as walked:
-            replay = Replay(walked, self._sender, self._timeout, body)
+            replay = Replay(walked, self._sender, self._whose, self._timeout, body)
 
             def sent() -> None:
                 tally.done += 1
@@ -134,7 +136,7 @@ class DeadLetters:
             async for block in walked.blocks():
                 chosen: list[Received] = []
                 async for message in block:
-                    if _look(message, tally, selection, progress) is not None:
+                    if _look(message, self._whose, tally, selection, progress) is not None:
                         chosen.append(message)
                     if tally.selected == selection.limit:
                         break
@@ -163,7 +165,7 @@ class DeadLetters:
             tags: list[int] = []
             async for block in walked.blocks():
                 async for message in block:
-                    if _look(message, tally, selection, progress) is not None:
+                    if _look(message, self._whose, tally, selection, progress) is not None:
                         tags.append(message.tag)
                     if tally.selected == selection.limit:
                         break
@@ -194,11 +196,13 @@ class DeadLetters:
             yield walked
 
 
-def _look(message: Received, tally: Tally, selection: Selection, progress: Progress | None) -> DeadLetter | None:
+def _look(
+    message: Received, whose: Whose, tally: Tally, selection: Selection, progress: Progress | None
+) -> DeadLetter | None:
     """The letter, if it is selected."""
     tally.looks.check(message)
     tally.walked += 1
-    letter = read_letter(tally.walked, message)
+    letter = read_letter(tally.walked, message, whose)
     selected = selection.takes(letter, datetime.now(UTC))
     if selected:
         tally.selected += 1

@@ -11,6 +11,7 @@ from memq.connection.message import Message
 from memq.errors import Unroutable
 from memq_schemas import headers
 from memq_schemas.properties import ChangedHeaders
+from memq_schemas.tenants import TenantNames
 from memq_schemas.topology import BULK, LIVE
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from memq.dead.walk import Walk
     from memq.deliver.sender import Sender
+    from memq_schemas.tenants import Whose
 
 IN_FLIGHT = 256
 
@@ -27,8 +29,9 @@ IN_FLIGHT = 256
 class Replay:
     """Whenever it is interrupted, a letter is in the dead-letter queue, or on its way to a worker, or both."""
 
-    def __init__(self, walk: Walk, sender: Sender, timeout: float, body: bytes | None = None) -> None:
+    def __init__(self, walk: Walk, sender: Sender, whose: Whose, timeout: float, body: bytes | None = None) -> None:
         self._walk = walk
+        self._whose = whose
         self._sender = sender
         self._timeout = timeout
         self._body = body
@@ -53,8 +56,8 @@ class Replay:
                     return
                 key = message.routing_key
                 try:
-                    lane = BULK if message.properties.headers.get(headers.LANE) == BULK else LIVE
-                    await self._sender.deliver(key, self._copy(message), self._timeout, lane)
+                    lane, exchange = self._way(message)
+                    await self._sender.deliver(key, self._copy(message), self._timeout, lane, exchange)
                     await self._walk.remove(message.tag)
                 except Unroutable as error:
                     unroutable(error)
@@ -75,6 +78,22 @@ class Replay:
 
     def _copy(self, message: Received) -> Callable[[str], Message]:
         return lambda message_id: again(message, message_id, self._body)
+
+    def _way(self, message: Received) -> tuple[str, str | None]:
+        """Lane, and for a tenant's message the exchange. Raises Unroutable for a message that is nobody's."""
+        names, given = self._whose.names, message.properties.headers
+        tenant, lane = self._whose.dead(given), given.get(headers.LANE)
+        if tenant is None:
+            return (BULK if lane == BULK else LIVE), None
+        if not tenant:
+            raise Unroutable("nobody can tell whose this letter is: its headers name no exchange or tenant")
+        if self._walk.before_4 and self._whose.forgeable(given):
+            raise Unroutable(
+                "RabbitMQ moved this letter out of the lane that tenants share, and before 4.0 it lets the sender "
+                "choose whose the letter is; look at it with `memq dead show` and publish it yourself, or remove it"
+            )
+        own = TenantNames(names.prefix, tenant)
+        return LIVE, own.bulk if isinstance(lane, str) and lane.endswith(".bulk") else own.commands
 
 
 def again(letter: Received, message_id: str, body: bytes | None = None) -> Message:

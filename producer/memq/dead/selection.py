@@ -42,6 +42,7 @@ class Selection:
     collections: frozenset[str] = frozenset()
     queues: frozenset[str] = frozenset()
     ids: frozenset[str] = frozenset()
+    tenants: frozenset[str] = frozenset()
     attempts: Attempts | None = None
     older_than: timedelta | None = None
     newer_than: timedelta | None = None
@@ -54,6 +55,7 @@ class Selection:
             and (not self.collections or letter.collection in self.collections)
             and (not self.queues or letter.queue in self.queues)
             and (not self.ids or letter.message_id in self.ids or letter.correlation_id in self.ids)
+            and (not self.tenants or letter.tenant in self.tenants)
             and (self.attempts is None or letter.attempts in self.attempts)
             and self._aged(letter.age(now))
         )

@@ -35,7 +35,12 @@ QUIET_SECONDS = 1.0
 
 
 class Walk:
-    """depth: letters ready when it began.   seen: those delivered so far."""
+    """depth: letters ready when it began.   seen: those delivered so far.
+
+    before_4: the broker is older than RabbitMQ 4.0.
+    """
+
+    before_4 = False
 
     def __init__(self, channel: AbstractChannel, control: AbstractChannel, queue: str, depth: int) -> None:
         self.depth = depth
@@ -128,8 +133,10 @@ class Walk:
             declared = await self._control.declare_queue(self._queue, passive=True)
         return declared.declaration_result.message_count or 0
 
-    def _arrived(self, tag: int, redelivered: bool, key: str, properties: Properties, body: bytes) -> None:
-        self._inbox.put_nowait(Received(tag, redelivered, key, properties, body))
+    def _arrived(
+        self, tag: int, redelivered: bool, exchange: str, key: str, properties: Properties, body: bytes
+    ) -> None:
+        self._inbox.put_nowait(Received(tag, redelivered, exchange, key, properties, body))
 
 
 @contextlib.asynccontextmanager
@@ -164,8 +171,15 @@ async def _start(connection: AbstractConnection, address: Address, queue: str) -
             raise ConfigurationError(f"RabbitMQ at {address} denies the user a right: {error}") from error
         raise
     started = Walk(channel, control, queue, declared.declaration_result.message_count or 0)
+    started.before_4 = await _before_4(control)
     for closable in (connection, channel, control):
         closable.close_callbacks.add(started.lost)
     underlay = await channel.get_underlay_channel()
     underlay.on_consumer_cancel_callbacks.add(started.lost)
     return started
+
+
+async def _before_4(channel: AbstractChannel) -> bool:
+    connection: Any = (await channel.get_underlay_channel()).connection
+    major = str(connection.server_properties.get("version", "")).partition(".")[0]
+    return not major.isdigit() or int(major) < 4

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from memq_amqp.refusals import Kind
 
-from memq.errors import ConfigurationError, MessageTooLarge, TopologyMissing
+from memq.errors import ConfigurationError, MessageTooLarge, TopologyMissing, Unroutable
 
 if TYPE_CHECKING:
     from memq_amqp.refusals import Refusal
@@ -37,6 +37,17 @@ def _too_large(text: str, limit: int | None) -> MessageTooLarge:
     error = MessageTooLarge(f"{text}; send fewer points per message, or raise max_message_size in rabbitmq.conf")
     error.limit = limit
     return error
+
+
+def unroutable(exchange: str, routing_key: str) -> Unroutable:
+    """The error for a message that the broker had no queue for."""
+    if ".t." not in exchange:
+        told = "declare memq's topology with `memq-worker declare`, or start a worker"
+    elif exchange.endswith(".read"):
+        told = "the user may only read"
+    else:
+        told = "declare the tenant's queues with `memq-worker tenants apply`"
+    return Unroutable(f"no queue takes {routing_key}: {told}")
 
 
 def refused(broker: str, exchange: str, refusal: Refusal) -> ConfigurationError:

@@ -16,9 +16,9 @@ from memq_amqp.refusals import Fault
 from memq.connection.message import Message
 from memq.connection.replies import Reply, decode_reply
 from memq.deliver.deadlines import Deadlines
-from memq.deliver.refusals import SizeLimit, refused
+from memq.deliver.refusals import SizeLimit, refused, unroutable
 from memq.deliver.tracing import tracing
-from memq.errors import BrokerUnavailable, ReplyTimeout, Unconfirmed, Unroutable
+from memq.errors import BrokerUnavailable, ReplyTimeout, Unconfirmed
 from memq_schemas import Operation, headers, routing_key
 from memq_schemas.properties import Properties
 from memq_schemas.topology import LIVE
@@ -73,8 +73,18 @@ class Sender:
             outgoing.routing_key, lambda message_id: self._message(outgoing, message_id), timeout, outgoing.lane
         )
 
-    async def deliver(self, routing_key: str, make: Callable[[str], Message], timeout: float, lane: str = LIVE) -> None:
-        """Send like `send`. make: builds the message of one attempt, with the message id of that attempt."""
+    async def deliver(
+        self,
+        routing_key: str,
+        make: Callable[[str], Message],
+        timeout: float,
+        lane: str = LIVE,
+        exchange: str | None = None,
+    ) -> None:
+        """Send like `send`. make: builds the message of one attempt, with the message id of that attempt.
+
+        exchange: another one than that of the lane.
+        """
         attempt = _Attempt()
         if (deadlines := self._deadlines.get(timeout)) is None:
             deadlines = self._deadlines[timeout] = Deadlines(timeout)
@@ -82,7 +92,7 @@ class Sender:
             with deadlines.one():
                 while True:
                     session = self._link.current or await self._link.session()
-                    if await self._published(session, routing_key, attempt, make(self._message_id()), lane):
+                    if await self._published(session, routing_key, attempt, make(self._message_id()), lane, exchange):
                         return
         except TimeoutError:
             self._doubt(attempt, timeout)
@@ -157,7 +167,13 @@ class Sender:
             self._pending.forget(correlation_id)
 
     async def _published(
-        self, session: Session, routing_key: str, attempt: _Attempt, message: Message, lane: str
+        self,
+        session: Session,
+        routing_key: str,
+        attempt: _Attempt,
+        message: Message,
+        lane: str,
+        exchange: str | None = None,
     ) -> bool:
         """Return True if the broker confirmed; otherwise another attempt may follow at once."""
         durable = message.properties.delivery_mode == headers.PERSISTENT
@@ -167,16 +183,15 @@ class Sender:
         # Known from an earlier message, which has cost a connection.
         self.limit.check(routing_key, message)
         try:
-            if lane != LIVE:
+            if exchange is not None:
+                publisher = await session.other(exchange).required()
+            elif lane != LIVE:
                 publisher = await session.bulk.publisher() or publisher
             with self._tracing.sending(message, routing_key, session):
                 try:
                     await publisher.publish(message, routing_key, silence.heard)
                 except Returned:
-                    raise Unroutable(
-                        f"no queue takes {routing_key}: "
-                        "declare memq's topology with `memq-worker declare`, or start a worker"
-                    ) from None
+                    raise unroutable(publisher.exchange, routing_key) from None
         except MessageRefused as error:
             attempt.waiting = None
             raise self.limit.named(routing_key, error.refusal) from None

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from memq_cli import options
-from memq_cli.options import Collection, Json, Prefix, Target, Timeout, Url
+from memq_cli.options import Collection, Json, Prefix, Target, Tenant, Timeout, Url
 from memq_cli.output import emit, say, table
 from memq_cli.run import run
 
@@ -22,10 +22,11 @@ def names(
     json: Json = False,
     url: Url = options.URL,
     prefix: Prefix = options.PREFIX,
+    tenant: Tenant = options.TENANT,
     timeout: Timeout = options.TIMEOUT,
 ) -> None:
     """List aliases with the collections they belong to."""
-    target = Target(url, prefix, timeout, json)
+    target = Target(url, prefix, timeout, json, tenant)
 
     async def ask(producer: Producer) -> None:
         answer = await producer.aliases.list()
@@ -44,10 +45,11 @@ def create(
     json: Json = False,
     url: Url = options.URL,
     prefix: Prefix = options.PREFIX,
+    tenant: Tenant = options.TENANT,
     timeout: Timeout = options.TIMEOUT,
 ) -> None:
     """Give a collection an alias that no other collection has."""
-    target = Target(url, prefix, timeout, json)
+    target = Target(url, prefix, timeout, json, tenant)
 
     async def ask(producer: Producer) -> None:
         answer = await producer.aliases.create(alias, collection)
@@ -66,6 +68,7 @@ def switch(
     json: Json = False,
     url: Url = options.URL,
     prefix: Prefix = options.PREFIX,
+    tenant: Tenant = options.TENANT,
     timeout: Timeout = options.TIMEOUT,
 ) -> None:
     """Give a collection an alias, taking it from the collection that has it, in one step.
@@ -73,7 +76,7 @@ def switch(
     \b
     memq alias switch memories -c memories-2
     """
-    target = Target(url, prefix, timeout, json)
+    target = Target(url, prefix, timeout, json, tenant)
 
     async def ask(producer: Producer) -> None:
         answer = await producer.aliases.switch(alias, collection)
@@ -92,10 +95,11 @@ def delete(
     json: Json = False,
     url: Url = options.URL,
     prefix: Prefix = options.PREFIX,
+    tenant: Tenant = options.TENANT,
     timeout: Timeout = options.TIMEOUT,
 ) -> None:
     """Take an alias from its collection; the collection stays."""
-    target = Target(url, prefix, timeout, json)
+    target = Target(url, prefix, timeout, json, tenant)
 
     async def ask(producer: Producer) -> None:
         answer = await producer.aliases.delete(alias, collection)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from memq_cli import options
-from memq_cli.options import Collection, FilterJson, Json, Prefix, Target, Timeout, Url
+from memq_cli.options import Collection, FilterJson, Json, Prefix, Target, Tenant, Timeout, Url
 from memq_cli.output import emit, say
 from memq_cli.run import run
 
@@ -24,6 +24,7 @@ def delete(
     json: Json = False,
     url: Url = options.URL,
     prefix: Prefix = options.PREFIX,
+    tenant: Tenant = options.TENANT,
     timeout: Timeout = options.TIMEOUT,
 ) -> None:
     """Delete points, by id or by filter.
@@ -32,7 +33,7 @@ def delete(
     memq delete -c notes 17 18 --wait
     memq delete -c memories --filter '{"must": [{"key": "user", "match": {"value": "u03"}}]}'
     """
-    target = Target(url, prefix, timeout, json)
+    target = Target(url, prefix, timeout, json, tenant)
     condition = options.json_object(filter_, "--filter")
     ids = _one_selector(id_, filter_)
 
@@ -57,6 +58,7 @@ def set_payload(
     json: Json = False,
     url: Url = options.URL,
     prefix: Prefix = options.PREFIX,
+    tenant: Tenant = options.TENANT,
     timeout: Timeout = options.TIMEOUT,
 ) -> None:
     """Change the payload of points, chosen by id or by filter.
@@ -65,7 +67,7 @@ def set_payload(
     memq set-payload -c notes 17 --set '{"read": true}' --unset draft
     memq set-payload -c notes 17 --set '{"name": "Ada"}' --key author
     """
-    target = Target(url, prefix, timeout, json)
+    target = Target(url, prefix, timeout, json, tenant)
     condition = options.json_object(filter_, "--filter")
     ids = _one_selector(id_, filter_)
     if set_ is None and overwrite is None and unset is None and not clear:

@@ -6,7 +6,7 @@ import typer
 
 from memq_cli import options
 from memq_cli.description import description_rows
-from memq_cli.options import Json, Prefix, Target, Timeout, Url
+from memq_cli.options import Json, Prefix, Target, Tenant, Timeout, Url
 from memq_cli.output import emit, say, table
 from memq_cli.run import run
 from memq_schemas import Distance
@@ -28,10 +28,11 @@ def names(
     json: Json = False,
     url: Url = options.URL,
     prefix: Prefix = options.PREFIX,
+    tenant: Tenant = options.TENANT,
     timeout: Timeout = options.TIMEOUT,
 ) -> None:
     """List collections by name, one a line."""
-    target = Target(url, prefix, timeout, json)
+    target = Target(url, prefix, timeout, json, tenant)
 
     async def ask(producer: Producer) -> None:
         answer = await producer.collections.list()
@@ -54,6 +55,7 @@ def create(
     json: Json = False,
     url: Url = options.URL,
     prefix: Prefix = options.PREFIX,
+    tenant: Tenant = options.TENANT,
     timeout: Timeout = options.TIMEOUT,
 ) -> None:
     """Create a collection with one vector a point, or with those in --options.
@@ -62,7 +64,7 @@ def create(
     memq collections create memories --size 384 --distance cosine
     memq collections create notes --options '{"vectors": {"text": {"size": 384}}, "sparse_vectors": {"words": {}}}'
     """
-    target = Target(url, prefix, timeout, json)
+    target = Target(url, prefix, timeout, json, tenant)
     more = options.json_object(given, "--options") or {}
 
     async def ask(producer: Producer) -> None:
@@ -82,6 +84,7 @@ def update(
     json: Json = False,
     url: Url = options.URL,
     prefix: Prefix = options.PREFIX,
+    tenant: Tenant = options.TENANT,
     timeout: Timeout = options.TIMEOUT,
 ) -> None:
     """Change options of a collection. Those that are not given stay as they are.
@@ -89,7 +92,7 @@ def update(
     \b
     memq collections update memories --options '{"quantization_config": {"scalar": {"type": "int8"}}}'
     """
-    target = Target(url, prefix, timeout, json)
+    target = Target(url, prefix, timeout, json, tenant)
     change = options.json_object(given, "--options") or {}
 
     async def ask(producer: Producer) -> None:
@@ -108,10 +111,11 @@ def describe(
     json: Json = False,
     url: Url = options.URL,
     prefix: Prefix = options.PREFIX,
+    tenant: Tenant = options.TENANT,
     timeout: Timeout = options.TIMEOUT,
 ) -> None:
     """Show a collection's status, points, vectors, indexes and aliases; with --json all of its options."""
-    target = Target(url, prefix, timeout, json)
+    target = Target(url, prefix, timeout, json, tenant)
 
     async def ask(producer: Producer) -> None:
         answer = await producer.collections.describe(name)
@@ -129,10 +133,11 @@ def delete(
     json: Json = False,
     url: Url = options.URL,
     prefix: Prefix = options.PREFIX,
+    tenant: Tenant = options.TENANT,
     timeout: Timeout = options.TIMEOUT,
 ) -> None:
     """Delete a collection and all its points, at once and without asking."""
-    target = Target(url, prefix, timeout, json)
+    target = Target(url, prefix, timeout, json, tenant)
 
     async def ask(producer: Producer) -> None:
         answer = await producer.collections.delete(name)

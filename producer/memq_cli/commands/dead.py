@@ -53,6 +53,7 @@ def list_(
     json: Json = False,
     url: Url = options.URL,
     prefix: Prefix = options.PREFIX,
+    tenant: choice.OfTenant = "",
     timeout: Timeout = options.TIMEOUT,
 ) -> None:
     """List dead letters, those that came first at the top, and count them by code.
@@ -63,7 +64,7 @@ def list_(
     memq dead list -c docs --limit 1000 --json
     """
     target = Target(url, prefix, timeout, json)
-    chosen = choice.selection(codes, ops, collections, queues, ids, tries, older, newer, limit)
+    chosen = choice.selection(codes, ops, collections, queues, ids, tries, older, newer, tenant, limit)
 
     async def look(producer: Producer) -> None:
         with WalkProgress("looking") as progress:
@@ -83,6 +84,7 @@ def show(
     json: Json = False,
     url: Url = options.URL,
     prefix: Prefix = options.PREFIX,
+    tenant: choice.OfTenant = "",
     timeout: Timeout = options.TIMEOUT,
 ) -> None:
     """Show one dead letter: headers, properties, and the body with long parts cut.
@@ -130,6 +132,7 @@ def replay(
     json: Json = False,
     url: Url = options.URL,
     prefix: Prefix = options.PREFIX,
+    tenant: choice.OfTenant = "",
     timeout: Timeout = options.TIMEOUT,
 ) -> None:
     """Send dead letters again, under their routing keys and with no attempts spent. Without options: all.
@@ -146,7 +149,7 @@ def replay(
     memq dead replay --limit 1                              try one first
     """
     target = Target(url, prefix, timeout, json)
-    chosen = choice.selection(codes, ops, collections, queues, ids, tries, older, newer, limit)
+    chosen = choice.selection(codes, ops, collections, queues, ids, tries, older, newer, tenant, limit)
     if (body is not None or edit) and len(ids or ()) != 1:
         raise typer.BadParameter("needs exactly one --id", param_hint="--edit" if edit else "--body")
     given = None if body is None else corrected.read(body)
@@ -185,6 +188,7 @@ def purge(
     json: Json = False,
     url: Url = options.URL,
     prefix: Prefix = options.PREFIX,
+    tenant: choice.OfTenant = "",
     timeout: Timeout = options.TIMEOUT,
 ) -> None:
     """Remove dead letters for good. Without options: all. Asks before it does, naming their number.
@@ -195,7 +199,7 @@ def purge(
     memq dead purge -c old_collection --yes
     """
     target = Target(url, prefix, timeout, json)
-    chosen = choice.selection(codes, ops, collections, queues, ids, tries, older, newer, limit)
+    chosen = choice.selection(codes, ops, collections, queues, ids, tries, older, newer, tenant, limit)
     if not (yes or dry_run or (sys.stdin.isatty() and sys.stderr.isatty())):
         raise typer.BadParameter("there is nobody to ask: give --yes, or --dry-run to see what would go")
 

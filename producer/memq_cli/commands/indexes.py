@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from memq_cli import options
-from memq_cli.options import Collection, Json, Prefix, Target, Timeout, Url
+from memq_cli.options import Collection, Json, Prefix, Target, Tenant, Timeout, Url
 from memq_cli.output import emit, say, table
 from memq_cli.run import run
 from memq_schemas import IndexType  # noqa: TC001  (typer reads it)
@@ -29,6 +29,7 @@ def create(
     json: Json = False,
     url: Url = options.URL,
     prefix: Prefix = options.PREFIX,
+    tenant: Tenant = options.TENANT,
     timeout: Timeout = options.TIMEOUT,
 ) -> None:
     """Index a payload key. Returns when the store has accepted it; building may take longer.
@@ -36,7 +37,7 @@ def create(
     \b
     memq index create user -c memories --type keyword
     """
-    target = Target(url, prefix, timeout, json)
+    target = Target(url, prefix, timeout, json, tenant)
     more = options.json_object(given, "--options") or {}
 
     async def ask(producer: Producer) -> None:
@@ -55,10 +56,11 @@ def keys(
     json: Json = False,
     url: Url = options.URL,
     prefix: Prefix = options.PREFIX,
+    tenant: Tenant = options.TENANT,
     timeout: Timeout = options.TIMEOUT,
 ) -> None:
     """List the indexed payload keys with their types and the points that each index holds so far."""
-    target = Target(url, prefix, timeout, json)
+    target = Target(url, prefix, timeout, json, tenant)
 
     async def ask(producer: Producer) -> None:
         found = (await producer.collections.describe(collection)).collection.indexes
@@ -77,10 +79,11 @@ def delete(
     json: Json = False,
     url: Url = options.URL,
     prefix: Prefix = options.PREFIX,
+    tenant: Tenant = options.TENANT,
     timeout: Timeout = options.TIMEOUT,
 ) -> None:
     """Delete the index of a payload key; the payload stays."""
-    target = Target(url, prefix, timeout, json)
+    target = Target(url, prefix, timeout, json, tenant)
 
     async def ask(producer: Producer) -> None:
         answer = await producer.indexes.delete(collection, key)

@@ -17,7 +17,7 @@ from memq_cli.load.session import Session, own_collection
 from memq_cli.load.stages import MOST_USERS, Stage, duration, parse_stages
 from memq_cli.load.thresholds import ERROR_PERCENT, P95_MS, thresholds
 from memq_cli.load.users import Users
-from memq_cli.options import Json, Prefix, Target, Timeout, Url
+from memq_cli.options import Json, Prefix, Target, Tenant, Timeout, Url
 from memq_cli.output import emit, notice
 from memq_cli.run import run
 from memq_cli.status import status
@@ -54,6 +54,7 @@ def load(
     json: Json = False,
     url: Url = options.URL,
     prefix: Prefix = options.PREFIX,
+    tenant: Tenant = options.TENANT,
     timeout: Timeout = options.TIMEOUT,
 ) -> None:
     """Find out what latency many users see, and whether it is good enough.
@@ -68,7 +69,7 @@ def load(
     memq load --users 20 --seconds 60 --json
     memq load --open-loop 200 --seconds 60
     """
-    target = Target(url, prefix, timeout, json)
+    target = Target(url, prefix, timeout, json, tenant)
     plan = _plan(stages, users, open_loop, seconds)
     points, record = Points(size, KEYS), Record()
     ended: list[int] = []

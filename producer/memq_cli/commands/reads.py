@@ -8,7 +8,7 @@ import typer
 
 from memq.errors import InvalidRequest
 from memq_cli import options
-from memq_cli.options import Collection, Fields, FilterJson, Json, Prefix, Target, Timeout, Url
+from memq_cli.options import Collection, Fields, FilterJson, Json, Prefix, Target, Tenant, Timeout, Url
 from memq_cli.output import compact, emit, say, table
 from memq_cli.run import run
 
@@ -36,6 +36,7 @@ def query(
     json: Json = False,
     url: Url = options.URL,
     prefix: Prefix = options.PREFIX,
+    tenant: Tenant = options.TENANT,
     timeout: Timeout = options.TIMEOUT,
 ) -> None:
     """Find the points nearest to a vector, best first.
@@ -46,7 +47,7 @@ def query(
     embed "where do I live?" | memq query -c memories --vector -
     memq query -c memories --vector q.npy --filter '{"must": [{"key": "user", "match": {"value": "u03"}}]}' --json
     """
-    target = Target(url, prefix, timeout, json)
+    target = Target(url, prefix, timeout, json, tenant)
     if sum(given is not None for given in (vector, vector_json, like)) != 1:
         raise typer.BadParameter("give exactly one of --vector, --vector-json and --like")
     condition = options.json_object(filter_, "--filter")
@@ -89,6 +90,7 @@ def get(
     json: Json = False,
     url: Url = options.URL,
     prefix: Prefix = options.PREFIX,
+    tenant: Tenant = options.TENANT,
     timeout: Timeout = options.TIMEOUT,
 ) -> None:
     """Show points by id. Ids that do not exist are left out.
@@ -96,7 +98,7 @@ def get(
     \b
     memq get -c notes 17 18 --with-vector --json
     """
-    target = Target(url, prefix, timeout, json)
+    target = Target(url, prefix, timeout, json, tenant)
 
     async def ask(producer: Producer) -> None:
         answer = await producer.get(
@@ -119,6 +121,7 @@ def count(
     json: Json = False,
     url: Url = options.URL,
     prefix: Prefix = options.PREFIX,
+    tenant: Tenant = options.TENANT,
     timeout: Timeout = options.TIMEOUT,
 ) -> None:
     """Count the points of a collection, all or those that a filter selects; exact.
@@ -127,7 +130,7 @@ def count(
     memq count memories
     memq count -c memories --filter '{"must": [{"key": "user", "match": {"value": "u03"}}]}'
     """
-    target = Target(url, prefix, timeout, json)
+    target = Target(url, prefix, timeout, json, tenant)
     condition = options.json_object(filter_, "--filter")
     if name is not None and collection is not None:
         raise typer.BadParameter("given twice, as COLLECTION and as --collection", param_hint="COLLECTION")

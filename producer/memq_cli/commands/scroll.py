@@ -10,7 +10,7 @@ import typer
 from memq_cli import options
 from memq_cli.export import Export, Selection
 from memq_cli.export_progress import ExportProgress
-from memq_cli.options import Collection, Fields, FilterJson, Json, Prefix, Target, Timeout, Url
+from memq_cli.options import Collection, Fields, FilterJson, Json, Prefix, Target, Tenant, Timeout, Url
 from memq_cli.output import emit, notice, say
 from memq_cli.run import run
 
@@ -37,6 +37,7 @@ def scroll(
     json: Json = False,
     url: Url = options.URL,
     prefix: Prefix = options.PREFIX,
+    tenant: Tenant = options.TENANT,
     timeout: Timeout = options.TIMEOUT,
 ) -> None:
     """Export points to a file, the counterpart of `memq upsert FILE`.
@@ -50,7 +51,7 @@ def scroll(
     memq upsert memories.parquet -c memories-2
     memq scroll -c memories --filter '{"must": [{"key": "user", "match": {"value": "u03"}}]}' | jq .payload
     """
-    target = Target(url, prefix, timeout, json)
+    target = Target(url, prefix, timeout, json, tenant)
     condition = options.json_object(filter_, "--filter")
     vectors = file is not None if with_vector is None else with_vector
     selection = Selection(collection, condition, options.with_payload(fields), vectors)

@@ -13,7 +13,7 @@ from memq.connection.address import brokers
 from memq_cli import options
 from memq_cli.failures import FAILED
 from memq_cli.interrupt import stopping
-from memq_cli.options import Json, Prefix, Target, Url
+from memq_cli.options import Json, Prefix, Target, Tenant, Url
 from memq_cli.output import emit
 from memq_cli.run import reported
 from memq_cli.screen import picture
@@ -47,6 +47,7 @@ def top(
     json: Json = False,
     url: Url = options.URL,
     prefix: Prefix = options.PREFIX,
+    tenant: Tenant = options.TENANT,
 ) -> None:
     """Watch queues and workers: problems first, then rates, depth, age, latency and errors.
 
@@ -58,7 +59,7 @@ def top(
     memq top --metrics http://10.0.0.5:9464/metrics --metrics http://10.0.0.6:9464/metrics
     memq top --once --json
     """
-    target = Target(url, prefix, 1.0, json)
+    target = Target(url, prefix, 1.0, json, tenant)
     try:
         urls = [metrics_url(text) for text in metrics or [DEFAULT]]
     except ValueError as error:

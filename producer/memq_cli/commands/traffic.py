@@ -12,7 +12,7 @@ from memq_cli.load.mix import DEFAULT, Mix
 from memq_cli.load.points import Points
 from memq_cli.load.record import Record
 from memq_cli.load.session import BAD, Session, own_collection
-from memq_cli.options import Json, Prefix, Target, Timeout, Url
+from memq_cli.options import Json, Prefix, Target, Tenant, Timeout, Url
 from memq_cli.output import emit, notice
 from memq_cli.run import run
 from memq_cli.status import status
@@ -37,6 +37,7 @@ def traffic(
     json: Json = False,
     url: Url = options.URL,
     prefix: Prefix = options.PREFIX,
+    tenant: Tenant = options.TENANT,
     timeout: Timeout = options.TIMEOUT,
 ) -> None:
     """Send made-up requests of every kind at a steady rate, so that dashboards have something to show.
@@ -48,7 +49,7 @@ def traffic(
     memq traffic
     memq traffic --rate 200 --seconds 60 --mix upsert=80,query=20 --bad 0
     """
-    target = Target(url, prefix, timeout, json)
+    target = Target(url, prefix, timeout, json, tenant)
     try:
         chosen = Mix(mix)
     except ValueError as error:

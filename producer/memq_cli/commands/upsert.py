@@ -9,7 +9,7 @@ import typer
 from memq.connection.address import addresses
 from memq_cli import options
 from memq_cli.checkpoint import Checkpoint, Identity
-from memq_cli.options import Collection, Json, Prefix, Target, Timeout, Url
+from memq_cli.options import Collection, Json, Prefix, Target, Tenant, Timeout, Url
 from memq_cli.run import run
 from memq_cli.sources import BadFile, ColumnNames, open_source
 from memq_cli.upload import Upload
@@ -86,6 +86,7 @@ def upsert(
     json: Json = False,
     url: Url = options.URL,
     prefix: Prefix = options.PREFIX,
+    tenant: Tenant = options.TENANT,
     timeout: Timeout = options.TIMEOUT,
 ) -> None:
     """Send the points of a file of any size.
@@ -106,7 +107,7 @@ def upsert(
     memq upsert vectors.npy --payloads texts.jsonl -c docs --id-start 1
     head -100 notes.jsonl | memq upsert - -c notes
     """
-    target = Target(url, prefix, timeout, json)
+    target = Target(url, prefix, timeout, json, tenant)
     columns = ColumnNames(
         id_column,
         vector_column,

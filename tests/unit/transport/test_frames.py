@@ -40,13 +40,13 @@ class Read:
     """Frames from bytes that come in pieces."""
 
     def __init__(self) -> None:
-        self.taken: list[tuple[int, bool, str, str | None, bytes]] = []
+        self.taken: list[tuple[int, bool, str, str, str | None, bytes]] = []
         self.passed: list[Any] = []
         self.frames = Frames()
         self.frames.attach(MINE, Deliveries(self._delivered))
 
-    def _delivered(self, tag: int, redelivered: bool, key: str, properties: bytes, body: bytes) -> None:
-        self.taken.append((tag, redelivered, key, decode(properties).message_id, body))
+    def _delivered(self, tag: int, redelivered: bool, exchange: str, key: str, properties: bytes, body: bytes) -> None:
+        self.taken.append((tag, redelivered, exchange, key, decode(properties).message_id, body))
 
     def feed(self, data: bytes) -> None:
         while data:
@@ -92,7 +92,7 @@ async def test_deliveries_arrive_whole_and_in_order_however_the_bytes_come_in_an
         data += pamqp.frame.marshal(Basic.CancelOk(f"c{tag}"), MINE)
         data += b"".join(pamqp.frame.marshal(frame, OTHER) for frame in content(tag, body, size))
     await read.all(data, [cut for cut in cuts if cut <= len(data)])
-    assert read.taken == [(n, n % 2 == 1, f"upsert.c{n}", f"m{n}", body) for n, body in enumerate(bodies)]
+    assert read.taken == [(n, n % 2 == 1, "exchange", f"upsert.c{n}", f"m{n}", body) for n, body in enumerate(bodies)]
     passed = [frame for frame in read.passed if not isinstance(frame, Heartbeat)]
     expected = [
         kind
@@ -106,7 +106,7 @@ async def test_a_body_larger_than_every_buffer_arrives_byte_for_byte() -> None:
     read, body = Read(), bytes(range(256)) * 5000
     data = b"".join(pamqp.frame.marshal(frame, MINE) for frame in content(7, body, 131_064))
     await read.all(data, list(range(0, len(data), 65_536)))
-    assert read.taken == [(7, True, "upsert.c7", "m7", body)]
+    assert read.taken == [(7, True, "exchange", "upsert.c7", "m7", body)]
 
 
 async def test_aiormq_is_told_that_the_connection_lives_while_every_frame_is_taken() -> None:

@@ -13,8 +13,11 @@ if TYPE_CHECKING:
 
     from aiormq.abc import AbstractChannel
 
-    Delivered = Callable[[int, bool, str, bytes, bytes], None]
-    """Delivery tag, redelivered, routing key, property list (memq_amqp.decode reads it), body. Must not raise."""
+    Delivered = Callable[[int, bool, str, str, bytes, bytes], None]
+    """Delivery tag, redelivered, exchange, routing key, property list, body; memq_amqp.decode reads the properties.
+
+    Must not raise.
+    """
 
 _DELIVER = 60 << 16 | 60  # class basic, method deliver
 _U32 = struct.Struct(">I").unpack_from
@@ -31,7 +34,8 @@ class Deliveries:
         self._open = False
         self._tag = 0
         self._redelivered = False
-        self._key = ""
+        self._exchange = self._key = ""
+        self._raw_exchange = b""
         self._properties = b""
         self._parts: list[bytes] = []
         self._missing = 0
@@ -58,7 +62,12 @@ class Deliveries:
         at = start + 5 + buffer[start + 4]  # behind the consumer tag
         (self._tag,) = _U64(buffer, at)
         self._redelivered = buffer[at + 8] == 1
-        at += 10 + buffer[at + 9]  # behind the exchange
+        stop = at + 10 + buffer[at + 9]
+        exchange = bytes(buffer[at + 10 : stop])
+        if exchange != self._raw_exchange:  # seldom: most messages of a queue come through one exchange
+            self._raw_exchange = exchange
+            self._exchange = str(exchange, "utf-8", "surrogateescape")
+        at = stop
         self._key = str(buffer[at + 1 : at + 1 + buffer[at]], "utf-8", "surrogateescape")
         self._open = True
         return True
@@ -73,7 +82,7 @@ class Deliveries:
 
     def _complete(self, body: bytes) -> None:
         self._open = False
-        self._delivered(self._tag, self._redelivered, self._key, self._properties, body)
+        self._delivered(self._tag, self._redelivered, self._exchange, self._key, self._properties, body)
 
 
 async def acknowledge(

@@ -25,6 +25,7 @@ RAW, KEY = "x-memq-raw", "x-memq-key"
 _ENVELOPE = struct.Struct(">BHI")
 _U32 = struct.Struct(">I").unpack_from
 _END = b"\xce"
+_EMPTY = b"\x00"  # a short string
 _BASIC = 60 << 16
 # The methods that name exchange and routing key.
 _DELIVER, _GET_OK, _RETURN = _BASIC | 60, _BASIC | 71, _BASIC | 50
@@ -63,10 +64,13 @@ class Neutral:
             return frame
         at_key = at + 1 + frame[at]
         stop = at_key + 1 + frame[at_key]
-        if _readable(frame[at + 1 : at_key]) and _readable(frame[at_key + 1 : stop]):
+        readable = _readable(frame[at + 1 : at_key])
+        if readable and _readable(frame[at_key + 1 : stop]):
             return frame
         self._keys[channel] = frame[at_key + 1 : stop]
-        return _framed(METHOD, channel, frame[7:at] + b"\x00\x00" + frame[stop:-1])
+        # The exchange says whose message it is, so it stays unless it cannot be read either.
+        exchange = frame[at:at_key] if readable else _EMPTY
+        return _framed(METHOD, channel, frame[7:at] + exchange + _EMPTY + frame[stop:-1])
 
 
 def _readable(text: bytes) -> bool:

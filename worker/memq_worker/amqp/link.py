@@ -8,7 +8,8 @@ from aiormq.abc import AbstractChannel
 from memq_amqp import Frames
 
 from memq_schemas.properties import Properties
-from memq_schemas.topology import LIVE
+from memq_schemas.tenants import Whose
+from memq_schemas.topology import BULK, LIVE
 from memq_worker.amqp.acks import AckLedger
 from memq_worker.amqp.failure import lost
 from memq_worker.amqp.prefetch import Prefetch
@@ -35,10 +36,13 @@ class ConsumerLink:
         publisher: Publishing,
         replies: Replies,
         ended: Callable[[str], None],
+        whose: Whose,
         *,
         lane: str = LIVE,
     ) -> None:
         """lane: the lane of the queue's writes."""
+        self._whose = whose
+        self._reply_exchanges = f"{whose.names.prefix}.r."
         self._channel = channel
         self._queue = queue
         self._lane = lane
@@ -81,12 +85,14 @@ class ConsumerLink:
 
     async def consume(self, prefetch: Prefetch, accept: Accept, *, frames: Frames | None, timeout: float) -> None:
         """Begins to take deliveries and hand them to `accept`, which must not raise."""
-        lane = self._lane
+        lane, whose = self._lane, self._whose
+        operators = whose.names.bulk if lane == BULK else whose.names.commands
 
-        def take(tag: int, redelivered: bool, key: str, properties: Properties, body: bytes) -> None:
+        def take(tag: int, redelivered: bool, exchange: str, key: str, properties: Properties, body: bytes) -> None:
             if self._alive:
                 self._ledger.delivered(tag)
-                accept(Delivery(self, tag, self._queue, key, body, properties, redelivered, lane))
+                tenant = None if exchange == operators else whose.sent(exchange, properties.headers)
+                accept(Delivery(self, tag, self._queue, key, body, properties, redelivered, lane, tenant))
                 prefetch.add(len(body))
                 if self._asked != prefetch.count and self._change is None and self._filled:
                     self._change = asyncio.create_task(self._consume_anew(timeout))
@@ -140,9 +146,17 @@ class ConsumerLink:
         if got is None:
             return None
         self._ledger.delivered(got.tag)
-        lane = lane_of(got.properties)
         return Delivery(
-            self, got.tag, self._queue, got.routing_key, got.body, got.properties, got.redelivered, lane, alone=True
+            self,
+            got.tag,
+            self._queue,
+            got.routing_key,
+            got.body,
+            got.properties,
+            got.redelivered,
+            lane_of(got.properties),
+            self._whose.sent(got.exchange, got.properties.headers),
+            alone=True,
         )
 
     async def _cancelled(self, frame: object) -> None:
@@ -170,10 +184,10 @@ class ConsumerLink:
     async def publish(self, exchange: str, routing_key: str, body: bytes, properties: Properties) -> None:
         if not self._alive:
             raise BrokerUnavailable("the channel is gone")
-        if exchange:
-            await self._publisher.publish(exchange, routing_key, body, properties)
+        if not exchange or exchange.startswith(self._reply_exchanges):
+            await self._replies.publish(exchange, routing_key, body, properties)
         else:
-            await self._replies.publish(routing_key, body, properties)
+            await self._publisher.publish(exchange, routing_key, body, properties)
 
     def abandon(self, reason: str) -> None:
         if self._alive:
@@ -197,6 +211,12 @@ class ConsumerLink:
                     await self.flush()
             except BrokerUnavailable as error:
                 self.abandon(str(error))
+
+    async def close(self, timeout: float) -> None:
+        """End this life on purpose, once nothing is unsettled and nothing is consumed."""
+        self.end()
+        async with asyncio.timeout(timeout):
+            await self._channel.close()
 
     def end(self) -> None:
         self._alive = False

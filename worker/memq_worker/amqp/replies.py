@@ -37,8 +37,10 @@ class Replies:
         self._turn = asyncio.Lock()
         self._refused = 0
 
-    async def publish(self, address: str, body: bytes, properties: Properties) -> None:
+    async def publish(self, exchange: str, address: str, body: bytes, properties: Properties) -> None:
         """Return once the broker has confirmed.
+
+        exchange: of the tenant; empty for the operator's replies, which go to the queue `address` itself.
 
         Raises Unroutable if there is no such queue, Unconfirmed if the broker refuses the reply or has not taken it
         before its expiration, and BrokerUnavailable once the session has ended.
@@ -51,7 +53,7 @@ class Replies:
                 if address.startswith(_DIRECT) and address not in self._proven:
                     await self._try(address, body, properties)
                 else:
-                    await self._until_confirmed(self._known, address, body, properties, alone=False)
+                    await self._until_confirmed(self._known, exchange, address, body, properties, alone=False)
         except TimeoutError:
             raise Unconfirmed("the broker has not taken the reply before its expiration") from None
 
@@ -63,7 +65,7 @@ class Replies:
             async with self._turn:
                 # Not sooner after many refusals: each costs a connection.
                 await self._pause(self._refused)
-                await self._until_confirmed(self._trial, address, body, properties, alone=True)
+                await self._until_confirmed(self._trial, "", address, body, properties, alone=True)
                 self._refused = 0
         finally:
             self._trying -= 1
@@ -72,12 +74,12 @@ class Replies:
             self._proven.popitem(last=False)
 
     async def _until_confirmed(
-        self, outlet: Outlet, address: str, body: bytes, properties: Properties, *, alone: bool
+        self, outlet: Outlet, exchange: str, address: str, body: bytes, properties: Properties, *, alone: bool
     ) -> None:
         failures = 0
         while True:
             try:
-                await outlet.publish("", address, body, properties, alone=alone)
+                await outlet.publish(exchange, address, body, properties, alone=alone)
             except ValueError as error:
                 raise self._refusal(str(error)) from error
             except (BrokerUnavailable, ConfigurationError) as error:

@@ -1,16 +1,16 @@
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from aio_pika.abc import AbstractConnection
-from aiormq.abc import AbstractChannel
 from aiormq.exceptions import ChannelAccessRefused
 from memq_amqp import frames_of, stop
 from memq_amqp.refusals import refusal_of
 
 from memq_schemas import Topology
+from memq_schemas.tenants import Whose
 from memq_schemas.topology import BULK, LIVE
 from memq_worker.amqp.connection import Brokers
 from memq_worker.amqp.declare import DeclareMode
@@ -20,6 +20,7 @@ from memq_worker.amqp.permissions import denied
 from memq_worker.amqp.prefetch import Budget, Prefetch
 from memq_worker.amqp.publishing import Publishing, publishing
 from memq_worker.amqp.replies import Replies
+from memq_worker.amqp.tenant_lanes import TenantLanes
 from memq_worker.amqp.watch import Watch
 from memq_worker.errors import BrokerUnavailable
 from memq_worker.pipeline.delivery import Delivery
@@ -50,9 +51,12 @@ class SessionOptions:
         return {role: lane for role, lane in lanes.items() if f"{names.prefix}.{role}" in there}
 
     @property
-    def prefetch_by_role(self) -> dict[str, Prefetch]:
+    def budget(self) -> Budget | None:
+        """A new budget for the lanes of one session."""
+        return None if self.prefetch_bytes is None else Budget(self.prefetch_bytes)
+
+    def prefetch_by_role(self, budget: Budget | None) -> dict[str, Prefetch]:
         """A new prefetch window for each role, for one session."""
-        budget = None if self.prefetch_bytes is None else Budget(self.prefetch_bytes)
         lanes = self.lanes
         return {
             **{role: Prefetch(self.prefetch, budget, lanes=len(lanes)) for role in lanes},
@@ -85,17 +89,32 @@ class Session:
         self._replies = replies
         self._options = options
         self._accept = accept
+        self._whose = Whose(options.topology.names)
         self._by_role: dict[str, ConsumerLink] = {}
+        self._budget = options.budget
+        self.tenants = TenantLanes(
+            options.topology.names,
+            self.watch,
+            self._opened,
+            options.prefetch,
+            options.request_prefetch,
+            self._budget,
+        )
         self._return: asyncio.Task[None] | None = None
 
     @property
+    def connection(self) -> AbstractConnection:
+        """The connection that consumes."""
+        return self._consuming
+
+    @property
     def _links(self) -> Iterable[ConsumerLink]:
-        return self._by_role.values()
+        return [*self._by_role.values(), *self.tenants]
 
     @property
     def consuming(self) -> bool:
-        """Return True if every queue is consumed."""
-        return bool(self._by_role) and not self.down and all(link.consuming for link in self._links)
+        """Return True if every queue of the operator is consumed."""
+        return bool(self._by_role) and not self.down and all(link.consuming for link in self._by_role.values())
 
     @property
     def refused(self) -> str:
@@ -129,24 +148,35 @@ class Session:
     async def _take_up(self) -> None:
         down, prefix = self._publishing.down, self._options.topology.names.prefix
         with lost():
-            for role, prefetch in self._options.prefetch_by_role.items():
+            for role, prefetch in self._options.prefetch_by_role(self._budget).items():
                 queue = f"{prefix}.{role}"
                 if role not in self._by_role and queue not in down:
                     await self._consume(role, queue, prefetch)
         self.down = down
 
     async def _consume(self, role: str, queue: str, prefetch: Prefetch) -> None:
-        lane = self._options.lanes.get(role, LIVE)
-        link = ConsumerLink(
-            await _channel(self._consuming, self), queue, self._publishing, self._replies, self.end, lane=lane
-        )
-        self._by_role[role] = link
+        self._by_role[role] = link = await self._link(queue, self._options.lanes.get(role, LIVE))
         if role != "suspect":
-            frames, timeout = frames_of(self._consuming), self._options.timeout_seconds
-            try:
-                await link.consume(prefetch, self._accept, frames=frames, timeout=timeout)
-            except ChannelAccessRefused as error:
-                raise denied("read", "queue", queue, refusal_of(error)) from error
+            await self._begin(link, prefetch)
+
+    async def _opened(self, queue: str, lane: str, prefetch: Prefetch) -> ConsumerLink:
+        link = await self._link(queue, lane)
+        await self._begin(link, prefetch)
+        return link
+
+    async def _link(self, queue: str, lane: str) -> ConsumerLink:
+        channel = await self._consuming.channel(publisher_confirms=True, on_return_raises=True)
+        underlay = await channel.get_underlay_channel()
+        link = ConsumerLink(underlay, queue, self._publishing, self._replies, self.end, self._whose, lane=lane)
+        channel.close_callbacks.add(_closing(self, link))
+        return link
+
+    async def _begin(self, link: ConsumerLink, prefetch: Prefetch) -> None:
+        frames, timeout = frames_of(self._consuming), self._options.timeout_seconds
+        try:
+            await link.consume(prefetch, self._accept, frames=frames, timeout=timeout)
+        except ChannelAccessRefused as error:
+            raise denied("read", "queue", link.queue, refusal_of(error)) from error
 
     async def _await_return(self) -> None:
         try:
@@ -184,13 +214,24 @@ class Session:
 
     async def stop_writes(self) -> None:
         """Stop consuming every lane, until resumed. Raises BrokerUnavailable."""
-        lanes = self._options.lanes
-        await self.stop_consuming(*(link.queue for role, link in self._by_role.items() if role in lanes))
+        lanes, names = self._options.lanes, self._options.topology.names
+        queues = [link.queue for role, link in self._by_role.items() if role in lanes]
+        queues += [link.queue for link in self.tenants.consumed if not names.is_request(link.queue)]
+        await self.stop_consuming(*queues)
 
     async def resume_consuming(self) -> None:
         """Resume the stopped consumers. Raises BrokerUnavailable."""
         with lost():
-            await asyncio.gather(*(link.resume_consuming(self._options.timeout_seconds) for link in self._links))
+            links = [*self._by_role.values(), *self.tenants.consumed]
+            await asyncio.gather(*(link.resume_consuming(self._options.timeout_seconds) for link in links))
+
+    async def serve_tenants(self, lanes: Mapping[str, str]) -> list[str]:
+        """Consume these queues of tenants, given with their lanes, and no others. Return those that do not exist.
+
+        Raises BrokerUnavailable and ConfigurationError.
+        """
+        with lost():
+            return await self.tenants.serve(lanes, self._options.timeout_seconds)
 
     async def suspect(self) -> Delivery | None:
         """One message out of quarantine, or None when there is none. Raises BrokerUnavailable."""
@@ -238,7 +279,9 @@ def _ending(session: Session, reason: str) -> Callable[..., None]:
     return end
 
 
-async def _channel(connection: AbstractConnection, session: Session) -> AbstractChannel:
-    channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
-    channel.close_callbacks.add(_ending(session, "channel closed"))
-    return await channel.get_underlay_channel()
+def _closing(session: Session, link: ConsumerLink) -> Callable[..., None]:
+    def closed(*_: object) -> None:
+        if link.alive:  # one that has left is closed on purpose
+            session.end("channel closed")
+
+    return closed

@@ -64,6 +64,22 @@ class Watch:
         looks = head.properties.headers.get("x-delivery-count")
         return Head(head.properties.published, looks if isinstance(looks, int) else 0)
 
+    async def body(self, queue: str) -> bytes | None:
+        """Body of the message at the head of a queue, which goes back to its place; None if the queue is empty.
+
+        Raises Unseen or BrokerUnavailable.
+        """
+        with lost():
+            try:
+                channel = await (await self._opened()).get_underlay_channel()
+                head = await get(channel, queue, self._timeout_seconds)
+                if head is None:
+                    return None
+                await channel.basic_nack(head.tag, requeue=True, wait=False)
+            except (ChannelNotFoundEntity, ChannelAccessRefused) as error:
+                raise Unseen(queue) from error
+        return head.body
+
     async def _opened(self) -> AbstractChannel:
         if self._channel is None or self._channel.is_closed:
             async with asyncio.timeout(self._timeout_seconds):

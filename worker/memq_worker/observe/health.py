@@ -26,7 +26,7 @@ class Health:
         self._metrics = metrics
         self._dependencies = {"rabbitmq": Dependency(), "qdrant": Dependency()}
         self._consuming = False
-        self._held = self._refused = self._down = ""
+        self._held = self._refused = self._down = self._tenants = ""
         self._draining = False
         self._tell()
 
@@ -41,15 +41,17 @@ class Health:
     def up(self, name: str) -> bool:
         return self._dependencies[name].status == "up"
 
-    def is_(self, *, consuming: bool, held: str, refused: str, draining: bool, down: str = "") -> None:
+    def is_(
+        self, *, consuming: bool, held: str, refused: str, draining: bool, down: str = "", tenants: str = ""
+    ) -> None:
         """`held` is why writes wait, `refused` why copies do that the broker does not take; or empty.
 
-        down: the queues whose node is down, or empty.
+        down: the queues whose node is down, or empty.   tenants: why no tenant's messages are taken, or empty.
         """
-        before = (self._consuming, self._held, self._refused, self._draining, self._down)
-        if before != (consuming, held, refused, draining, down):
+        before = (self._consuming, self._held, self._refused, self._draining, self._down, self._tenants)
+        if before != (consuming, held, refused, draining, down, tenants):
             self._consuming, self._held, self._draining = consuming, held, draining
-            self._refused, self._down = refused, down
+            self._refused, self._down, self._tenants = refused, down, tenants
             self._tell()
 
     @property
@@ -68,6 +70,8 @@ class Health:
             found.append(f"held: {self._held}")
         if self._refused:
             found.append(f"copies are not taken: {self._refused[:_REASON_LIMIT]}")
+        if self._tenants:
+            found.append(f"tenants: {self._tenants[:_REASON_LIMIT]}")
         return found
 
     def _tell(self) -> None:

@@ -91,13 +91,17 @@ class Pipeline:
             store, self._settler, self._hold, self._contracts, options.request_timeout_seconds, tracing, spaces
         )
         self._deadlines = Deadlines(broker_timestamp=options.broker_timestamp)
+        self._beside_lanes = options.names.beside_lanes
         self._suspect_after = _SUSPECT_AFTER_IN_ORDER if options.retries.in_place else _SUSPECT_AFTER
-        self._scheduler = Scheduler(options.store_writes, Round(options.batches.max_points))
+        self.round = Round(options.batches.max_points)
+        self._scheduler = Scheduler(options.store_writes, self.round)
         self._writers: dict[str, CollectionWriter] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._settling: set[asyncio.Task[None]] = set()
         self._stirred = asyncio.Event()
         self._waiting: list[Delivery] | None = None  # writes, while a suspect is tried
+        self.removed: frozenset[str] = frozenset()
+        """Tenants that are removed: what is left of theirs is discarded."""
 
     @property
     def held(self) -> str:
@@ -106,11 +110,15 @@ class Pipeline:
 
     def accept(self, delivery: Delivery) -> None:
         """Takes charge of a delivery. Returns at once; never raises for what is in the message."""
-        in_lane = delivery.queue not in (self._options.names.query, self._options.names.suspect)
+        in_lane = delivery.queue not in self._beside_lanes
         if self._waiting is not None and in_lane:
             self._waiting.append(delivery)
             return
         headed = bool(delivery.properties.headers)
+        if delivery.tenant is not None and delivery.tenant in self.removed:
+            lines.discarded(delivery)
+            self._settle_later(delivery, Expire())
+            return
         if headed and in_lane and delivery.deliveries >= self._suspect_after:
             self._settle_later(delivery, Quarantine())
             return
@@ -143,7 +151,7 @@ class Pipeline:
         try:
             is_write = operation_of(delivery)[0].is_write
         except MessageError:
-            is_write = delivery.queue != self._options.names.query
+            is_write = not self._options.names.is_request(delivery.queue)
         return decide(error, delivery.attempt, self._options.retries) if is_write else Refuse(error)
 
     def _dispatch(self, command: Write | Request) -> None:
@@ -183,7 +191,7 @@ class Pipeline:
 
     def _settle_later(self, delivery: Delivery, outcome: Outcome) -> asyncio.Task[None]:
         task = self._spawn(self._settler.settle(delivery, outcome))
-        if delivery.queue != self._options.names.query:
+        if not self._options.names.is_request(delivery.queue):
             self._settling.add(task)
             task.add_done_callback(self._settled)
         return task
@@ -236,6 +244,10 @@ class Pipeline:
         for writer in list(self._writers.values()):
             for command in writer.remove(unwanted):
                 await self._settler.settle(command.delivery, Release())
+
+    async def release_tenants(self) -> None:
+        """Hand back the writes of tenants that were not begun. Their consumers have to be stopped before."""
+        await self._release(lambda command: command.delivery.tenant is not None)
 
     def _look_again(self) -> None:
         for writer in self._writers.values():

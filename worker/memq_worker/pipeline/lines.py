@@ -60,8 +60,13 @@ def _collection(delivery: Delivery) -> str | None:
         return None
 
 
+def tenant_field(delivery: Delivery) -> dict[str, str]:
+    """The tenant whose message it is, as a field; none for the operator."""
+    return {} if delivery.tenant is None else {"tenant": delivery.tenant}
+
+
 def _sender(delivery: Delivery) -> dict[str, str]:
-    fields: dict[str, str] = {}
+    fields = tenant_field(delivery)
     if delivery.properties.message_id is not None:
         fields["message_id"] = cleaned(delivery.properties.message_id)
     if delivery.properties.correlation_id is not None:
@@ -77,6 +82,12 @@ def clock_skewed(delivery: Delivery, seconds: float) -> None:
     if delivery.properties.app_id is not None:
         fields["app_id"] = cleaned(delivery.properties.app_id)
     logger.warning("clock of a sender skewed, deadline replaced", extra=fields | _sender(delivery))
+
+
+def discarded(delivery: Delivery) -> None:
+    """Log that a message of a removed tenant is discarded."""
+    fields: dict[str, Any] = {"op": operation_label(delivery), "queue": cleaned(delivery.queue)}
+    logger.warning("message of a removed tenant discarded", extra=fields | _sender(delivery))
 
 
 def request_answered(request: Request, elapsed_ms: float) -> None:

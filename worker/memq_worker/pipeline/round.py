@@ -41,6 +41,12 @@ class Round:
             lane = self._lanes[name] = Lane(name, weight, self._quantum * weight)
         return lane
 
+    def weigh(self, weights: Mapping[str, float]) -> None:
+        """Change the weights, by lane, of lanes that are there and of lanes to come; others have weight 1."""
+        self._weights = dict(weights)
+        for lane in self._lanes.values():
+            lane.weight = self._weights.get(lane.name, 1.0)
+
     def enter(self, name: str) -> None:
         """Put a lane that has something waiting at the front. No effect on a lane that is in the round."""
         lane = self.lane(name)

@@ -32,8 +32,8 @@ from memq_worker.pipeline.tracing import UNTRACED, Tracing
 logger = logging.getLogger(__name__)
 
 _NO_ROOM = "headers: too large for a copy of this message, whose headers have to fit one frame"
-# Written anew where a copy needs them: a lane other than its queue's, and a place among the parked.
-_OWN = frozenset((headers.LANE, headers.PARKED))
+# Written again by the worker where they apply; a client's own are dropped.
+_OWN = frozenset((headers.LANE, headers.PARKED, headers.TENANT))
 _MESSAGE_LIMIT = 300  # characters of an error text in a header: all headers have to fit one frame
 
 
@@ -132,7 +132,7 @@ class Settler:
 
     def _tier(self, delivery: Delivery, seconds: int) -> str:
         """The retry tier that returns a message to the lane it came from."""
-        return self._names.retry(seconds, internal=delivery.lane != LIVE)
+        return self._names.retry(seconds, internal=delivery.lane != LIVE or delivery.tenant is not None)
 
     async def _pass_on(self, delivery: Delivery, outcome: Retry | DeadLetter | Quarantine | Release) -> Outcome:
         """Publish a copy, then acknowledge. A message of which no copy can be published becomes a dead letter."""
@@ -168,10 +168,12 @@ class Settler:
     ) -> bool:
         """Publish a copy. Returns False if no broker takes one: its headers do not fit a frame."""
         added: dict[str, Any] = {headers.RETRY_COUNT: attempts}
-        if delivery.lane != LIVE:
+        if delivery.lane != LIVE or delivery.tenant is not None:
             added[headers.LANE] = delivery.lane
         if place:
             added[headers.PARKED] = place
+        if delivery.tenant is not None:
+            added[headers.TENANT] = delivery.tenant
         if error is not None:
             added |= self._failure(delivery, error)
         given = delivery.properties
@@ -184,7 +186,24 @@ class Settler:
         try:
             await delivery.link.publish(exchange, delivery.routing_key, delivery.body, copy)
         except ValueError as refused:
-            logger.warning("copy refused, message rejected", extra={"queue": delivery.queue, "reason": str(refused)})
+            if delivery.tenant is None:
+                fields = {"queue": delivery.queue, "reason": str(refused)}
+                logger.warning("copy refused, message rejected", extra=fields)
+                return False
+            return await self._move_bare(delivery, exchange, copy._replace(headers=added))
+        return True
+
+    async def _move_bare(self, delivery: Delivery, exchange: str, copy: Properties) -> bool:
+        """Publish a copy without the sender's own headers.
+
+        Rejected, a tenant's message would become a dead letter with all its headers, and RabbitMQ before 4.0 takes its
+        own account of the exchange from an `x-death` among them.
+        """
+        try:
+            await delivery.link.publish(exchange, delivery.routing_key, delivery.body, copy)
+        except ValueError as refused:
+            fields = {"queue": delivery.queue, "reason": str(refused)} | lines.tenant_field(delivery)
+            logger.warning("copy refused, message rejected", extra=fields)
             return False
         return True
 
@@ -219,7 +238,8 @@ class Settler:
         address = delivery.properties.reply_to
         if not address:
             return
-        if not self._reply_to.accepts(address):
+        tenant = delivery.tenant
+        if not self._reply_to.accepts(address, tenant):
             self._reply_to.withhold(delivery)
             self._observer.replied("refused")
             return
@@ -239,7 +259,8 @@ class Settler:
             headers={} if trace is None else {headers.TRACEPARENT: trace},
         )
         try:
-            await delivery.link.publish("", address, body, properties)
+            exchange = "" if tenant is None else self._names.replies(tenant)
+            await delivery.link.publish(exchange, address, body, properties)
         except (Unroutable, Unconfirmed):
             # The caller has left, its queue is full, or the broker refuses the reply. Nobody else wants it.
             self._observer.replied("undeliverable")

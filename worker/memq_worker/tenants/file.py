@@ -11,12 +11,12 @@ from pydantic import BeforeValidator, Field, StringConstraints, ValidationError,
 from memq_schemas import CreateCollection, check_collection
 from memq_schemas.model import Input
 from memq_schemas.problems import Problem, problems
+from memq_schemas.tenants import TENANT_NAME
 from memq_worker.errors import ConfigurationError
 
 Storage = Literal["own", "shared"]
 Access = Literal["write", "read"]
 
-TENANT_NAME = r"[a-z0-9-]{1,63}"
 _NAME = re.compile(TENANT_NAME)
 _FIELD_FIRST = re.compile(r"[a-z_]+: ")
 _USER = re.compile(r"[A-Za-z0-9._@+-]{1,100}")

@@ -1,0 +1,43 @@
+"""Options of the parts of a worker, from its settings."""
+
+from memq_worker.amqp.session import SessionOptions
+from memq_worker.pipeline.batch import BatchLimits
+from memq_worker.pipeline.decode.bodies import Limits
+from memq_worker.pipeline.held import HeldLimits
+from memq_worker.pipeline.intake import PipelineOptions
+from memq_worker.pipeline.reply_to import ReplyTo
+from memq_worker.pipeline.retry import RetryPolicy
+from memq_worker.pipeline.settle import ReplyOptions
+from memq_worker.settings import Settings
+
+
+def pipeline_options(settings: Settings) -> PipelineOptions:
+    return PipelineOptions(
+        names=settings.topology.names,
+        worker=settings.worker_name,
+        limits=Limits(settings.max_body_bytes, settings.max_points),
+        batches=BatchLimits(settings.batch_points, settings.batch_bytes),
+        retries=RetryPolicy(settings.max_attempts, in_place=settings.order == "strict"),
+        writes_in_flight=settings.writes_in_flight,
+        store_writes=settings.store_writes,
+        request_timeout_seconds=settings.store_timeout_seconds,
+        reply_to=ReplyTo(settings.topology.names, any_queue=settings.reply_to == "any"),
+        held=HeldLimits(
+            None if settings.order == "strict" else max(1, settings.prefetch // 4),
+            settings.consumer_timeout_seconds / 2,
+        ),
+        broker_timestamp=settings.broker_timestamp,
+        replies=ReplyOptions(settings.max_reply_bytes, settings.reply_ttl_seconds),
+    )
+
+
+def session_options(settings: Settings) -> SessionOptions:
+    return SessionOptions(
+        topology=settings.topology,
+        declare=settings.declare,
+        prefetch=settings.prefetch,
+        request_prefetch=settings.request_prefetch,
+        timeout_seconds=settings.amqp_timeout_seconds,
+        # A consumer that begins anew gives its place away where one at a time consumes, and the order with it.
+        prefetch_bytes=None if settings.order == "strict" else settings.prefetch_bytes,
+    )

@@ -1,0 +1,26 @@
+"""A tenants file put in force in a worker."""
+
+from memq_worker.pipeline.spaces.own import OwnSpace
+from memq_worker.pipeline.spaces.shared import SharedSpace
+from memq_worker.pipeline.spaces.space import Space
+from memq_worker.pipeline.store import Store
+from memq_worker.pipeline.tenants import Tenants
+from memq_worker.tenants.file import TenantsFile
+from memq_worker.tenants.shared_collections import prepare
+
+
+async def enter(store: Store, tenants: Tenants, file: TenantsFile, timeout: float) -> None:
+    """Create the shared collections of a file, then take over its tenants and their limits. Raises WorkerError."""
+    await prepare(store, file.shared, timeout)
+    tenants.spaces.replace(spaces_of(file))
+    tenants.allowances.replace({name: tenant.limits for name, tenant in file.tenants.items()})
+
+
+def spaces_of(file: TenantsFile) -> dict[str, Space]:
+    """Return a space for each tenant, by name: where its points are."""
+    return {
+        name: OwnSpace(name, tenant.limits.collections)
+        if tenant.storage == "own"
+        else SharedSpace(name, file.shared_of(name))
+        for name, tenant in file.tenants.items()
+    }
