@@ -25,7 +25,7 @@ _ANOTHER = "use a .jsonl file"
 
 
 class TableFile:
-    """Columns id, vector or vector.<name>, payload (JSON text) and version.
+    """Columns id, vector or vector.<name> (`vector.` is an unnamed one beside others), payload (JSON text) and version.
 
     Dense vectors are fixed-size lists of float32, multivectors lists of them, sparse vectors structs of indices and
     values. Ids are uint64, or text where they are UUIDs. The unfinished file is an Arrow stream.
@@ -78,7 +78,9 @@ class TableFile:
 
     def _schema_of(self, points: Sequence[OrderedRecord]) -> Any:
         pa = self._arrow
-        columns = {f"vector.{name}" if name else "vector": kind for name, (kind, _) in self._columns.items()}
+        # Beside others the unnamed vector is one of them: a column `vector` would be the only one.
+        alone = list(self._columns) == [""]
+        columns = {"vector" if alone else f"vector.{name}": kind for name, (kind, _) in self._columns.items()}
         kind = pa.uint64() if points and isinstance(points[0].id, int) else pa.string()
         return pa.schema({"id": kind, **columns, "payload": pa.string(), "version": pa.uint64()})
 

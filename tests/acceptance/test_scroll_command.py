@@ -61,6 +61,44 @@ def test_an_export_sent_again_makes_the_same_points(memq: Memq, docs: str, tmp_p
     assert exported(memq, copy, "--with-vector") == exported(memq, docs, "--with-vector")
 
 
+EVERY_KIND = {
+    "vectors": {
+        "": {"size": 2, "distance": "dot"},
+        "rows": {"size": 2, "multivector_config": {"comparator": "max_sim"}},
+    },
+    "sparse_vectors": {"words": {}},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_vectors_of_every_kind_survive_an_export(memq: Memq, tmp_path: Path, kind: str) -> None:
+    rows: list[dict[str, Any]] = [
+        {"": [1.5, 2.0], "rows": [[1.0, 0.0], [0.0, 1.0]], "words": {"indices": [4, 70000], "values": [0.25, 2.0]}},
+        {"": [2.5, 2.0]},
+        {"words": {"indices": [2**32 - 1], "values": [1.0]}},
+        {"rows": [[0.6, 0.8]]},
+    ]
+    points = [
+        {"id": f"00000000-0000-0000-0000-{n:012}", "vector": vector, "payload": {"n": n}, "version": n}
+        for n, vector in enumerate(rows)
+    ]
+    source = tmp_path / "points.jsonl"
+    source.write_bytes(b"".join(orjson.dumps(point, option=orjson.OPT_APPEND_NEWLINE) for point in points))
+    names = [f"{name}{kind.replace('.', '-')}" for name in ("every", "copy-of-every")]
+    for name in names:
+        memq.ok("collections", "create", name, "--options", json.dumps(EVERY_KIND))
+    memq.ok("upsert", source, "-c", names[0], "--wait")
+    file = tmp_path / f"export{kind}"
+    memq.ok("scroll", "-c", names[0], file, "--page", "3")
+    memq.ok("upsert", file, "-c", names[1], "--wait")
+    found = [exported(memq, name, "--with-vector") for name in names]
+    assert found[0] == found[1]
+    # A point with the unnamed vector alone has no names.
+    assert [list(row) for row in rows] == [
+        sorted(point["vector"]) if isinstance(point["vector"], dict) else [""] for point in found[1]
+    ]
+
+
 def test_a_selection_goes_to_standard_output(memq: Memq, docs: str) -> None:
     chosen = exported(memq, docs, "--filter", json.dumps({"must": [{"has_id": [3, 4]}]}), "--fields", "n")
     assert chosen == [{"id": 3, "payload": {}}, {"id": 4, "payload": {"n": 4}}]

@@ -131,10 +131,9 @@ class Bench:
             self.figures.through.append(asyncio.run(through(address, self.place(number, "through"), points)))
 
     def questions(self, number: int) -> None:
-        with own_address(self.broker) as address:
-            points, queries = max(100, self._count(60_000)), max(40, self._count(2000))
-            kinds = ("engine", "server") if shutil.which("qdrant") else ("engine",)
-            for kind in kinds:
+        points, queries = max(100, self._count(60_000)), max(40, self._count(2000))
+        for kind in ("engine", "server") if shutil.which("qdrant") else ("engine",):
+            with own_address(self.broker) as address:
                 place = self.place(number, f"questions-{kind}")
                 self.figures.questions += asyncio.run(questions(address, place, points, queries, kind))
 
