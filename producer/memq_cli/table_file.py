@@ -58,7 +58,7 @@ class TableFile:
 
     def resume(self, part: Path) -> None:
         if part.stat().st_size:
-            with self._arrow.memory_map(str(part)) as source:
+            with self._arrow.OSFile(str(part)) as source:
                 self._schema = self._arrow.ipc.open_stream(source).schema
 
     def rows(self, points: Sequence[OrderedRecord]) -> bytes:
@@ -91,7 +91,7 @@ class TableFile:
                 file.write(self._schema_of([]).serialize().to_pybytes())
             file.write(_END)
         new = path.with_name(f"{path.name}.new")
-        with pa.memory_map(str(part)) as source, new.open("wb") as target:
+        with pa.OSFile(str(part)) as source, new.open("wb") as target:
             stream = pa.ipc.open_stream(source)
             parquet = self._suffix == ".parquet"
             writer = (
