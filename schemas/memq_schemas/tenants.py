@@ -144,6 +144,11 @@ def _tenant(value: object) -> str | None:
     return value if isinstance(value, str) and re.fullmatch(TENANT_NAME, value) else ""
 
 
+def lane_owner(lane: str) -> str | None:
+    """The tenant whose own lane this is; None for the lanes of the operator, and for those that tenants share."""
+    return lane.split(".")[1] if lane.startswith("t.") else None
+
+
 def shared_topology(prefix: str, order: Order = "relaxed") -> Topology:
     """Queues that all tenants have in common: the lanes of those without their own, requests, and the generation."""
     names = Names(prefix)

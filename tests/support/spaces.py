@@ -40,7 +40,7 @@ class Tenants:
     async def ask(self, tenant: str | None, key: str, body: Any = None) -> Any:
         """Return the whole reply to one message of a tenant, or of the operator."""
         tag = next(self.tags)
-        address = f"memq.reply.{tag}"
+        address = f"memq.reply.{tag}" if tenant is None else f"memq.reply.{tenant}.{tag}"
         queue = NAMES.write if key.startswith(WRITES) else NAMES.query
         raw = b"{}" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
         properties = Properties(content_type="application/json", reply_to=address, correlation_id=str(tag))

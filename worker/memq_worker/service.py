@@ -114,7 +114,9 @@ class Service:
             before_sleep=self._unavailable,
             reraise=True,
         )
-        options = replace(session_options(self._settings), admit=self._guard.check)
+        options = replace(
+            session_options(self._settings), admit=self._guard.check, account=self._pipeline.tenants.account
+        )
         try:
             async for attempt in retrying:
                 with attempt:

@@ -116,6 +116,10 @@ class Tenancy:
         if self.outdated:
             await self._pipeline.release_tenants()
             await session.flush()
+        if self._pipeline.tenants.allowances:
+            # Every worker consumes this queue, also while its lanes rest; one that is about to is counted as well.
+            consumers = (await session.watch.depth(self._names.tenants_query)).consumers
+            self._pipeline.tenants.allowances.share(max(1, consumers))
         if missing != self._missing:
             self._missing = missing
             if missing:

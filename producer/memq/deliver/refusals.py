@@ -39,6 +39,13 @@ def _too_large(text: str, limit: int | None) -> MessageTooLarge:
     return error
 
 
+def nacked(exchange: str, reason: str) -> str:
+    """The reason for a nack, which says none. A tenant's lane may be full; a retry clears up either cause in time."""
+    if ".t." not in exchange:
+        return reason
+    return f"{reason}: the tenant's lane is full (limit backlog_bytes), or its queue elects a leader"
+
+
 def unroutable(exchange: str, routing_key: str) -> Unroutable:
     """The error for a message that the broker had no queue for."""
     if ".t." not in exchange:

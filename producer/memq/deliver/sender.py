@@ -16,7 +16,7 @@ from memq_amqp.refusals import Fault
 from memq.connection.message import Message
 from memq.connection.replies import Reply, decode_reply
 from memq.deliver.deadlines import Deadlines
-from memq.deliver.refusals import SizeLimit, refused, unroutable
+from memq.deliver.refusals import SizeLimit, nacked, refused, unroutable
 from memq.deliver.tracing import tracing
 from memq.errors import BrokerUnavailable, ReplyTimeout, Unconfirmed
 from memq_schemas import Operation, headers, routing_key
@@ -205,7 +205,7 @@ class Sender:
                 await asyncio.sleep(attempt.pause())
             return False
         except Refused as error:
-            attempt.refused(str(error))
+            attempt.refused(nacked(publisher.exchange, str(error)))
             await asyncio.sleep(attempt.pause())
             return False
         attempt.confirmed = True

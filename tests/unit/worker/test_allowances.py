@@ -138,11 +138,11 @@ async def test_stored_points_are_limited_and_may_be_replaced(storage: str, worke
     pipeline = Pipeline(store, Watch(), options(), tenants=tenants)
 
     async def write(tag: int, *ids: int) -> str:
-        message: Delivery = delivery(link, tag, upsert(*ids), reply_to=f"r{tag}")
+        message: Delivery = delivery(link, tag, upsert(*ids), reply_to=f"memq.reply.acme.{tag}")
         message.tenant = "acme"
         pipeline.accept(message)
-        await link.until(lambda link: any(p.routing_key == f"r{tag}" for p in link.published))
-        reply = next(p for p in link.published if p.routing_key == f"r{tag}").json
+        await link.until(lambda link: any(p.routing_key == f"memq.reply.acme.{tag}" for p in link.published))
+        reply = next(p for p in link.published if p.routing_key == f"memq.reply.acme.{tag}").json
         return "" if reply["status"] == 200 else f"{reply['error']['code']} {reply['error']['message']}"
 
     for number in range(9):
@@ -182,11 +182,11 @@ async def test_writes_are_never_refused_for_their_rate_and_requests_are() -> Non
     assert allowance is not None
     assert allowance.rest > 3
     for tag in range(6, 8):
-        message = delivery(link, tag, {}, "count.docs", reply_to=f"r{tag}")
+        message = delivery(link, tag, {}, "count.docs", reply_to=f"memq.reply.acme.{tag}")
         message.tenant = "acme"
         pipeline.accept(message)
     await link.settled(7)
-    errors = [reply["error"] for reply in link.replies() if reply["status"] == 429]
+    errors = [each.json["error"] for each in link.moved("memq.r.acme") if each.json["status"] == 429]
     assert [each["code"] for each in errors] == ["overloaded"]
     assert all(0 < each["retry_after"] <= 2 for each in errors)
     async with asyncio.timeout(5):

@@ -52,6 +52,7 @@ class ConsumerLink:
         self._ledger = AckLedger()
         self._wake = asyncio.Event()
         self._tag = ""
+        self._stopped: set[str] = set()  # why it does not consume
         self._prefetch = Prefetch(1)
         self._asked = 0
         self._before = 0  # the tag of the last delivery to earlier consumers
@@ -103,10 +104,11 @@ class ConsumerLink:
         self._consumer = memq_amqp.Consumer(self._channel, frames, take)
         await self.resume_consuming(timeout)
 
-    async def resume_consuming(self, timeout: float) -> None:
-        """Takes deliveries again, if it does not."""
+    async def resume_consuming(self, timeout: float, why: str = "") -> None:
+        """Consume again, unless it was stopped for another reason too."""
         async with self._changing:
-            if self._alive and not self._tag and self._consumer is not None:
+            self._stopped.discard(why)
+            if self._alive and not self._stopped and not self._tag and self._consumer is not None:
                 await self._start(self._consumer, timeout)
 
     async def _start(self, consumer: memq_amqp.Consumer, timeout: float) -> None:
@@ -162,9 +164,13 @@ class ConsumerLink:
     async def _cancelled(self, frame: object) -> None:
         self.abandon("consumer cancelled by the broker")
 
-    async def stop_consuming(self, timeout: float) -> None:
-        """Cancel the consumer. The broker sends no more deliveries; those received can still be settled."""
+    async def stop_consuming(self, timeout: float, why: str = "") -> None:
+        """Cancel the consumer until it is resumed for the same reason.
+
+        The broker sends no more deliveries; those received can still be settled.
+        """
         async with self._changing:
+            self._stopped.add(why)
             if self._alive and self._tag:
                 tag, self._tag = self._tag, ""
                 await self._channel.basic_cancel(tag, timeout=timeout)

@@ -3,6 +3,7 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from aio_pika.abc import AbstractConnection
 from aiormq.exceptions import ChannelAccessRefused
@@ -10,7 +11,7 @@ from memq_amqp import frames_of, stop
 from memq_amqp.refusals import refusal_of
 
 from memq_schemas import Topology
-from memq_schemas.tenants import Whose
+from memq_schemas.tenants import Whose, lane_owner
 from memq_schemas.topology import BULK, LIVE
 from memq_worker.amqp.connection import Brokers
 from memq_worker.amqp.declare import DeclareMode
@@ -20,10 +21,12 @@ from memq_worker.amqp.permissions import denied
 from memq_worker.amqp.prefetch import Budget, Prefetch
 from memq_worker.amqp.publishing import Publishing, publishing
 from memq_worker.amqp.replies import Replies
+from memq_worker.amqp.rest import PacedPrefetch, Rest
 from memq_worker.amqp.tenant_lanes import TenantLanes
 from memq_worker.amqp.watch import Watch
 from memq_worker.errors import BrokerUnavailable
 from memq_worker.pipeline.delivery import Delivery
+from memq_worker.pipeline.limits.allowance import Allowance
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +44,8 @@ class SessionOptions:
     """Approximate limit on the bodies of unsettled writes, over all lanes; None for no limit."""
     admit: Callable[[AbstractConnection], Awaitable[None]] | None = None
     """Called before anything is consumed. Raises what `open_session` raises."""
+    account: Callable[[str], Allowance | None] = lambda _: None
+    """Returns the account of the tenant whose own lane is given; None for a lane without limits."""
 
     @property
     def lanes(self) -> dict[str, str]:
@@ -157,11 +162,19 @@ class Session:
     async def _consume(self, role: str, queue: str, prefetch: Prefetch) -> None:
         self._by_role[role] = link = await self._link(queue, self._options.lanes.get(role, LIVE))
         if role != "suspect":
-            await self._begin(link, prefetch)
+            await self._begin(link, prefetch, self._accept)
 
     async def _opened(self, queue: str, lane: str, prefetch: Prefetch) -> ConsumerLink:
         link = await self._link(queue, lane)
-        await self._begin(link, prefetch)
+        account = partial(self._options.account, lane)
+        rest = Rest(link, account, self._options.timeout_seconds)
+
+        def accept(delivery: Delivery) -> None:
+            self._accept(delivery)
+            rest.look()
+
+        own = lane_owner(lane) is not None
+        await self._begin(link, PacedPrefetch(prefetch, account) if own else prefetch, accept if own else self._accept)
         return link
 
     async def _link(self, queue: str, lane: str) -> ConsumerLink:
@@ -171,10 +184,10 @@ class Session:
         channel.close_callbacks.add(_closing(self, link))
         return link
 
-    async def _begin(self, link: ConsumerLink, prefetch: Prefetch) -> None:
+    async def _begin(self, link: ConsumerLink, prefetch: Prefetch, accept: Accept) -> None:
         frames, timeout = frames_of(self._consuming), self._options.timeout_seconds
         try:
-            await link.consume(prefetch, self._accept, frames=frames, timeout=timeout)
+            await link.consume(prefetch, accept, frames=frames, timeout=timeout)
         except ChannelAccessRefused as error:
             raise denied("read", "queue", link.queue, refusal_of(error)) from error
 

@@ -81,7 +81,7 @@ class Pipeline:
         self._hold = Hold(observer, catches=StoreOutage, reins=self._reins)
         self._diagnosis = Diagnosis(store, min(_QUESTION_SECONDS, options.request_timeout_seconds / 2))
         self._throttles, self._parked = Throttles(), Parked()
-        self._tenants = tenants = tenants or Tenants()
+        self.tenants = tenants = tenants or Tenants()
         spaces = tenants.spaces
         self._contracts = Contracts(store, StoredPoints(store, spaces, tenants.allowances))
         self._settler = Settler(
@@ -127,7 +127,7 @@ class Pipeline:
                 self._settle_later(delivery, Expire())
                 return
             self._options.reply_to.check(delivery)
-            command = self._tenants.command(delivery, self._options.limits)
+            command = self.tenants.command(delivery, self._options.limits)
             delivery.decoded = time.perf_counter()
         except WorkerError as error:
             self._settle_later(delivery, self._refusal(delivery, error))
@@ -156,7 +156,7 @@ class Pipeline:
 
     def _dispatch(self, command: Write | Request) -> None:
         if isinstance(command, Request):
-            self._tenants.answering(command.delivery, self._spawn(self._answerer.answer(command)))
+            self.tenants.answering(command.delivery, self._spawn(self._answerer.answer(command)))
             return
         writer = self._writers.get(command.collection) or self._new_writer(command.collection)
         writer.add(command)

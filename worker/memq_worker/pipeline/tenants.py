@@ -3,9 +3,11 @@
 import asyncio
 from dataclasses import dataclass, field
 
+from memq_schemas.tenants import lane_owner
 from memq_worker.pipeline.command import Request, Write
 from memq_worker.pipeline.decode.bodies import Limits, decode, operation_of
 from memq_worker.pipeline.delivery import Delivery
+from memq_worker.pipeline.limits.allowance import Allowance
 from memq_worker.pipeline.limits.allowances import Allowances
 from memq_worker.pipeline.spaces.spaces import Spaces
 
@@ -16,6 +18,10 @@ class Tenants:
 
     spaces: Spaces = field(default_factory=Spaces)
     allowances: Allowances = field(default_factory=Allowances)
+
+    def account(self, lane: str) -> Allowance | None:
+        """The account of the tenant whose own lane this is; None while it has no limits."""
+        return self.allowances.of(lane_owner(lane))
 
     def command(self, delivery: Delivery, limits: Limits) -> Write | Request:
         """Return the command in a delivery; a tenant's write as the store gets it.
