@@ -1,13 +1,14 @@
 import asyncio
+import itertools
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 
 from memq_schemas import Names
 from memq_worker.amqp.watch import Depth, Unseen, Watch
 from memq_worker.errors import BrokerUnavailable, WorkerError
 from memq_worker.observe.ages import Ages
-from memq_worker.observe.catalogue import QUEUES
+from memq_worker.observe.catalogue import MOST_TENANTS, QUEUES
 from memq_worker.observe.health import Health
 from memq_worker.observe.metrics import Metrics
 
@@ -19,10 +20,20 @@ _PATIENCE_SECONDS = 5.0
 class Probes:
     """Asks Qdrant and RabbitMQ every few seconds whether they answer, and RabbitMQ how much waits in its queues.
 
-    queues: whether to look at all of them, as one worker of a pool does for all.
+    queues: whether to look at all of them, as one worker of a pool does for all.   lanes: returns the queues of tenants
+    with lanes of their own, by tenant.
     """
 
-    def __init__(self, health: Health, metrics: Metrics, names: Names, *, queues: bool) -> None:
+    def __init__(
+        self,
+        health: Health,
+        metrics: Metrics,
+        names: Names,
+        lanes: Callable[[], Mapping[str, Iterable[str]]] = dict,
+        *,
+        queues: bool,
+    ) -> None:
+        self._lanes = lanes
         self._health = health
         self._metrics = metrics
         self._names = names
@@ -76,12 +87,16 @@ class Probes:
                     self._ages.head(head.published, head.looks)
             age = self._ages.age(role, queue, depth.messages)
             self._metrics.queue(role, depth.messages, depth.consumers, age)
+        for tenant, queues in itertools.islice(self._lanes().items(), MOST_TENANTS):
+            self._metrics.tenant_queue(tenant, (await self._total(watch, queues)).messages)
         self._metrics.slot.looked()
 
     async def _depth(self, watch: Watch, role: str, queue: str) -> Depth:
         """Messages and consumers of a role; of a retry tier in both of its queues. 0 for a queue that is not shown."""
         retry = role.startswith("retry.")
-        queues = (queue, f"{self._names.internal}.{role}") if retry else (queue,)
+        return await self._total(watch, (queue, f"{self._names.internal}.{role}") if retry else (queue,))
+
+    async def _total(self, watch: Watch, queues: Iterable[str]) -> Depth:
         messages = consumers = 0
         for each in queues:
             with suppress(Unseen):

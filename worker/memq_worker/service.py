@@ -33,7 +33,7 @@ from memq_worker.stop import Stop, on_signals
 from memq_worker.store_identity import StoreGuard, StoreMismatch
 from memq_worker.suspects import Suspects
 from memq_worker.tenancy import Tenancy
-from memq_worker.tenants.force import enter
+from memq_worker.tenants.force import enter, own_queues
 from memq_worker.tenants.register import Register
 
 logger = logging.getLogger(__name__)
@@ -226,7 +226,8 @@ async def serve(settings: Settings) -> None:
             pipeline = Pipeline(seen, metrics, options, tracing, tenants)
             stop = stack.enter_context(on_signals(Stop()))
             health = Health(metrics)
-            probes = Probes(health, metrics, settings.topology.names, queues=settings.slot == 0)
+            names, first = settings.topology.names, settings.slot == 0
+            probes = Probes(health, metrics, names, lambda: own_queues(register.current, settings.prefix), queues=first)
             entering = partial(enter, seen, tenants, timeout=settings.store_timeout_seconds)
             tenancy = Tenancy(register, pipeline, options.names, settings.order, entering)
             guard = StoreGuard(store, settings)

@@ -1,5 +1,6 @@
 """A tenants file put in force in a worker."""
 
+from memq_schemas.tenants import TenantNames
 from memq_worker.pipeline.spaces.own import OwnSpace
 from memq_worker.pipeline.spaces.shared import SharedSpace
 from memq_worker.pipeline.spaces.space import Space
@@ -14,6 +15,13 @@ async def enter(store: Store, tenants: Tenants, file: TenantsFile, timeout: floa
     await prepare(store, file.shared, timeout)
     tenants.spaces.replace(spaces_of(file))
     tenants.allowances.replace({name: tenant.limits for name, tenant in file.tenants.items()})
+
+
+def own_queues(file: TenantsFile | None, prefix: str) -> dict[str, list[str]]:
+    """Return the queues of each tenant with lanes of its own, by tenant."""
+    tenants = {} if file is None else file.tenants
+    own = {name: TenantNames(prefix, name).lanes.values() for name, tenant in tenants.items() if tenant.own_lane}
+    return {name: list(queues) for name, queues in own.items()}
 
 
 def spaces_of(file: TenantsFile) -> dict[str, Space]:
