@@ -11,6 +11,7 @@ from grafana.messages import ENDED, FAILED
 from grafana.panel import MESSAGES_PER_SECOND, Link, Panel, Query
 from grafana.promql import grown, per_second, share_left
 from grafana.scope import CLUSTER, POOL, QUEUE, VARIABLES
+from grafana.tenants import TENANTS
 from grafana.workers import WORKERS
 
 GREEN, ORANGE, RED = "green", "orange", "red"
@@ -152,6 +153,6 @@ OVERVIEW = Dashboard(
     "memq-overview",
     "memq overview",
     "Vectors through RabbitMQ into Qdrant: which alerts fire, what waits, what fails, and where.",
-    (NOW, DEPTH, TRAFFIC, FLOW, LATENCY, ERRORS, WORKERS, RABBITMQ, STORE, QDRANT_SERVER),
+    (NOW, DEPTH, TRAFFIC, FLOW, LATENCY, ERRORS, TENANTS, WORKERS, RABBITMQ, STORE, QDRANT_SERVER),
     VARIABLES,
 )

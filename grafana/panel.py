@@ -60,7 +60,7 @@ class Panel:
     moves: bool = False
     """True when messages of every sort have to change it."""
     optional: bool = False
-    """True for metrics of a Qdrant server: the embedded engine has none to scrape."""
+    """True for metrics that are there only with a Qdrant server, which the embedded engine is not, or with tenants."""
     recorded_hourly: bool = False
 
     def lowered(self, number: int, x: int, y: int) -> dict[str, Any]:
