@@ -86,6 +86,7 @@ change = st.one_of(
     st.builds(lambda n: {"set": {"n": n}}, number),
     st.builds(lambda n: {"overwrite": {"n": n}}, number),
     st.just({"overwrite": {}}),
+    st.just({"clear": True}),
     st.just({"unset": ["n", "who"]}),
 )
 queries = st.one_of(
@@ -121,6 +122,7 @@ steps = st.one_of(
     ),
     st.builds(lambda s: ("delete", s), selection),
     st.builds(lambda s, c: ("payload", s | c), selection, change),
+    st.builds(lambda i, v: ("vectors", {"points": [{"id": each, "vector": v} for each in i]}), ids, vector),
     st.builds(lambda q, f: ("query", q, f), queries, st.none() | filters),
     st.builds(lambda i: ("get", i), ids),
     st.builds(lambda f, n: ("scroll", f, n), st.none() | filters, st.integers(1, 3)),
@@ -212,11 +214,15 @@ class Play:
             return
         for key in model.chosen(body):
             payload = model.points[key]
-            if "overwrite" in body:
-                model.points[key] = dict(body["overwrite"])
+            if "overwrite" in body or "clear" in body:
+                payload = model.points[key] = dict(body.get("overwrite", {}))
             payload.update(body.get("set", {}))
             for gone in body.get("unset", []):
                 payload.pop(gone, None)
+
+    async def vectors(self, tenant: str, model: Model, body: dict[str, Any]) -> None:
+        known = {each["id"] for each in body["points"]} <= set(model.points)
+        assert (await self.ok(tenant, "vectors", body) is not None) == known
 
     async def query(self, tenant: str, model: Model, query: dict[str, Any], condition: Any) -> None:
         body = {"limit": 100, **query} | ({} if condition is None else {"filter": condition})
@@ -366,6 +372,9 @@ HISTORY: list[tuple[str, tuple[Any, ...]]] = [
     ("acme", ("query", {"query": {"recommend": {"positive": [1]}}}, None)),
     ("acme", ("query", {"query": {"nearest": 1}}, None)),
     ("acme", ("query", {"query": 1, "lookup_from": {"collection": COLLECTION}}, None)),
+    ("acme", ("vectors", {"points": [{"id": 1, "vector": [1.0, 1.0]}]})),
+    ("evil", ("vectors", {"points": [{"id": BIG, "vector": [1.0, 1.0]}]})),
+    ("evil", ("payload", {"ids": [UUID], "clear": True})),
     ("acme", ("count", None)),
     ("acme", ("count", {"must": [{"has_id": [1]}]})),
     ("acme", ("facet", None)),

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from memq_schemas import CreateCollection
     from memq_worker.tenants.file import Limits
 
-WRITES = ("upsert.", "delete.", "payload.")
+WRITES = ("upsert.", "delete.", "payload.", "vectors.")
 
 
 @dataclass
