@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from memq.producer import Row
+    from memq.changes import Row
     from tests.support.broker import Address
     from tests.support.engine import EmbeddedEngine
 
