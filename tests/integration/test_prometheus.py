@@ -13,6 +13,7 @@ import yaml
 
 from grafana.messages import OURS
 from memq_schemas import CODES
+from memq_schemas.tenants import shared_topology, tenant_topology
 from memq_schemas.topology import DEFAULT_PREFIX, topology
 from stack.machine import Machine
 from stack.prometheus import NoPrometheus, configuration, found
@@ -110,9 +111,13 @@ def test_the_records_know_every_queue_of_the_topology(prefix: str) -> None:
     assert len(selectors) == 2
     parts = re.search(r'"prefix", "\$1", "queue", "([^"]*)"', ready["expr"])
     assert parts is not None
-    for queue in topology(prefix).queues:
-        if queue.name.endswith((".store",)):
-            continue  # holds the store's identity, and never a message of a user
+    for queue in (
+        *topology(prefix).queues,
+        *shared_topology(prefix).queues,
+        *tenant_topology(prefix, "acme", own_lane=True).queues,
+    ):
+        if queue.name.endswith((".store", ".tenants")):
+            continue  # the store's identity and the tenants' generation are no messages of a user
         assert any(re.fullmatch(selector, queue.name) for selector in selectors)
         match = re.fullmatch(parts[1], queue.name)
         assert match is not None
