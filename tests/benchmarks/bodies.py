@@ -59,6 +59,10 @@ KINDS: dict[str, tuple[str, Callable[[], bytes]]] = {
     "keys of with_payload": ("query", lambda: filled('{"vector":[1],"with_payload":[', '"a"', "]}")),
     "numbers of a vector": ("upsert", lambda: filled('{"points":[{"id":1,"vector":[', "1", "]}]}")),
     "rows of a multivector": ("upsert", lambda: filled('{"points":[{"id":1,"vector":[', "[1]", "]}]}")),
+    "rows within the limit": (
+        "upsert",
+        lambda: b'{"points":[{"id":1,"vector":[' + b",".join([b"[1]"] * 249_990) + b"]}]}",
+    ),
     "indices of a sparse vector": (
         "upsert",
         lambda: filled('{"points":[{"id":1,"vector":{"s":{"values":[1],"indices":[', "{}", "]}}}]}").replace(

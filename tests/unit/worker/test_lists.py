@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memq_schemas import ErrorCode
+from memq_schemas.limits import MAX_VALUES
 from memq_schemas.vectors import MAX_DIMENSIONS
 from memq_worker.errors import MessageError
 from memq_worker.pipeline.decode import lists
@@ -128,3 +129,11 @@ def test_a_usual_body_with_something_in_it(seed: int, words: list[tuple[float, b
         at = int(place * len(raw))
         raw = raw[:at] + word + raw[at:]
     agreed(raw)
+
+
+@pytest.mark.parametrize("row", ["[1]", '"AACAPw=="'])
+def test_rows_of_multivectors_are_limited_as_values_are(row: str) -> None:
+    for count, code in ((1000, None), (MAX_VALUES + 1, ErrorCode.TOO_LARGE)):
+        rows = ",".join([row] * count)
+        found = verdict(f'{{"points":[{{"id":1,"vector":[{rows}]}}]}}'.encode())
+        assert (found[0] if isinstance(found, tuple) and isinstance(found[0], ErrorCode) else None) == code

@@ -10,7 +10,15 @@ from memq_schemas.point_vectors import is_sparse
 from memq_schemas.points import MAX_VERSION, MODES, Mode
 from memq_worker.errors import MessageError
 from memq_worker.pipeline.decode.keys import check_unique
-from memq_worker.pipeline.decode.limits import SMALL, at_most, check_count, check_names, check_values, outside_texts
+from memq_worker.pipeline.decode.limits import (
+    SMALL,
+    at_most,
+    check_count,
+    check_names,
+    check_values,
+    outside_texts,
+    too_many_values,
+)
 from memq_worker.pipeline.decode.lists import ListedPoint, read_lists
 from memq_worker.pipeline.decode.malformed import malformed
 from memq_worker.pipeline.decode.payload import check_payload
@@ -155,6 +163,10 @@ def _check_outline(points: list[_OutlinePoint], max_points: int) -> None:
     """Raise MessageError for a message that exceeds a limit, before its values are built."""
     check_count(len(points), max_points)
     payloads = [memoryview(point.payload) for point in points]
+    vectors = [point.vector for point in points]
+    if sum(map(len, vectors)) > SMALL and sum(bytes(each).count(b"[") for each in vectors) > MAX_VALUES:
+        # No name of a vector has so many brackets: they are rows of multivectors, each of which is a value.
+        raise too_many_values("rows of multivectors")
     if sum(map(len, payloads)) > SMALL:
         check_values(b",".join(payloads), "payloads")
     for index, point in enumerate(points):

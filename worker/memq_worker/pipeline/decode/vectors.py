@@ -11,12 +11,13 @@ import msgspec
 import numpy as np
 
 from memq_schemas import ErrorCode
+from memq_schemas.limits import MAX_VALUES
 from memq_schemas.multivectors import check_row, check_rows, to_matrix
 from memq_schemas.point_vectors import is_sparse
 from memq_schemas.sparse_vectors import REPEATED, SparseVector, check_lengths, sparse_arrays
 from memq_schemas.vectors import MAX_DIMENSIONS, base64_bytes, check_name, float32_bytes, to_array
 from memq_worker.errors import MessageError
-from memq_worker.pipeline.decode.limits import check_names
+from memq_worker.pipeline.decode.limits import check_names, too_many_values
 from memq_worker.pipeline.store import Cell, Column, RowsCell, SparseCell
 
 
@@ -37,8 +38,13 @@ def columns_of(vectors: Iterable[Any], count: int) -> dict[str, Column]:
     vectors: per point, in order, a vector alone or a dict by name; bytes are a dense vector that is read already.
     """
     columns: dict[str, Column] = {}
+    rows = 0
 
     def put(name: str, value: Any, index: int) -> None:
+        nonlocal rows
+        rows += _row_count(value)
+        if rows > MAX_VALUES:
+            raise too_many_values("rows of multivectors")
         column = columns.get(name)
         if column is None:
             _check_name(name, index)
@@ -126,6 +132,14 @@ def _rows(rows: list[Any]) -> RowsCell:
         check_row(at, len(packed[at]) // 4, len(packed[0]) // 4)
     check_rows(len(packed), len(packed[0]) // 4)
     return RowsCell(len(packed[0]), b"".join(packed))
+
+
+def _row_count(value: Any) -> int:
+    """Number of rows, each a value of its own; 0 for a vector of another kind."""
+    if type(value) is not list:
+        return 0
+    rows = cast("list[Any]", value)
+    return len(rows) if rows and isinstance(rows[0], list | str) else 0
 
 
 def _row(row: list[float] | str) -> bytes:
