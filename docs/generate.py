@@ -1,4 +1,4 @@
-"""Write the reference pages that follow from the code: settings, metrics, errors, API.
+"""Write the reference pages that follow from the code: settings, metrics, errors, API, commands, messages.
 
 python -m docs.generate           write the pages
 python -m docs.generate --check   write nothing; exit 1 and name the stale pages
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import memq
+from docs import commands, messages
 from memq_schemas import CODES
 from memq_worker.observe.catalogue import CATALOGUE, Instrument
 from memq_worker.settings import INTERNAL, SECRETS, Settings, file_variable, flag, variable
@@ -125,7 +126,14 @@ def _documented(thing: object) -> list[str]:
     return [inspect.cleandoc(thing.__doc__)] if thing.__doc__ else []
 
 
-PAGES = {"settings.md": settings, "metrics.md": metrics, "errors.md": errors, "api.md": api}
+PAGES = {
+    "settings.md": settings,
+    "metrics.md": metrics,
+    "errors.md": errors,
+    "api.md": api,
+    "commands.md": commands.page,
+    "messages.md": messages.page,
+}
 
 
 def generated() -> dict[Path, str]:

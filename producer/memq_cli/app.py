@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 EPILOG = """\b
 Exit codes:
   0    done
-  1    the worker or the broker said no, or cannot be reached
+  1    refused by the worker or the broker, or not reachable
   2    wrong usage, or bad input
   3    no answer or no confirm in time
   4    a threshold of `memq load` was crossed
@@ -21,9 +21,9 @@ Exit codes:
 
 \b
 Environment:
-  MEMQ_AMQP_URL       the broker, like amqp://user:password@host:5672/vhost
-  MEMQ_AMQP_URL_FILE  a file that has it
-  MEMQ_TRANSPORT      stock leaves AMQP frames to aiormq, at several times the CPU
+  MEMQ_AMQP_URL       address of RabbitMQ, like amqp://user:password@host:5672/vhost
+  MEMQ_AMQP_URL_FILE  file that contains the address
+  MEMQ_TRANSPORT      fast: memq's AMQP frame codec; stock: aiormq's, at several times the CPU
   NO_COLOR            plain text
 """
 

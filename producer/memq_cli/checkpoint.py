@@ -112,7 +112,7 @@ class Checkpoint:
             self._fail(error)
             return
         except ValueError:
-            notice(f"memq: {self._path} is damaged, so all is sent again")
+            notice(f"memq: {self._path} is damaged, sending all points")
             return
         fields = cast("dict[str, Any]", stored) if isinstance(stored, dict) else {}
         if fields.get("format") != FORMAT:
@@ -165,7 +165,7 @@ class Checkpoint:
         if self._required:
             raise BadFile(f"{self._path}: {error.strerror or error}") from None
         self._usable = False
-        notice(f"memq: {self._path}: {error.strerror or error}; if this is interrupted it begins again")
+        notice(f"memq: {self._path}: {error.strerror or error}; an interrupted run will start from the beginning")
 
 
 def _replace(path: Path, text: bytes, *, sync: bool) -> None:

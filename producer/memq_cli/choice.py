@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 Codes: TypeAlias = Annotated[
-    list[str] | None, typer.Option("--code", metavar="CODE", help="With this error code; may be given several times.")
+    list[str] | None, typer.Option("--code", metavar="CODE", help="With this error code; repeatable.")
 ]
 Ops: TypeAlias = Annotated[
     list[str] | None,
-    typer.Option("--op", metavar="OPERATION", help="upsert, delete, payload or vectors; several times too."),
+    typer.Option("--op", metavar="OPERATION", help="upsert, delete, payload or vectors; repeatable."),
 ]
 Collections: TypeAlias = Annotated[
-    list[str] | None, typer.Option("--collection", "-c", metavar="NAME", help="For this collection; several times too.")
+    list[str] | None, typer.Option("--collection", "-c", metavar="NAME", help="For this collection; repeatable.")
 ]
 Queues: TypeAlias = Annotated[
-    list[str] | None, typer.Option("--queue", metavar="NAME", help="That failed in this queue, like memq.write.")
+    list[str] | None, typer.Option("--queue", metavar="NAME", help="Failed in this queue, like memq.write.")
 ]
 Ids: TypeAlias = Annotated[
     list[str] | None, typer.Option("--id", metavar="ID", help="With this message id or correlation id.")
@@ -50,9 +50,9 @@ Limit: TypeAlias = Annotated[
     int | None, typer.Option("--limit", min=1, metavar="N", help="Only the first N of them, the oldest in the queue.")
 ]
 Force: TypeAlias = Annotated[
-    bool, typer.Option("--force", help="Look even if RabbitMQ may drop a letter within ten more looks.")
+    bool, typer.Option("--force", help="Read even if RabbitMQ may drop a letter after ten more reads.")
 ]
-DryRun: TypeAlias = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
+DryRun: TypeAlias = Annotated[bool, typer.Option("--dry-run", help="Only report the selection.")]
 
 
 def selection(

@@ -90,11 +90,11 @@ class Export:
             state = orjson.loads(self._state_path.read_bytes())
             length, points, offset, of = state["length"], state["points"], state["offset"], state["of"]
         except (ValueError, KeyError, TypeError):
-            raise typer.BadParameter(f"{self._state_path} is damaged; begin anew with --restart") from None
+            raise typer.BadParameter(f"{self._state_path} is damaged; start over with --restart") from None
         if of != orjson.loads(orjson.dumps(asdict(self._selection))):
             raise typer.BadParameter(f"{self._state_path} belongs to an export of other points; see --restart")
         if not self._part_path.exists() or self._part_path.stat().st_size < length:
-            raise typer.BadParameter(f"{self._part_path} is shorter than it was; begin anew with --restart")
+            raise typer.BadParameter(f"{self._part_path} is shorter than it was; start over with --restart")
         self._length, self.points, self.offset, self.resumed = length, points, offset, True
 
     def begin(self, description: CollectionDescription | None) -> None:
@@ -143,7 +143,7 @@ class Export:
         """How to go on after a failure; None where there is nothing to continue."""
         if self._path is None or not self._state_path.exists():
             return None
-        return f"{self.points:,} points written; the same command goes on after them, --restart begins anew"
+        return f"{self.points:,} points written; the same command goes on after them, --restart starts over"
 
 
 class _Lines:

@@ -19,12 +19,12 @@ Url: TypeAlias = Annotated[
     typer.Option(
         envvar=VARIABLE,
         metavar="AMQP_URL",
-        help="The broker; several with commas between them.",
+        help="Address of RabbitMQ; separate several with commas.",
         show_default=False,
     ),
 ]
 Prefix: TypeAlias = Annotated[
-    str, typer.Option(envvar="MEMQ_PREFIX", help="What the names of memq's exchanges and queues begin with.")
+    str, typer.Option(envvar="MEMQ_PREFIX", help="First part of the name of every exchange and queue.")
 ]
 Tenant: TypeAlias = Annotated[
     str,
@@ -36,7 +36,7 @@ Tenant: TypeAlias = Annotated[
     ),
 ]
 Timeout: TypeAlias = Annotated[
-    float, typer.Option(min=0.001, metavar="SECONDS", help="How long to wait for a connection, a confirm, an answer.")
+    float, typer.Option(min=0.001, metavar="SECONDS", help="Timeout for a connection, a confirm, an answer.")
 ]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="JSON on standard output, for programs.")]
 Collection: TypeAlias = Annotated[str, typer.Option("--collection", "-c", help="The collection.")]

@@ -120,7 +120,7 @@ def _by_name(vector: Any, columns: dict[str, Any]) -> dict[str, Any]:
     named = cast("dict[str, Any]", vector if isinstance(vector, dict) else {} if vector is None else {"": vector})
     unknown = next((name for name in named if name not in columns), None)
     if unknown is not None:
-        raise typer.BadParameter(f"the collection has no vector {unknown!r} any more: begin anew with --restart")
+        raise typer.BadParameter(f"the collection has no vector {unknown!r} any more: start over with --restart")
     return named
 
 

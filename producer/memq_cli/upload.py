@@ -98,11 +98,11 @@ class Upload:
         if self._distance is not None:
             created = await create(producer, self._collection, self._distance, dimensions)
             if created and start:
-                notice(f"memq: the collection {self._collection} was missing, so all is sent again")
+                notice(f"memq: the collection {self._collection} was missing, sending all points again")
                 self._remove()
                 start, points = 0, self._checked(self._source.points(), 0)
         if start:
-            notice(f"memq: going on after the first {start:,} points, which an interrupted run has sent")
+            notice(f"memq: resuming after the first {start:,} points of an interrupted run")
         return start, points
 
     def _checked(self, points: Any, start: int) -> Any:

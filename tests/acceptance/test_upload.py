@@ -115,7 +115,7 @@ def test_an_interrupted_upload_begins_again_when_its_collection_has_gone(
     memq.ok("collections", "delete", "gone")
     told = memq("upsert", *arguments, "--wait")
     assert told.stdout.startswith(f"{POINTS:,} points applied in 60 messages")
-    assert "the collection gone was missing, so all is sent again" in told.stderr
+    assert "the collection gone was missing, sending all points again" in told.stderr
     assert list((tmp_path / "state").rglob("*.json")) == []
 
 

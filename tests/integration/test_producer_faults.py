@@ -130,7 +130,7 @@ async def test_whoever_must_not_wait_for_room_is_told(amqp: Address, proxy: TcpP
         proxy.pause(Way.DOWN)
         first = asyncio.create_task(memq.upsert("docs", points(1)))
         await asyncio.sleep(0)
-        with pytest.raises(BufferFull, match=r"upsert\.docs: no room for it within 0\.2 s") as caught:
+        with pytest.raises(BufferFull, match=r"upsert\.docs: no room within 0\.2 s") as caught:
             await memq.upsert("docs", points(1))
         assert caught.value.points == range(1)
         assert caught.value.confirmed == Receipt(0, 0)

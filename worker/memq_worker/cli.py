@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 app = typer.Typer(
     name="memq-worker",
-    help="Takes vectors and questions from RabbitMQ to Qdrant.",
+    help="Deliver vectors and questions from RabbitMQ to Qdrant.",
     epilog="Every option can also be given as its MEMQ_ variable. Exit codes: 0 stopped cleanly, 1 failed, 2 settings.",
     no_args_is_help=True,
     add_completion=False,
@@ -74,7 +74,7 @@ def run(settings: Settings, flags: dict[str, str]) -> int:
 
 
 def check(settings: Settings, flags: dict[str, str]) -> int:
-    """Say whether settings, RabbitMQ and Qdrant are as a worker needs them; 1 if not."""
+    """Verify settings, RabbitMQ and Qdrant; exit 1 if a worker could not run with them."""
     from memq_worker.check import findings
 
     console = Console(highlight=False)
@@ -86,7 +86,7 @@ def check(settings: Settings, flags: dict[str, str]) -> int:
 
 
 def declare(settings: Settings, flags: dict[str, str]) -> int:
-    """Make the exchanges, queues and bindings, as a user with configure rights."""
+    """Declare exchanges, queues and bindings, as a user with configure permission."""
     from memq_worker.check import declare_topology
 
     asyncio.run(declare_topology(settings))
@@ -139,7 +139,7 @@ def show(settings: Settings, flags: dict[str, str]) -> int:
 
 
 def adopt(settings: Settings, flags: dict[str, str], yes: bool) -> int:
-    """Announce the store of these settings in place of the former one, and say what will no longer be seen."""
+    """Announce the store of these settings in place of the former one, and report what workers will no longer see."""
     from memq_worker import store_commands
 
     return asyncio.run(store_commands.adopt(settings, _directory_identity, yes))
@@ -166,13 +166,13 @@ def healthcheck(
         bool,
         typer.Option(
             "--readyz/--livez",
-            help="Whether it can work, or only whether it runs: an outage is no reason to restart.",
+            help="Ask for readiness, or only for liveness: an outage is no reason to restart.",
         ),
     ] = False,
     metrics_host: Annotated[str | None, option("metrics_host")] = None,
     metrics_port: Annotated[str | None, option("metrics_port")] = None,
 ) -> None:
-    """Ask the worker or pool on this machine how it is, for a container's health check: 0 if well, else 1 and why."""
+    """Query the worker or pool on this machine, for a container's health check; exit 1 with the reason if unhealthy."""
     given = {"metrics_host": metrics_host, "metrics_port": metrics_port}
     try:
         settings = load({name: value for name, value in given.items() if value is not None})

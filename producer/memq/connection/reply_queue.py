@@ -68,7 +68,7 @@ class ReplyQueue:
                 async with asyncio.timeout(DECLARE_SECONDS):
                     return await self._declared(await self._connection.channel(publisher_confirms=False))
         except TimeoutError:
-            raise Refused(f"the broker has made no reply queue within {DECLARE_SECONDS:g} s") from None
+            raise Refused(f"the broker did not create a reply queue within {DECLARE_SECONDS:g} s") from None
 
     async def _declared(self, channel: AbstractChannel) -> str:
         try:
@@ -78,7 +78,7 @@ class ReplyQueue:
         except aiormq.exceptions.ChannelAccessRefused as error:
             raise ConfigurationError(f"RabbitMQ at {self._address} denies the user a right: {error}") from error
         except aiormq.exceptions.ChannelClosed as error:
-            raise Refused(f"the broker makes no reply queue: {error}") from error
+            raise Refused(f"the broker refused to create a reply queue: {error}") from error
         underlay = await channel.get_underlay_channel()
         frames = memq_amqp.frames_of(self._connection)
         try:

@@ -79,7 +79,7 @@ def duration(text: str) -> timedelta:
             (timedelta(**{_UNITS[unit]: float(number)}) for number, unit in _PART.findall(text)), start=timedelta()
         )
     except OverflowError:
-        raise ValueError("that is longer than there is time") from None
+        raise ValueError("exceeds the maximum") from None
 
 
 def attempts(text: str) -> Attempts:
@@ -92,5 +92,5 @@ def attempts(text: str) -> Attempts:
         return Attempts(least)
     most = int(found[3]) if found[3] else least
     if most < least:
-        raise ValueError(f"{least}-{most} has nothing in it: the smaller number comes first")
+        raise ValueError(f"{least}-{most} is empty: the smaller number comes first")
     return Attempts(least, most)

@@ -46,7 +46,7 @@ class Way:
                 await self.window.acquire(len(outgoing.body))
         except TimeoutError:
             raise BufferFull(
-                f"{outgoing.routing_key}: no room for it within {seconds:g} s: the broker confirms slower "
+                f"{outgoing.routing_key}: no room within {seconds:g} s: the broker confirms slower "
                 "than this producer is given work, or is away; try later, or raise max_in_flight or buffer_timeout"
             ) from None
 

@@ -82,7 +82,7 @@ def _fields(index: int, row: object) -> tuple[Any, Any, Any, Any]:
         known = (mapping.get("id"), mapping.get("vector"), mapping.get("payload"), mapping.get("version"))
         if not FIELDS.issuperset(mapping):
             unknown = next(name for name in mapping if name not in FIELDS)
-            raise InvalidPoint(index, None, f"unknown field {unknown!r}; what belongs to the point goes into payload")
+            raise InvalidPoint(index, None, f"unknown field {unknown!r}; put other values into payload")
         return known
     if isinstance(row, Point):
         return row.id, row.vector, row.payload, row.version

@@ -101,7 +101,7 @@ class Store:
         version = self._version()
         (tables,) = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()
         if application != APPLICATION and tables:
-            raise OutboxError(f"{self._path} is a database of something else, no outbox")
+            raise OutboxError(f"{self._path} is another program's database, not an outbox")
         if application == APPLICATION and not 1 <= version <= VERSION:
             raise OutboxError(f"the outbox {self._path} has format {version}, this memq writes {VERSION}")
         return not tables

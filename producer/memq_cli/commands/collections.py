@@ -51,7 +51,9 @@ def create(
     size: Annotated[int | None, typer.Option(min=1, help="Dimensions of its vectors.")] = None,
     distance: Annotated[Distance, typer.Option(help="How vectors are compared.")] = Distance.COSINE,
     given: Options = None,
-    exist_ok: Annotated[bool, typer.Option("--exist-ok", help="Fine if it is there with all that is given.")] = False,
+    exist_ok: Annotated[
+        bool, typer.Option("--exist-ok", help="Accept an existing collection with these options.")
+    ] = False,
     json: Json = False,
     url: Url = options.URL,
     prefix: Prefix = options.PREFIX,

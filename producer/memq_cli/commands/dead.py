@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from memq.dead import DeadLetter, Listing
     from memq.producer import Producer
 
-HELP = """Look at dead letters, send them again, remove them.
+HELP = """List, show, replay and purge dead letters.
 
 A message that no worker could apply ends in the dead-letter queue, with the reason. Nothing expires there.
 
 \b
-memq dead list                                   what is there, and why
+memq dead list                                   the letters and their reasons
 memq dead show 1                                 the first of them whole
 memq dead replay --code wrong_dimension --dry-run
 memq dead replay -c docs --newer-than 2h         send these again
@@ -48,7 +48,7 @@ def list_(
     tries: choice.Tries = None,
     older: choice.Older = None,
     newer: choice.Newer = None,
-    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Show so many at most; all are counted.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Letters to show at most; all are counted.")] = 100,
     force: choice.Force = False,
     json: Json = False,
     url: Url = options.URL,
@@ -201,7 +201,7 @@ def purge(
     target = Target(url, prefix, timeout, json)
     chosen = choice.selection(codes, ops, collections, queues, ids, tries, older, newer, tenant, limit)
     if not (yes or dry_run or (sys.stdin.isatty() and sys.stderr.isatty())):
-        raise typer.BadParameter("there is nobody to ask: give --yes, or --dry-run to see what would go")
+        raise typer.BadParameter("no terminal to confirm on: give --yes, or --dry-run to see the selection")
 
     tally = Tally()
 

@@ -47,7 +47,7 @@ def load(
     pause: Annotated[float, typer.Option(min=0, help="Seconds between a user's turns.")] = 0.0,
     p95_ms: Annotated[float, typer.Option("--p95", min=0, metavar="MS", help="Fail at this or more.")] = P95_MS,
     errors: Annotated[float, typer.Option(min=0, metavar="PERCENT", help="Fail at this or more.")] = ERROR_PERCENT,
-    collection: Annotated[str, typer.Option("--collection", "-c", help="Made if it is missing.")] = "memq-load",
+    collection: Annotated[str, typer.Option("--collection", "-c", help="Created if it is missing.")] = "memq-load",
     size: Annotated[int, typer.Option(min=1, help="Dimensions.")] = 384,
     batch_size: Annotated[int, typer.Option(min=1, max=1000, help="Points in an upsert.")] = 10,
     keep: Annotated[bool, typer.Option("--keep", help="Do not delete the collection afterwards.")] = False,

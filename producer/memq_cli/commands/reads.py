@@ -25,12 +25,16 @@ def query(
         str | None, typer.Option(metavar="FILE", help="A JSON array or a .npy file; - for standard input.")
     ] = None,
     vector_json: Annotated[str | None, typer.Option(metavar="JSON", help="The vector itself: [0.1, 0.2].")] = None,
-    like: Annotated[str | None, typer.Option(metavar="ID", help="What is near this point (itself left out).")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many points.")] = 10,
-    offset: Annotated[int, typer.Option(min=0, help="How many of the best to leave out.")] = 0,
+    like: Annotated[
+        str | None, typer.Option(metavar="ID", help="Find the neighbours of this point, without the point itself.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number of points.")] = 10,
+    offset: Annotated[int, typer.Option(min=0, help="Number of best hits to skip.")] = 0,
     threshold: Annotated[float | None, typer.Option(help="Only points with this score or a better one.")] = None,
     filter_: FilterJson = None,
-    using: Annotated[str | None, typer.Option(metavar="NAME", help="Which of several named vectors.")] = None,
+    using: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Name of the vector, if the collection has named vectors.")
+    ] = None,
     with_vector: WithVector = False,
     fields: Fields = None,
     json: Json = False,
@@ -167,11 +171,11 @@ def _vector_file(name: str) -> Any:
 async def _vector_of(producer: Producer, collection: str, like: str, using: str | None) -> Any:
     answer = await producer.get(collection, options.ids([like]), with_payload=False, with_vector=True)
     if not answer.points:
-        raise InvalidRequest(f"--like {like}: there is no such point in {collection}")
+        raise InvalidRequest(f"--like {like}: no such point in {collection}")
     vector = answer.points[0].vector
     if isinstance(vector, dict):
         if using not in vector:
-            raise InvalidRequest(f"--like {like}: say with --using which of its vectors: {', '.join(vector)}")
+            raise InvalidRequest(f"--like {like}: name one of its vectors with --using: {', '.join(vector)}")
         return vector[using]
     return vector
 

@@ -32,7 +32,7 @@ def scroll(
     filter_: FilterJson = None,
     page: Annotated[int, typer.Option(min=1, max=10_000, help="Points asked for at a time.")] = 1000,
     restart: Annotated[
-        bool, typer.Option("--restart", help="Begin anew, also where an interrupted run has written.")
+        bool, typer.Option("--restart", help="Start over, also if an interrupted run has written a part.")
     ] = False,
     json: Json = False,
     url: Url = options.URL,
@@ -82,7 +82,7 @@ async def _run(producer: Producer, export: Export, selection: Selection, page: i
     else:
         export.begin(None)
     if export.resumed:
-        notice(f"memq: going on after the first {export.points:,} points, which an interrupted run has written")
+        notice(f"memq: resuming after the first {export.points:,} points, which an interrupted run has written")
     if progress.shown:
         count = await producer.count(selection.collection, filter=selection.filter, exact=False)
         progress.begin(export.points, count.count)

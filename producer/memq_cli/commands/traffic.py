@@ -26,13 +26,13 @@ TIMES_KEPT = 10_000
 
 def traffic(
     rate: Annotated[float, typer.Option(min=0.1, help="Requests a second.")] = 20.0,
-    seconds: Annotated[float | None, typer.Option(min=0.1, help="How long. [default: until Ctrl-C]")] = None,
+    seconds: Annotated[float | None, typer.Option(min=0.1, help="Duration. [default: until Ctrl-C]")] = None,
     mix: Annotated[str, typer.Option(metavar="OPERATION=PARTS,...", help="What is sent.")] = DEFAULT,
-    bad: Annotated[float, typer.Option(min=0, max=1, help="Share of requests that have to be refused.")] = 0.005,
-    collection: Annotated[str, typer.Option("--collection", "-c", help="Made if it is missing.")] = "memq-traffic",
+    bad: Annotated[float, typer.Option(min=0, max=1, help="Share of invalid requests.")] = 0.005,
+    collection: Annotated[str, typer.Option("--collection", "-c", help="Created if it is missing.")] = "memq-traffic",
     size: Annotated[int, typer.Option(min=1, help="Dimensions.")] = 384,
     batch_size: Annotated[int, typer.Option(min=1, max=1000, help="Points in an upsert.")] = 10,
-    keys: Annotated[int, typer.Option(min=1, help="How many different points there are.")] = 10_000,
+    keys: Annotated[int, typer.Option(min=1, help="Number of different points.")] = 10_000,
     keep: Annotated[bool, typer.Option("--keep", help="Do not delete the collection afterwards.")] = False,
     json: Json = False,
     url: Url = options.URL,
@@ -40,7 +40,7 @@ def traffic(
     tenant: Tenant = options.TENANT,
     timeout: Timeout = options.TIMEOUT,
 ) -> None:
-    """Send made-up requests of every kind at a steady rate, so that dashboards have something to show.
+    """Send generated requests of every kind at a steady rate, so that dashboards have something to show.
 
     A write's time is until the broker's confirm, a question's until the answer. A small share is wrong on purpose:
     wrong dimensions, a collection that is not there. The refused writes among them end in the dead-letter queue.
@@ -76,6 +76,6 @@ def traffic(
         else:
             figures.show(summary)
             if record.requests[BAD]:
-                notice(f"memq: {record.requests[BAD]:,} requests were wrong on purpose")
+                notice(f"memq: {record.requests[BAD]:,} requests were invalid on purpose")
 
     run(target, send)

@@ -33,17 +33,17 @@ class LaneName(StrEnum):
 
 
 def upsert(
-    file: Annotated[str, typer.Argument(help="What to send; - reads JSON Lines from standard input.")],
+    file: Annotated[str, typer.Argument(help="File to send; - reads JSON Lines from standard input.")],
     collection: Collection,
     payloads: Annotated[
         Path | None, typer.Option(help="For .npy: JSON Lines with one object a row, its payload (and id).")
     ] = None,
-    id_column: Annotated[str, typer.Option("--id-column", "--id-field", help="Where ids are.")] = "id",
+    id_column: Annotated[str, typer.Option("--id-column", "--id-field", help="Column or field of the ids.")] = "id",
     id_key: Annotated[
         str | None, typer.Option(metavar="NAME,NAME", help="Derive ids from these columns (memq.point_id).")
     ] = None,
-    id_start: Annotated[int | None, typer.Option(min=0, help="Number the points, from here.")] = None,
-    vector_column: Annotated[str, typer.Option(help="Where vectors are.")] = "vector",
+    id_start: Annotated[int | None, typer.Option(min=0, help="Number the points, starting here.")] = None,
+    vector_column: Annotated[str, typer.Option(help="Column or field of the vectors.")] = "vector",
     version_column: Annotated[
         str, typer.Option(help="Column of versions; none if the file has none, so that a column version is payload.")
     ] = "version",
@@ -56,18 +56,16 @@ def upsert(
     csv_types: Annotated[
         bool, typer.Option("--csv-types", help="Infer integers, numbers and booleans in CSV; cells are text otherwise.")
     ] = False,
-    create: Annotated[bool, typer.Option("--create", help="Make the collection if it is missing.")] = False,
+    create: Annotated[bool, typer.Option("--create", help="Create the collection if it is missing.")] = False,
     distance: Annotated[Distance, typer.Option(help="For --create.")] = Distance.COSINE,
-    batch_size: Annotated[int, typer.Option(min=1, help="Points in a message, at most.")] = 100,
+    batch_size: Annotated[int, typer.Option(min=1, help="Maximum number of points per message.")] = 100,
     zstd: Annotated[bool, typer.Option("--zstd", help="Compress messages: fewer bytes for more CPU.")] = False,
-    restart: Annotated[
-        bool, typer.Option("--restart", help="Send all, also what an interrupted run has sent.")
-    ] = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Ignore the checkpoint of an interrupted run.")] = False,
     checkpoint: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Where to keep how far it has come. [default: below ~/.local/state]",
+            help="Checkpoint file. [default: below ~/.local/state]",
             show_default=False,
         ),
     ] = None,

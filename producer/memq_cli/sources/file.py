@@ -92,7 +92,7 @@ def _by_ending(path: Path, ending: str, columns: ColumnNames, payloads: Path | N
         return NumpyMatrix(path, None if payloads is None else _json_lines(payloads, columns), columns)
     if ending == ".npz":
         return NumpyArchive(path, columns)
-    raise BadFile(f"{path}: cannot tell what this is by its ending; known are {KINDS}")
+    raise BadFile(f"{path}: unknown file type; expected {KINDS}")
 
 
 def _json(path: Path, ending: str, columns: ColumnNames) -> Source:

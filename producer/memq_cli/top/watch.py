@@ -41,10 +41,10 @@ class Watch:
             Pool(_place(url), pages[-1], Window(pages[0], pages[-1])) for url, pages in self._pages.items() if pages
         ]
         if not pools:
-            unseen.append(f"so not seen: {WITHOUT_METRICS}")
+            unseen.append(f"not available: {WITHOUT_METRICS}")
         seen: Mapping[str, Depth] | None = None
         if isinstance(depths, str):
-            unseen += [depths, f"so {WITHOUT_BROKER}" if pools else f"so not seen: {WITHOUT_BOTH}"]
+            unseen += [depths, f"so {WITHOUT_BROKER}" if pools else f"not available: {WITHOUT_BOTH}"]
         else:
             seen = depths
         found = frame(pools, seen, self._broker.roles, self._growth(waiting(pools, seen)))
@@ -57,7 +57,7 @@ class Watch:
             depths = await self._broker.depths()
         except Unreachable as error:
             return str(error)
-        return depths or "RabbitMQ has none of memq's queues: is the prefix right, has a worker ever run?"
+        return depths or "RabbitMQ has none of memq's queues: check the prefix, or run `memq-worker declare`"
 
     async def _read(self, url: str) -> str | None:
         pages = self._pages[url]

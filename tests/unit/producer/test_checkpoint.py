@@ -97,14 +97,14 @@ def test_without_a_place_to_write_an_upload_goes_on_unless_the_place_was_asked_f
     kept.note(300)
     kept.write()
     assert kept.kept == 0
-    assert capsys.readouterr().err.count("if this is interrupted it begins again") == 1
+    assert capsys.readouterr().err.count("an interrupted run will start from the beginning") == 1
     with pytest.raises(BadFile, match="Not a directory"):
         Checkpoint(file / "kept", identity(file), required=True).read()
     (tmp_path / "torn").write_bytes(b'{"form')
     torn = Checkpoint(tmp_path / "torn", identity(file), required=True)
     torn.read()
     assert torn.rows == 0
-    assert "is damaged, so all is sent again" in capsys.readouterr().err
+    assert "is damaged, sending all points" in capsys.readouterr().err
     (tmp_path / "other").write_bytes(b"[]")
     with pytest.raises(BadFile, match="no checkpoint of memq upsert"):
         Checkpoint(tmp_path / "other", identity(file), required=True).read()

@@ -176,7 +176,7 @@ def newer_format(path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [
-        (other_database, "a database of something else"),
+        (other_database, "another program's database"),
         (newer_format, "has format 9, this memq writes 2"),
         (lambda path: path.write_bytes(b"no database at all" * 100), "cannot be used: file is not a database"),
         (lambda path: path.mkdir(), "cannot be opened: .*Is a directory"),

@@ -131,7 +131,7 @@ def test_what_is_wrong_with_a_file_is_said_with_its_name(tmp_path: Path) -> None
     cases: list[tuple[Path, ColumnNames, str]] = [
         (tmp_path / "none.jsonl", ColumnNames(), "no such file"),
         (tmp_path, ColumnNames(), "is a directory"),
-        (jsonl(tmp_path / "a.txt", good), ColumnNames(), "by its ending"),
+        (jsonl(tmp_path / "a.txt", good), ColumnNames(), "unknown file type"),
         (jsonl(tmp_path / "a.jsonl", good, b"", b"[1]"), ColumnNames(), "line 3: expected a JSON object"),
         (jsonl(tmp_path / "b.jsonl", good, b"{"), ColumnNames(), "line 2: not JSON"),
         (jsonl(tmp_path / "c.jsonl", {"vector": [1]}), ColumnNames(), "line 1: id: missing; name another"),
