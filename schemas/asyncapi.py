@@ -49,6 +49,8 @@ DEAD_LETTER_HEADERS: dict[str, Any] = {
         headers.LAST_FAILED_AT: _RFC3339,
         headers.ORIGINAL_QUEUE: _TEXT,
         headers.WORKER: _TEXT,
+        headers.MESSAGE_ID: _TEXT | {"description": "message_id of the message as its sender published it"},
+        headers.USER_ID: _TEXT | {"description": "user_id of the sender, validated by RabbitMQ"},
     },
 }
 

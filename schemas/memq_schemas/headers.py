@@ -9,6 +9,11 @@ BROKER_TIMESTAMP = "timestamp_in_ms"  # RabbitMQ's own, where it is configured t
 LANE = "x-lane"
 PARKED = "x-parked"  # place of a message that waits because its collection is held or throttled
 TENANT = "x-tenant"
+# Properties of the message as its sender published it: a copy needs a message id of its own, and the broker accepts a
+# user from that user alone.
+MESSAGE_ID = "x-message-id"
+USER_ID = "x-user-id"
+ORIGIN = frozenset((MESSAGE_ID, USER_ID))
 
 ERROR_CODE = "x-error-code"
 ERROR_STAGE = "x-error-stage"
@@ -36,6 +41,8 @@ SPENT = frozenset(
         LANE,
         PARKED,
         TENANT,
+        MESSAGE_ID,
+        USER_ID,
     }
 )
 

@@ -1,6 +1,6 @@
 from collections.abc import Collection
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 from memq_schemas.headers import LANE
 from memq_schemas.routing import REQUESTS, WRITES, Operation
@@ -79,6 +79,13 @@ class Names:
     def replies(self, tenant: str) -> str:
         """Name of the exchange through which a tenant's answers come."""
         return f"{self.prefix}.r.{tenant}"
+
+    def has_retried(self, deaths: object) -> bool:
+        """Return True if `deaths`, the header x-death, has an entry of a retry tier."""
+        tiers = (f"{self.prefix}.retry.", f"{self.internal}.retry.")
+        entries = cast("list[object]", deaths) if isinstance(deaths, list) else []
+        queues = [cast("dict[str, object]", each).get("queue") for each in entries if isinstance(each, dict)]
+        return any(isinstance(queue, str) and queue.startswith(tiers) for queue in queues)
 
     def reply(self, token: str) -> str:
         return f"{self.prefix}.reply.{token}"

@@ -12,6 +12,7 @@ from memq_schemas import headers, parse_routing_key
 if TYPE_CHECKING:
     from memq_amqp import Received
 
+    from memq_schemas import Names
     from memq_schemas.properties import Properties
     from memq_schemas.tenants import Whose
 
@@ -24,6 +25,7 @@ class DeadLetter:
     what the broker calls its own reason (expired, rejected, maxlen), or "unknown".
     attempts: how often it was tried.   queue: where it came from.   size: bytes of the body.
     tenant: whose it is; None for the operator, "" where nobody can tell.
+    message_id, user_id: of the message as its sender published it; the broker has validated the user.
     body: None where only the envelope was asked for.   properties: those the sender or the worker has set.
     """
 
@@ -40,6 +42,7 @@ class DeadLetter:
     queue: str | None
     worker: str | None
     message_id: str | None
+    user_id: str | None
     correlation_id: str | None
     size: int
     properties: dict[str, Any] = field(repr=False)
@@ -59,6 +62,7 @@ def read_letter(position: int, message: Received, whose: Whose, *, with_body: bo
     # A copy that a worker publishes carries no x-death, so where one stands the broker gave the message up last, and
     # error headers are from an earlier attempt.
     death = _death(own)
+    sender = _sender(properties, own, whose.names)
     written = _text(own.get(headers.ERROR_CODE))
     message_text = _text(own.get(headers.EXCEPTION_MESSAGE))
     first = _time(own.get(headers.FIRST_FAILED_AT))
@@ -85,7 +89,8 @@ def read_letter(position: int, message: Received, whose: Whose, *, with_body: bo
         first_failed_at=first or failed_at,
         queue=queue,
         worker=_text(own.get(headers.WORKER)),
-        message_id=properties.message_id,
+        message_id=sender.message_id,
+        user_id=sender.user_id,
         correlation_id=properties.correlation_id,
         size=len(message.body),
         properties=_shown(properties),
@@ -123,6 +128,19 @@ def _broker_reason(code: str, queue: str | None, before: str | None) -> str:
     }.get(code, "dead-lettered by the broker")
     where = f" (from {queue})" if queue else ""
     return f"{told}{where}" + (f"; before that {before}" if before else "")
+
+
+def _sender(properties: Properties, own: Mapping[str, Any], names: Names) -> Properties:
+    """The properties with the message id and the user of the first publish, if a worker has noted them.
+
+    A message that the broker moved here without a worker's copy has a client's own headers.
+    """
+    death = _death(own)
+    by_worker = death is None or death.get("queue") == names.suspect or names.has_retried(own.get("x-death"))
+    if not by_worker:
+        return properties
+    message_id = _text(own.get(headers.MESSAGE_ID)) or properties.message_id
+    return properties._replace(message_id=message_id, user_id=_text(own.get(headers.USER_ID)) or properties.user_id)
 
 
 def _shown(properties: Properties) -> dict[str, Any]:

@@ -25,6 +25,7 @@ LETTER = DeadLetter(
     queue="memq.write",
     worker="w",
     message_id="m",
+    user_id=None,
     correlation_id="c",
     size=10,
     properties={},

@@ -2,7 +2,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from memq_schemas import headers
+from memq_schemas import Names, headers
 from memq_schemas.properties import Properties
 from memq_schemas.topology import LIVE
 
@@ -78,6 +78,13 @@ class Delivery:
     def first(self) -> bool:
         """Whether no worker has had this message before."""
         return not self.redelivered and not self.deliveries and headers.RETRY_COUNT not in self.properties.headers
+
+    def carried(self, names: Names) -> bool:
+        """Return True if a worker published this copy: it came through the quarantine or a retry tier.
+
+        The broker's account of the way is in `x-death`. RabbitMQ before 4.0 leaves one that a client sends as it is.
+        """
+        return self.queue == names.suspect or names.has_retried(self.properties.headers.get("x-death"))
 
     @property
     def time_left(self) -> float | None:

@@ -176,10 +176,13 @@ class Settler:
             added[headers.TENANT] = delivery.tenant
         if error is not None:
             added |= self._failure(delivery, error)
-        given = delivery.properties
+        given, dropped = delivery.properties, _OWN
+        if not delivery.carried(self._names):
+            dropped |= headers.ORIGIN
+            added |= _origin(given)
         # As its sender published it. Its user the broker accepts of him alone, and expiring is for requests.
         copy = given._replace(
-            headers=ChangedHeaders(given.headers, names=_OWN, prefixes=headers.BROKER_PREFIXES, added=added),
+            headers=ChangedHeaders(given.headers, names=dropped, prefixes=headers.BROKER_PREFIXES, added=added),
             user_id=None,
             expiration=None,
         )
@@ -275,6 +278,12 @@ class Settler:
         if code:
             self._tracing.failed(code)
         lines.delivery_settled(delivery, label, error, ordinary=isinstance(outcome, Done | Release))
+
+
+def _origin(given: Properties) -> dict[str, Any]:
+    """The sender's own message id, and the user that the broker has validated."""
+    found = {headers.MESSAGE_ID: given.message_id, headers.USER_ID: given.user_id}
+    return {name: value for name, value in found.items() if value}
 
 
 def _time(value: object) -> str | None:
