@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import aiormq.exceptions
 import memq_amqp
 from memq_amqp import Lost, Received, connect_stock
+from tenacity import AsyncRetrying, retry_if_result, stop_after_delay, wait_fixed
 
 from memq.connection.publisher import losing
 from memq.connection.session import close_quietly
@@ -32,6 +33,9 @@ BLOCK_LIMIT = 10_000
 BLOCK_BYTES = 16 * 1024 * 1024
 GROWTH = 8
 QUIET_SECONDS = 1.0
+PACE = 16
+SETTLE_SECONDS = 5.0
+LOOK_SECONDS = 0.05
 
 
 class Walk:
@@ -50,6 +54,7 @@ class Walk:
         self._queue = queue
         self._bytes = 0
         self._blocks = 0
+        self._removed = 0
         self._tag: str | None = None
         self._inbox: asyncio.Queue[Received | None] = asyncio.Queue()
         self._consumer: memq_amqp.Consumer | None = None
@@ -70,6 +75,9 @@ class Walk:
         with losing():
             underlay = await self._channel.get_underlay_channel()
             await underlay.basic_ack(tag)
+        self._removed += 1
+        if self._removed % PACE == 0:
+            await self._ready()
 
     def lost(self, *_: Any) -> None:
         self._inbox.put_nowait(None)
@@ -82,6 +90,22 @@ class Walk:
             await underlay.basic_nack(0, multiple=True, requeue=True)
             # An answer on this channel means that the broker has read what was sent on it before.
             await self._channel.set_qos(1)
+        await self._settled()
+
+    async def _settled(self) -> None:
+        """Wait until what was put back is ready, for a few seconds: others may take letters at the same time.
+
+        A quorum queue's client in RabbitMQ keeps acknowledgements beyond 32 until earlier ones are applied, and forgets
+        them if the channel closes. It sends them before what is put back.
+        """
+        left = self.depth - self._removed
+        looks = AsyncRetrying(
+            retry=retry_if_result(lambda ready: ready < left),
+            wait=wait_fixed(LOOK_SECONDS),
+            stop=stop_after_delay(SETTLE_SECONDS),
+            retry_error_callback=lambda _: None,
+        )
+        await looks(self._ready)
 
     async def stop(self) -> None:
         """No more of this block."""

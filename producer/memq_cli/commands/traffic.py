@@ -32,7 +32,7 @@ def traffic(
     collection: Annotated[str, typer.Option("--collection", "-c", help="Created if it is missing.")] = "memq-traffic",
     size: Annotated[int, typer.Option(min=1, help="Dimensions.")] = 384,
     batch_size: Annotated[int, typer.Option(min=1, max=1000, help="Points in an upsert.")] = 10,
-    keys: Annotated[int, typer.Option(min=1, help="Number of different points.")] = 10_000,
+    keys: Annotated[int, typer.Option(min=1, help="Points to write, over and over.")] = 10_000,
     keep: Annotated[bool, typer.Option("--keep", help="Do not delete the collection afterwards.")] = False,
     json: Json = False,
     url: Url = options.URL,
