@@ -95,6 +95,8 @@ def _address(text: str) -> Address:
     auth, tls = _security(scheme, options)
     # "/" and no path are the default virtual host, whose name is "/".
     vhost = unquote(parts.path[1:]) or "/"
+    if vhost in (".", ".."):  # a path of dots means "/" to aiormq
+        raise AddressError(f"virtual host: no URL can name {vhost!r}; expected another name")
     user, password = (unquote(each) if each else "guest" for each in (parts.username, parts.password))
     login = f"{quote(user, '')}:{quote(password, '')}"
     query = urlencode({"heartbeat": _heartbeat(options.get("heartbeat")), **({"auth": auth} if auth else {})})

@@ -36,7 +36,7 @@ hosts = names | st.builds(str, st.builds(IPv4Address, st.integers(1, 2**32 - 2))
 hosts |= st.builds(str, st.builds(IPv6Address, st.integers(1, 2**128 - 2)))
 # aiormq decodes %2F in a virtual host twice.
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=20)
-vhosts = texts.filter(lambda text: "%2f" not in text.lower() and text != "/")
+vhosts = texts.filter(lambda text: "%2f" not in text.lower() and text not in ("/", ".", ".."))
 # As people write them: percent-encoded as a whole, or with such characters as need not be.
 written = st.sampled_from(["", ",;!$&'()*+= ", "@"])
 
@@ -65,6 +65,12 @@ def test_every_part_is_read_as_aiormq_reads_it(
     stock = asyncio.run(read())
     assert (stock.url.host, stock.url.port, stock.vhost) == (host, address.port, address.vhost)
     assert (stock.url.user, stock.url.password, stock.heartbeat_timeout) == (user, password, 10)
+
+
+@pytest.mark.parametrize("vhost", [".", "..", "%2E", "%2e%2E"])
+def test_a_virtual_host_of_dots_is_refused(vhost: str) -> None:
+    with pytest.raises(AddressError, match="virtual host"):
+        parse(f"amqp://h/{vhost}")
 
 
 @settings(max_examples=300)
