@@ -14,7 +14,7 @@ from memq_schemas.properties import legible
 if TYPE_CHECKING:
     from memq.dead import DeadLetter, Tally
 
-HEADINGS = ["n", "failed at", "code", "op", "collection", "tenant", "attempts", "age", "size", "reason"]
+HEADINGS = ["n", "failed at", "code", "op", "collection", "attempts", "age", "size", "reason", "tenant"]
 NUMBERS_SHOWN = 6
 TEXT_SHOWN = 300
 RAW_SHOWN = 512
@@ -28,11 +28,11 @@ def row(letter: DeadLetter, now: datetime) -> list[str]:
         letter.code,
         letter.operation,
         letter.collection or "",
-        letter.tenant or "",
         str(letter.attempts),
         "" if seconds is None else age(seconds),
         size(letter.size),
         letter.reason,
+        letter.tenant or "",
     ]
     return [printable(cell) for cell in cells]
 
