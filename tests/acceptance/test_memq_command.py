@@ -190,7 +190,7 @@ async def test_silence_is_a_timeout(alone: Memq, amqp: Address) -> None:
         (["upsert", "README.md", "-c", "docs"], ".jsonl"),
         (["count", "-c", "docs", "--url", "http://x"], "expected amqp://"),
         (["count", "-c", "docs", "--filter", "{"], "--filter"),
-        (["count"], "--collection"),
+        (["count"], "COLLECTION"),
         (["query", "-c", "docs"], "exactly one of"),
         (["query", "-c", "docs", "--vector-json", "{}"], "JSON array"),
         (["delete", "-c", "docs"], "either ids or --filter"),

@@ -160,7 +160,7 @@ async def test_without_the_broker_the_workers_tell_of_depth(top: Top) -> None:
     # Workers look at their queues every few seconds.
     found = await until(both_consume, within=60)
     assert (found["workers_up"], found["queues"][0]["ready"]) == (2, 0)
-    assert found["unseen"][0] == "RabbitMQ at 127.0.0.1:1: Connection refused"
+    assert found["unseen"][0] == "RabbitMQ at 127.0.0.1:1 cannot be reached: Connection refused"
     text = await asyncio.to_thread(blind, metrics=NOWHERE, code=1)
     assert text.startswith("? no metrics and no broker to read\n")
     assert "hushhush" not in text

@@ -1,7 +1,7 @@
 """A canary in every field of hostile and of valid messages: it shows up in no log, metric or header that memq writes.
 
-What a sender chose as an address (collection, correlation_id) may stand in a log line; his own words come back in the
-reply to him, and on his own dead letter. Nowhere else.
+A log line may have what a sender chose as an address: collection, correlation_id, message_id. The sender's own words
+come back in the reply and on the dead letter. Nowhere else.
 """
 
 from __future__ import annotations
@@ -218,7 +218,7 @@ class Sender:
         given: dict[str, Any] = {
             "content_type": "application/json",
             "correlation_id": "corr-1",
-            "message_id": f"{CANARY}-{secrets.token_hex(4)}",
+            "message_id": secrets.token_hex(8),
             "type": CANARY,
             "app_id": CANARY,
             "delivery_mode": 2,

@@ -86,7 +86,7 @@ async def test_order(producer: Producer) -> None:
                 "query": models.FusionQuery(fusion=models.Fusion.RRF),
                 "prefetch": [
                     models.Prefetch(query=[1.0, 1.0], limit=3),
-                    models.Prefetch(query=[1.0, 1.0], filter=odd(1, 3, 5), limit=3),
+                    models.Prefetch(query=[1.0, 1.0], filter=odd(1, 3, 9), limit=3),
                 ],
             },
             9,

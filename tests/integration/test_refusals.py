@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -237,16 +238,14 @@ async def test_a_locked_queue_a_full_host_and_an_end_have_their_rows(place: Plac
     assert (channels.kind, channels.fault, channels.limit) == (Kind.CHANNEL_LIMIT, Fault.BROKER, 1)
 
     async def ended(channel: AbstractChannel) -> None:
-        found: list[Any] = []
+        # The list may still have connections of before, and not yet this one.
+        async def closed() -> bool:
+            for each in await place.api("GET", f"vhosts/{vhost}/connections"):
+                with suppress(OSError):
+                    await place.api("DELETE", f"connections/{quote(each['name'], safe='')}")
+            return channel.is_closed
 
-        async def listed() -> bool:
-            found[:] = await place.api("GET", f"vhosts/{vhost}/connections")
-            return bool(found)
-
-        await until(listed)
-        for each in found:
-            await place.api("DELETE", f"connections/{quote(each['name'], safe='')}")
-        await channel.queue_declare("q", passive=True)
+        await until(closed, within=SECONDS)
 
     closed = await refused(place.url(), ended)
     assert (closed.kind, closed.fault, closed.code) == (Kind.CLOSED, Fault.BROKER, 320)

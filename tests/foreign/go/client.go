@@ -31,6 +31,15 @@ func check(err error) {
 
 func of[T any](value T) *T { return &value }
 
+// A dense vector, as one of the forms that a vector has.
+func numbers(values ...float64) []NegativeElement {
+	elements := make([]NegativeElement, len(values))
+	for at := range values {
+		elements[at].Double = &values[at]
+	}
+	return elements
+}
+
 func (c *client) ask(key string, body any) []byte {
 	text, err := json.Marshal(body)
 	check(err)
@@ -97,19 +106,19 @@ func main() {
 	fmt.Println("created", created.Status, created.Result.Created)
 
 	points := []Point{
-		{ID: &ID{Integer: of(int64(1))}, Vector: &PointVector{DoubleArray: []float64{1, 0.5}}, Payload: map[string]any{"lang": "en", "year": 2024}},
-		{ID: &ID{String: of(uuid)}, Vector: &PointVector{String: of("AACAPwAAAAA=")}, Payload: map[string]any{"lang": "de"}, Version: of(int64(7))},
-		{ID: &ID{Integer: of(int64(3))}, Vector: &PointVector{DoubleArray: []float64{0, 1}}},
+		{ID: &ID{Integer: of(int64(1))}, Vector: &PointVectorsVector{UnionArray: numbers(1, 0.5)}, Payload: map[string]any{"lang": "en", "year": 2024}},
+		{ID: &ID{String: of(uuid)}, Vector: &PointVectorsVector{String: of("AACAPwAAAAA=")}, Payload: map[string]any{"lang": "de"}, Version: of(int64(7))},
+		{ID: &ID{Integer: of(int64(3))}, Vector: &PointVectorsVector{UnionArray: numbers(0, 1)}},
 	}
 	fmt.Println("upserted", read[UpsertReply](c.ask("upsert."+collection, Upsert{Points: points})).Result.Upserted)
 
 	either := Filter{Should: &Must{ConditionArray: []Condition{
 		equals("lang", "en"),
-		{Must: &Must{ConditionArray: []Condition{{IsEmpty: &KeyOnly{Key: "lang"}}, {HasID: []ID{{Integer: of(int64(3))}}}}}},
+		{Must: &MustUnion{ConditionArray: []Condition{{IsEmpty: &KeyOnly{Key: "lang"}}, {HasID: []ID{{Integer: of(int64(3))}}}}}},
 	}}, MustNot: &Must{ConditionArray: []Condition{{Key: of("year"), Range: &Range{Lt: &Radius{Double: of(2000.0)}}}}}}
 	fmt.Println("count", read[CountReply](c.ask("count."+collection, Count{Filter: &either})).Result.Count)
 
-	query := Query{Vector: &VectorValue{DoubleArray: []float64{1, 0}}, Filter: all(equals("lang", "de"))}
+	query := Query{Vector: &QueryVector{UnionArray: numbers(1, 0)}, Filter: all(equals("lang", "de"))}
 	for _, hit := range read[QueryReply](c.ask("query."+collection, query)).Result {
 		fmt.Printf("hit %s %.2f %v version %d\n", name(hit.ID), hit.Score, hit.Payload["lang"], *hit.Version)
 	}
@@ -127,6 +136,6 @@ func main() {
 
 	refused := read[ErrorReply](c.ask("delete."+collection, Delete{Filter: &Filter{}}))
 	fmt.Println("refused", refused.Status, refused.Error.Code)
-	refused = read[ErrorReply](c.ask("query."+collection, Query{Vector: &VectorValue{DoubleArray: []float64{1}}}))
+	refused = read[ErrorReply](c.ask("query."+collection, Query{Vector: &QueryVector{UnionArray: numbers(1)}}))
 	fmt.Println("refused", refused.Status, refused.Error.Code)
 }

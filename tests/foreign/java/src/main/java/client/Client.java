@@ -69,8 +69,8 @@ public final class Client {
     }
 
     private static Point point(ID id, List<Double> numbers, String base64, Map<String, Object> payload, Long version) {
-        PointVector vector = new PointVector();
-        vector.doubleArrayValue = numbers;
+        PointVectorsVector vector = new PointVectorsVector();
+        vector.unionArrayValue = numbers == null ? null : numbers.stream().map(Client::element).toList();
         vector.stringValue = base64;
         Point point = new Point();
         point.setID(id);
@@ -78,6 +78,13 @@ public final class Client {
         point.setPayload(payload);
         point.setVersion(version);
         return point;
+    }
+
+    // A number of a dense vector, as one of the forms that a vector has.
+    private static Negative element(Double number) {
+        Negative element = new Negative();
+        element.doubleValue = number;
+        return element;
     }
 
     private static Condition equal(String key, String value) {
@@ -110,7 +117,9 @@ public final class Client {
         Condition third = new Condition();
         third.setHasID(List.of(id(3)));
         Condition both = new Condition();
-        both.setMust(group(empty, third));
+        MustUnion inner = new MustUnion();
+        inner.conditionArrayValue = new ArrayList<>(List.of(empty, third));
+        both.setMust(inner);
         Range range = new Range();
         range.setLt(new Radius());
         range.getLt().doubleValue = 2000.0;
@@ -141,8 +150,8 @@ public final class Client {
         System.out.println("count " + ask("count." + collection, count, CountReply.class).getResult().getCount());
 
         Query query = new Query();
-        query.setVector(new VectorValue());
-        query.getVector().doubleArrayValue = List.of(1.0, 0.0);
+        query.setVector(new QueryVector());
+        query.getVector().unionArrayValue = List.of(element(1.0), element(0.0));
         query.setFilter(all(equal("lang", "de")));
         for (ScoredPoint hit : ask("query." + collection, query, QueryReply.class).getResult()) {
             System.out.println(String.format(Locale.ROOT, "hit %s %.2f %s version %d",
@@ -177,8 +186,8 @@ public final class Client {
         ErrorReply refused = ask("delete." + collection, everything, ErrorReply.class);
         System.out.println("refused " + refused.getStatus() + " " + refused.getError().getCode());
         query = new Query();
-        query.setVector(new VectorValue());
-        query.getVector().doubleArrayValue = List.of(1.0);
+        query.setVector(new QueryVector());
+        query.getVector().unionArrayValue = List.of(element(1.0));
         refused = ask("query." + collection, query, ErrorReply.class);
         System.out.println("refused " + refused.getStatus() + " " + refused.getError().getCode());
     }
