@@ -62,7 +62,8 @@ EXPERIMENTS: dict[str, Experiment] = {
             "neighbours",
             "collections of a real Qdrant server that fail in six ways, beside good writes to another",
             neighbours.run,
-            Plan(messages=150, drain_seconds=90),
+            # A rate limit parks messages in the tier of two minutes.
+            Plan(messages=150, drain_seconds=200),
             Plan(messages=1_000, drain_seconds=240),
         ),
         Experiment(

@@ -14,7 +14,7 @@ from memq_worker import service, suspects
 from memq_worker.amqp import acks, link
 from memq_worker.errors import DependencyError, MessageError, Outage, StoreOutage, Unroutable
 from memq_worker.pipeline import diagnosis, intake, settle, write
-from memq_worker.pipeline.decode import points
+from memq_worker.pipeline.decode import vectors
 from memq_worker.pipeline.outcome import DeadLetter, Done, Quarantine, Release
 from memq_worker.qdrant import client, upserts
 from memq_worker.qdrant.errors import translated
@@ -129,7 +129,7 @@ def acknowledge_without_a_dead_letter() -> None:
 @mutant("hostile", "let through")
 def vectors_are_not_looked_at() -> None:
     """NaN and infinity reach the store."""
-    _any(points)._check_finite = lambda _column: None
+    _any(vectors)._check_finite = lambda _name, _column, _first: None
 
 
 @mutant("hostile", "leaked")

@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.integration, pytest.mark.chaos, pytest.mark.slow]
 
 # Where counts of deliveries decide what happens, every version of the broker is asked; three brokers take their time.
-MARKS = {"poison": pytest.mark.broker_semantics, "quorum": pytest.mark.timeout(600)}
+MARKS = {
+    "poison": pytest.mark.broker_semantics,
+    "quorum": pytest.mark.timeout(600),
+    "neighbours": pytest.mark.timeout(600),
+}
 SHARED = [
     pytest.param(each.name, marks=MARKS.get(each.name, ())) for each in EXPERIMENTS.values() if not each.own_broker
 ]
