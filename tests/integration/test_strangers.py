@@ -227,7 +227,10 @@ async def letters(address: Address, count: int) -> list[tuple[Properties, bytes]
         await connection.close()
 
 
-OURS = ("x-error-", "x-exception-", "x-first-failed", "x-last-failed", "x-original-", "x-worker", "x-retry", "x-memq-")
+OURS = (
+    *("x-error-", "x-exception-", "x-first-failed", "x-last-failed", "x-original-", "x-worker", "x-retry", "x-memq-"),
+    *("x-message-id", "x-user-id"),
+)
 
 
 def own(properties: Properties) -> tuple[Properties, list[bytes]]:
