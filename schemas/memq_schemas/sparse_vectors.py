@@ -3,12 +3,11 @@
 from typing import Annotated, Any
 
 import numpy as np
-import pybase64
 from numpy.typing import NDArray
 from pydantic import Field, Tag, model_validator
 
 from memq_schemas.model import Input, by_type
-from memq_schemas.vectors import BASE64_PATTERN, MAX_DIMENSIONS, FloatArray, base64_bytes, require_finite, to_base64
+from memq_schemas.vectors import BASE64_PATTERN, MAX_DIMENSIONS, FloatArray, base64_bytes, require_finite
 
 MAX_INDEX = 2**32 - 1
 
@@ -81,9 +80,3 @@ def _value_array(values: "list[float] | str") -> FloatArray:
     except ValueError as error:
         raise ValueError(f"values: {error}") from None
     return array
-
-
-def to_sparse(indices: Any, values: Any) -> dict[str, str]:
-    """The wire form of one sparse vector: anything numpy can read as flat arrays of uint32 and float32."""
-    packed = np.ascontiguousarray(indices, dtype="<u4").tobytes()
-    return {"indices": pybase64.b64encode(packed).decode("ascii"), "values": to_base64(values)}

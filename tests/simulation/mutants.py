@@ -228,11 +228,11 @@ def suspects_are_taken_beside_writes() -> Iterator[None]:
 
 
 def a_copy_that_is_not_taken_ends_the_session() -> Any:
-    async def pause(self: Publishing, failures: int) -> None:
+    def failed(self: Publishing, reason: str, *, first: bool) -> None:
         self.end("a copy was not taken")
         raise BrokerUnavailable("a copy was not taken")
 
-    return patch.object(Publishing, "_pause", pause)
+    return patch.object(Publishing, "_failed", failed)
 
 
 def refusals_are_not_answered() -> Any:

@@ -4,7 +4,7 @@ from memq_worker.amqp.session import SessionOptions
 from memq_worker.pipeline.batch import BatchLimits
 from memq_worker.pipeline.decode.bodies import Limits
 from memq_worker.pipeline.held import HeldLimits
-from memq_worker.pipeline.intake import PipelineOptions
+from memq_worker.pipeline.options import PipelineOptions
 from memq_worker.pipeline.reply_to import ReplyTo
 from memq_worker.pipeline.retry import RetryPolicy
 from memq_worker.pipeline.settle import ReplyOptions

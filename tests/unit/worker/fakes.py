@@ -15,7 +15,7 @@ from memq_worker.errors import BrokerUnavailable, Unroutable
 from memq_worker.pipeline.batch import BatchLimits
 from memq_worker.pipeline.decode.bodies import Limits
 from memq_worker.pipeline.delivery import Delivery
-from memq_worker.pipeline.intake import PipelineOptions
+from memq_worker.pipeline.options import PipelineOptions
 from memq_worker.pipeline.reply_to import ReplyTo
 from memq_worker.pipeline.retry import RetryPolicy
 from memq_worker.pipeline.store import Cell, Contract, PointsBatch

@@ -1,6 +1,5 @@
 import asyncio
 import logging
-import random
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
@@ -10,6 +9,7 @@ from memq_amqp.refusals import Fault, Kind, Refusal
 
 from memq_schemas import Topology
 from memq_schemas.properties import Properties
+from memq_worker.amqp.backoff import Backoff
 from memq_worker.amqp.connection import Brokers
 from memq_worker.amqp.declare import DeclareMode, declare
 from memq_worker.amqp.outlet import Outlet, refusal_behind
@@ -56,6 +56,7 @@ class Publishing:
         self._outlet = Outlet(brokers, "publish", timeout_seconds, self._declare_on)
         self._failing = 0
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._backoff = Backoff(self.ended, _FIRST_SECONDS, _MOST_SECONDS)
         self.reason = ""
         self.down: frozenset[str] = frozenset()  # queues whose node was down when they were declared last
 
@@ -96,16 +97,10 @@ class Publishing:
                     await self._refused(error, refusals)
                 self._failed(reason, first=not failures)
                 failures += 1
-                await self._pause(failures)
+                await self._backoff.pause(failures)
         finally:
             if failures:
                 self._passed()
-
-    async def _pause(self, failures: int) -> None:
-        seconds = min(_MOST_SECONDS, _FIRST_SECONDS * 2 ** min(failures - 1, 16))
-        await asyncio.wait({self.ended}, timeout=seconds * random.uniform(0.5, 1.0))
-        if self.ended.done():
-            raise BrokerUnavailable(self.ended.result())
 
     def _failed(self, reason: str, *, first: bool) -> None:
         self._failing += first

@@ -1,11 +1,11 @@
 import asyncio
 import logging
-import random
 from collections import OrderedDict
 
 from memq_amqp.refusals import Fault
 
 from memq_schemas.properties import Properties
+from memq_worker.amqp.backoff import Backoff
 from memq_worker.amqp.connection import Brokers
 from memq_worker.amqp.outlet import Outlet, refusal_behind
 from memq_worker.errors import BrokerUnavailable, ConfigurationError, Unconfirmed
@@ -31,7 +31,7 @@ class Replies:
         """ended: done when the session has ended, with the reason."""
         self._known = Outlet(brokers, "reply", timeout_seconds)
         self._trial = Outlet(brokers, "reply trial", timeout_seconds)
-        self._ended = ended
+        self._backoff = Backoff(ended, _FIRST_SECONDS, _MOST_SECONDS)
         self._proven: OrderedDict[str, None] = OrderedDict()
         self._trying = 0
         self._turn = asyncio.Lock()
@@ -64,7 +64,7 @@ class Replies:
         try:
             async with self._turn:
                 # Not sooner after many refusals: each costs a connection.
-                await self._pause(self._refused)
+                await self._backoff.pause(self._refused)
                 await self._until_confirmed(self._trial, "", address, body, properties, alone=True)
                 self._refused = 0
         finally:
@@ -89,7 +89,7 @@ class Replies:
                         raise self._refusal(str(refusal)) from error
                     alone = True  # the refused one may be another; alone it shows
                 failures += 1
-                await self._pause(failures)
+                await self._backoff.pause(failures)
             else:
                 return
 
@@ -97,13 +97,6 @@ class Replies:
         self._refused += 1
         logger.warning("reply refused by the broker", extra={"reason": reason})
         return Unconfirmed(reason)
-
-    async def _pause(self, failures: int) -> None:
-        if failures:
-            seconds = min(_MOST_SECONDS, _FIRST_SECONDS * 2 ** min(failures - 1, 16))
-            await asyncio.wait({self._ended}, timeout=seconds * random.uniform(0.5, 1.0))
-        if self._ended.done():
-            raise BrokerUnavailable(self._ended.result())
 
     async def close(self) -> None:
         await self._known.close()

@@ -3,33 +3,29 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 from memq_amqp.tasks import stopped
 
-from memq_schemas import ErrorCode, Names
+from memq_schemas import ErrorCode
 from memq_worker.errors import DependencyError, MessageError, Outage, StoreOutage, WorkerError
 from memq_worker.pipeline import lines
 from memq_worker.pipeline.answer import Answerer
-from memq_worker.pipeline.batch import BatchLimits
 from memq_worker.pipeline.command import Request, Write
 from memq_worker.pipeline.contracts import Contracts
 from memq_worker.pipeline.deadline import Deadlines
-from memq_worker.pipeline.decode.bodies import Limits, operation_of
+from memq_worker.pipeline.decode.bodies import operation_of
 from memq_worker.pipeline.delivery import Delivery
 from memq_worker.pipeline.diagnosis import Diagnosis
-from memq_worker.pipeline.held import HeldLimits
 from memq_worker.pipeline.hold import QUESTION, Abandoned, HandedBack, Hold, Reins
 from memq_worker.pipeline.limits.stored import StoredPoints
 from memq_worker.pipeline.observer import Observer
+from memq_worker.pipeline.options import PipelineOptions
 from memq_worker.pipeline.outcome import Expire, Outcome, Quarantine, Refuse, Release, decide
 from memq_worker.pipeline.parked import Parked
-from memq_worker.pipeline.reply_to import ReplyTo
-from memq_worker.pipeline.retry import RetryPolicy
 from memq_worker.pipeline.round import Round
 from memq_worker.pipeline.scheduler import Scheduler
-from memq_worker.pipeline.settle import ReplyOptions, Settler
+from memq_worker.pipeline.settle import Settler
 from memq_worker.pipeline.store import Store
 from memq_worker.pipeline.tenants import Tenants
 from memq_worker.pipeline.throttles import Throttles
@@ -44,22 +40,6 @@ _STILL_SECONDS = 5.0
 _QUESTION_SECONDS = 2.0  # a store that does not answer a question within this time is unavailable
 # Moved aside it loses its place among the writes of its ids, so with strict order a few lost connections do not do it.
 _SUSPECT_AFTER_IN_ORDER = 5
-
-
-@dataclass(frozen=True, slots=True)
-class PipelineOptions:
-    names: Names
-    worker: str
-    limits: Limits
-    batches: BatchLimits
-    retries: RetryPolicy
-    writes_in_flight: int
-    store_writes: int
-    request_timeout_seconds: float
-    reply_to: ReplyTo
-    held: HeldLimits = HeldLimits()  # noqa: RUF009  (frozen)
-    replies: ReplyOptions = field(default_factory=ReplyOptions)
-    broker_timestamp: bool = False
 
 
 class Pipeline:

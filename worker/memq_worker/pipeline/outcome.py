@@ -1,6 +1,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, assert_never
 
 from memq_schemas import ErrorCode
 from memq_worker.errors import DependencyError, MessageError, Throttled, WorkerError
@@ -54,6 +54,25 @@ class Release:
 
 
 Outcome = Done | Retry | DeadLetter | Refuse | Expire | Quarantine | Release
+
+
+def described(outcome: Outcome) -> tuple[str, WorkerError | None]:
+    """Return the label of an outcome in metrics and logs, and its error."""
+    match outcome:
+        case Done():
+            return outcome.label, None
+        case Retry():
+            return "retried", outcome.error
+        case DeadLetter():
+            return "dead_lettered", outcome.error
+        case Refuse():
+            return "refused", outcome.error
+        case Expire():
+            return "expired", None
+        case Release() | Quarantine():
+            return "released" if isinstance(outcome, Release) else "quarantined", None
+        case _ as never:
+            assert_never(never)
 
 
 def decide(error: Exception, attempt: int, policy: RetryPolicy) -> Outcome:

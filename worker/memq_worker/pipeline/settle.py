@@ -24,6 +24,7 @@ from memq_worker.pipeline.outcome import (
     Refuse,
     Release,
     Retry,
+    described,
 )
 from memq_worker.pipeline.reply_to import ReplyTo
 from memq_worker.pipeline.spaces.spaces import NO_TENANTS, Spaces
@@ -186,29 +187,22 @@ class Settler:
             user_id=None,
             expiration=None,
         )
-        try:
-            await delivery.link.publish(exchange, delivery.routing_key, delivery.body, copy)
-        except ValueError as refused:
-            if delivery.tenant is None:
-                fields = {"queue": delivery.queue, "reason": str(refused)}
-                logger.warning("copy refused, message rejected", extra=fields)
-                return False
-            return await self._move_bare(delivery, exchange, copy._replace(headers=added))
-        return True
-
-    async def _move_bare(self, delivery: Delivery, exchange: str, copy: Properties) -> bool:
-        """Publish a copy without the sender's own headers.
-
-        Rejected, a tenant's message would become a dead letter with all its headers, and RabbitMQ before 4.0 takes its
-        own account of the exchange from an `x-death` among them.
-        """
-        try:
-            await delivery.link.publish(exchange, delivery.routing_key, delivery.body, copy)
-        except ValueError as refused:
-            fields = {"queue": delivery.queue, "reason": str(refused)} | lines.tenant_field(delivery)
-            logger.warning("copy refused, message rejected", extra=fields)
-            return False
-        return True
+        copies = [copy]
+        if delivery.tenant is not None:
+            # Rejected, a tenant's message would become a dead letter with all its headers, and RabbitMQ before 4.0
+            # takes its own account of the exchange from an `x-death` among them. So the sender's headers go first.
+            copies.append(copy._replace(headers=added))
+        reason = ""
+        for each in copies:
+            try:
+                await delivery.link.publish(exchange, delivery.routing_key, delivery.body, each)
+            except ValueError as refused:
+                reason = str(refused)
+            else:
+                return True
+        fields = {"queue": delivery.queue, "reason": reason} | lines.tenant_field(delivery)
+        logger.warning("copy refused, message rejected", extra=fields)
+        return False
 
     def _failure(self, delivery: Delivery, error: WorkerError) -> dict[str, Any]:
         now = self._now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -271,7 +265,7 @@ class Settler:
             self._observer.replied("sent")
 
     def _count(self, delivery: Delivery, outcome: Outcome) -> None:
-        label, error = _describe(outcome)
+        label, error = described(outcome)
         operation = operation_label(delivery)
         code = error.code.value if error is not None else ""
         self._observer.settled(operation, label, (delivery,), code)
@@ -292,21 +286,3 @@ def _time(value: object) -> str | None:
         return value if isinstance(value, str) and len(value) < 40 and datetime.fromisoformat(value) else None
     except ValueError:
         return None
-
-
-def _describe(outcome: Outcome) -> tuple[str, WorkerError | None]:
-    match outcome:
-        case Done():
-            return outcome.label, None
-        case Retry():
-            return "retried", outcome.error
-        case DeadLetter():
-            return "dead_lettered", outcome.error
-        case Refuse():
-            return "refused", outcome.error
-        case Expire():
-            return "expired", None
-        case Release() | Quarantine():
-            return "released" if isinstance(outcome, Release) else "quarantined", None
-        case _ as never:
-            assert_never(never)

@@ -1,3 +1,4 @@
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from qdrant_client import grpc
@@ -36,10 +37,7 @@ def create_request(collection: str, body: CreateCollection) -> Any:
         fill(request.vectors_config.params, vectors[""])
     elif vectors:
         fill(request.vectors_config.params_map, vectors)
-    for option, field in _CREATED:
-        if option in fields:
-            getattr(request, field).SetInParent()
-            fill(getattr(request, field), fields[option])
+    _fill_options(request, fields, _CREATED)
     for name in _CREATED_FIELDS:
         if name in fields:
             setattr(request, name, fields[name])
@@ -58,15 +56,20 @@ def update_request(collection: str, body: UpdateCollection) -> Any:
         fill(request.vectors_config.params, vectors[""])
     elif vectors is not None:
         fill(request.vectors_config.params_map, vectors)
-    for option, field in _UPDATED:
-        if option in fields:
-            getattr(request, field).SetInParent()
-            fill(getattr(request, field), fields[option])
+    _fill_options(request, fields, _UPDATED)
     for name in _UPDATED_PARAMS:
         if name in fields:
             setattr(request.params, name, fields[name])
     _fill_metadata(request, body.metadata)
     return request
+
+
+def _fill_options(request: Any, given: Mapping[str, Any], fields: Iterable[tuple[str, str]]) -> None:
+    """Fill the messages of options that are given. fields: names in the body, with those in the request."""
+    for option, field in fields:
+        if option in given:
+            getattr(request, field).SetInParent()
+            fill(getattr(request, field), given[option])
 
 
 def _fill_metadata(request: Any, metadata: dict[str, Any] | None) -> None:

@@ -2,12 +2,12 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, NamedTuple
 
 from memq_schemas import Names
-from memq_schemas.tenants import TENANT_NAME, TenantNames
+from memq_schemas.tenants import TENANT_NAME
 from memq_schemas.topology import Binding
 from memq_worker.errors import ConfigurationError
 from memq_worker.tenants.applied import Applied
@@ -104,11 +104,6 @@ class Broker:
 
     def user(self, name: str) -> dict[str, Any] | None:
         return self.api.get(f"users/{name}")
-
-    def users_of(self, tenant: str, allowed: Callable[[TenantNames], list[dict[str, str]]]) -> list[str]:
-        """Users with the permissions of this tenant."""
-        wanted = allowed(TenantNames(self.names.prefix, tenant))
-        return sorted(user for user, granted in self.permissions.items() if granted in wanted)
 
     def _all(self, kind: str) -> list[dict[str, Any]]:
         return self._listed(self.api.here(kind))

@@ -138,12 +138,8 @@ def _parse(body: bytes, max_points: int) -> tuple[list[WirePoint] | list[_AnyPoi
         if len(body) > SMALL and at_most(body) > MAX_VALUES:
             _check_outline(_outline.decode(body).points, max_points)
         return _decoded(body)
-    except msgspec.ValidationError as error:
-        raise refusal(str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise malformed(body, str(error)) from None
-    except RecursionError:
-        raise MessageError(ErrorCode.MALFORMED, "body: nested too deeply", stage="decode") from None
+    except UNREADABLE as error:
+        raise unreadable(error, body) from None
 
 
 def _decoded(body: bytes) -> tuple[list[WirePoint] | list[_AnyPoint], _Mode]:
@@ -176,7 +172,20 @@ def _check_outline(points: list[_OutlinePoint], max_points: int) -> None:
             check_names(outside_texts(bytes(vector), b":") // 3, index)
 
 
-def refusal(text: str) -> MessageError:
+# What msgspec raises for a body that it cannot read.
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def unreadable(error: Exception, body: bytes) -> MessageError:
+    """Return the refusal of a body over which msgspec has raised `error`, one of UNREADABLE."""
+    if isinstance(error, msgspec.ValidationError):
+        return _refusal(str(error))
+    if isinstance(error, RecursionError):
+        return MessageError(ErrorCode.MALFORMED, "body: nested too deeply", stage="decode")
+    return malformed(body, str(error))
+
+
+def _refusal(text: str) -> MessageError:
     # msgspec says "Expected `float`, got `str` - at `$.points[3].vector[0]`". It quotes one thing, the name of a field
     # that it does not know, and that is the sender's to see.
     reason, _, path = text.partition(" - at `$")

@@ -10,8 +10,7 @@ from memq_worker.errors import MessageError
 from memq_worker.pipeline.decode.arrow import decode_arrow
 from memq_worker.pipeline.decode.keys import check_unique
 from memq_worker.pipeline.decode.limits import check_count
-from memq_worker.pipeline.decode.malformed import malformed
-from memq_worker.pipeline.decode.points import check_id, refusal, versions_of
+from memq_worker.pipeline.decode.points import UNREADABLE, check_id, unreadable, versions_of
 from memq_worker.pipeline.decode.vectors import AnyVectors, check_columns, columns_of, count_keys
 from memq_worker.pipeline.store import PointsBatch
 
@@ -47,12 +46,8 @@ def decode_replacement(body: bytes, max_points: int) -> PointsBatch:
     """The points of a body with new vectors. Raises MessageError naming the first bad point by index."""
     try:
         change = _decoder.decode(body)
-    except msgspec.ValidationError as error:
-        raise refusal(str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise malformed(body, str(error)) from None
-    except RecursionError:
-        raise MessageError(ErrorCode.MALFORMED, "body: nested too deeply", stage="decode") from None
+    except UNREADABLE as error:
+        raise unreadable(error, body) from None
     points = change.points
     check_count(len(points), max_points)
     ids = [check_id(point.id, index) for index, point in enumerate(points)]

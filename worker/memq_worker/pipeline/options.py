@@ -1,0 +1,25 @@
+from dataclasses import dataclass, field
+
+from memq_schemas import Names
+from memq_worker.pipeline.batch import BatchLimits
+from memq_worker.pipeline.decode.bodies import Limits
+from memq_worker.pipeline.held import HeldLimits
+from memq_worker.pipeline.reply_to import ReplyTo
+from memq_worker.pipeline.retry import RetryPolicy
+from memq_worker.pipeline.settle import ReplyOptions
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineOptions:
+    names: Names
+    worker: str
+    limits: Limits
+    batches: BatchLimits
+    retries: RetryPolicy
+    writes_in_flight: int
+    store_writes: int
+    request_timeout_seconds: float
+    reply_to: ReplyTo
+    held: HeldLimits = HeldLimits()  # noqa: RUF009  (frozen)
+    replies: ReplyOptions = field(default_factory=ReplyOptions)
+    broker_timestamp: bool = False
