@@ -27,6 +27,28 @@ _EXPECTED = "expected http://host:15672, or https://user:password@host"
 _STATISTICS_SECONDS = 1.0
 
 
+def call(
+    url: str, user: str, password: str, *, method: str = "GET", body: Mapping[str, Any] | None = None, timeout: float
+) -> bytes:
+    """Return the answer of one call to the management API, empty if it has none.
+
+    Raises OSError, of which urllib.error.HTTPError is one and its caller closes, http.client.HTTPException, and
+    ValueError for a URL that is none.
+    """
+    from urllib.request import ProxyHandler, Request, build_opener
+
+    token = base64.b64encode(f"{user}:{password}".encode()).decode()
+    request = Request(
+        url,
+        method=method,
+        data=None if body is None else json.dumps(body).encode(),
+        headers={"Authorization": f"Basic {token}", "Content-Type": "application/json"},
+    )
+    # Without a proxy, as the broker's AMQP port is reached.
+    with build_opener(ProxyHandler({})).open(request, timeout=timeout) as response:
+        return bytes(response.read())
+
+
 class ManagementError(Exception):
     """The management API cannot be used. The text says why, without the password."""
 
@@ -75,14 +97,10 @@ class Management:
     def _read(self, path: str) -> dict[str, Any]:
         from http.client import HTTPException
         from urllib.error import HTTPError
-        from urllib.request import ProxyHandler, Request, build_opener
 
-        token = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
-        request = Request(f"{self.url}/api/{path}", headers={"Authorization": f"Basic {token}"})
         try:
-            # Without a proxy, as the broker's AMQP port is reached.
-            with build_opener(ProxyHandler({})).open(request, timeout=self.timeout_seconds) as response:
-                answer = json.loads(response.read())
+            found = call(f"{self.url}/api/{path}", self.user, self.password, timeout=self.timeout_seconds)
+            answer = json.loads(found)
         except HTTPError as error:
             error.close()
             raise ManagementError(f"{self}: {_refusal(error.code, self.user)}") from error

@@ -1,22 +1,18 @@
 """RabbitMQ's management API, as far as tenants need it."""
 
-import base64
 import json
 import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
 from memq_amqp.address import bracketed
-from memq_amqp.management import VARIABLE, ManagementError, management
+from memq_amqp.management import VARIABLE, ManagementError, call, management
 
 from memq_worker.errors import BrokerUnavailable, ConfigurationError
 from memq_worker.settings import Settings
 
 _PORTS = {"http": 15672, "https": 15671}
-# No proxy: what stands between a deploy user and a broker is no web proxy.
-_http = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 _SAID = 200  # characters of the broker's reason
 
 
@@ -30,9 +26,8 @@ class Management:
         self.user = user
         self.vhost = vhost
         self._url = url.rstrip("/")
+        self._password = password
         self._timeout = timeout
-        token = base64.b64encode(f"{user}:{password}".encode()).decode()
-        self._headers = {"Authorization": f"Basic {token}", "Content-Type": "application/json"}
 
     @classmethod
     def of(cls, settings: Settings) -> "Management":
@@ -66,15 +61,9 @@ class Management:
         self._call("DELETE", path)
 
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        request = urllib.request.Request(
-            f"{self._url}/api/{path}",
-            method=method,
-            data=None if body is None else json.dumps(body).encode(),
-            headers=self._headers,
-        )
+        url = f"{self._url}/api/{path}"
         try:
-            with _http.open(request, timeout=self._timeout) as response:
-                text = response.read()
+            text = call(url, self.user, self._password, method=method, body=body, timeout=self._timeout)
         except urllib.error.HTTPError as error:
             with error:
                 if error.code == 404 and method in ("GET", "DELETE"):
