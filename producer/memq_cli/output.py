@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import sys
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from memq_cli.options import Target
 
 notices = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -27,6 +30,14 @@ def emit(value: Any) -> None:
 
 def say(text: str) -> None:
     sys.stdout.write(text + "\n")
+
+
+def result(target: Target, answer: Any, text: str) -> None:
+    """Print an answer: with --json as a document, otherwise as `text`."""
+    if target.json:
+        emit(answer)
+    else:
+        say(text)
 
 
 async def confirmed(question: str) -> bool:

@@ -1,56 +1,32 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Self
-
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from typing import TYPE_CHECKING
 
 from memq.answers import Receipt
-from memq_cli.output import notice, notices
+from memq_cli.bar import Bar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
     from memq_cli.sources import Source
 
-LINE_SECONDS = 5.0
 
+class UploadProgress(Bar):
+    """Progress of an upload. Keeps the last receipt for what comes after.
 
-class UploadProgress:
-    """A bar on a terminal; elsewhere a line every few seconds. Keeps the last receipt for what comes after.
-
-    start: points of the source that an earlier run has sent.   note: is told how many of the source's first points are
-    delivered.
+    start: points of the source that an earlier run has sent.   note: is called with the number of the source's first
+    points that are delivered.
     """
 
     def __init__(self, source: Source, start: int, wait: bool, note: Callable[[int], None]) -> None:
+        super().__init__("points", done=start, total=source.total)
         self.receipt = Receipt(0, 0)
         self.start = start
         self._source = source
         self._how = "applied" if wait else "confirmed"
         self._note = note
-        self._started = self._told = time.monotonic()
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-            console=notices,
-            transient=True,
-            disable=not notices.is_terminal,
-        )
-        self._task = self._bar.add_task("points", total=source.total, completed=start, rate="")
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.stop()
+        self._started = time.monotonic()
 
     def __call__(self, receipt: Receipt) -> None:
         self.receipt = receipt
@@ -58,15 +34,10 @@ class UploadProgress:
         points = receipt.points or 0
         rate = points / max(self.seconds, 1e-9)
         done, total = self.start + points, self._source.total
-        if notices.is_terminal:
-            self._bar.update(self._task, completed=done, total=total, rate=f"{rate:,.0f}/s")
-            return
-        now = time.monotonic()
-        if now - self._told >= LINE_SECONDS:
-            self._told = now
-            of = f" of {total:,}" if total else ""
-            left = f", {_duration((total - done) / rate)} left" if total and rate else ""
-            notice(f"memq: {done:,}{of} points {self._how}, {rate:,.0f} per second{left}")
+        of = f" of {total:,}" if total else ""
+        left = f", {_duration((total - done) / rate)} left" if total and rate else ""
+        line = f"{done:,}{of} points {self._how}, {rate:,.0f} per second{left}"
+        self.advance(done, total, f"{rate:,.0f}/s", line)
 
     @property
     def seconds(self) -> float:

@@ -6,7 +6,7 @@ import typer
 
 from memq_cli import options
 from memq_cli.options import Collection, Json, Prefix, Target, Tenant, Timeout, Url
-from memq_cli.output import emit, say, table
+from memq_cli.output import emit, result, table
 from memq_cli.run import run
 
 if TYPE_CHECKING:
@@ -53,10 +53,7 @@ def create(
 
     async def ask(producer: Producer) -> None:
         answer = await producer.aliases.create(alias, collection)
-        if target.json:
-            emit(answer)
-        else:
-            say(f"{alias}: {'created' if answer.changed else 'was there already'}")
+        result(target, answer, f"{alias}: {'created' if answer.changed else 'was there already'}")
 
     run(target, ask)
 
@@ -80,10 +77,7 @@ def switch(
 
     async def ask(producer: Producer) -> None:
         answer = await producer.aliases.switch(alias, collection)
-        if target.json:
-            emit(answer)
-        else:
-            say(f"{alias}: {collection}, before {answer.before or 'none'}")
+        result(target, answer, f"{alias}: {collection}, before {answer.before or 'none'}")
 
     run(target, ask)
 
@@ -103,9 +97,6 @@ def delete(
 
     async def ask(producer: Producer) -> None:
         answer = await producer.aliases.delete(alias, collection)
-        if target.json:
-            emit(answer)
-        else:
-            say(f"{alias}: {'deleted' if answer.changed else 'was not there'}")
+        result(target, answer, f"{alias}: {'deleted' if answer.changed else 'was not there'}")
 
     run(target, ask)

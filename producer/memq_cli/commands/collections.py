@@ -7,7 +7,7 @@ import typer
 from memq_cli import options
 from memq_cli.description import description_rows
 from memq_cli.options import Json, Prefix, Target, Tenant, Timeout, Url
-from memq_cli.output import emit, say, table
+from memq_cli.output import emit, result, say, table
 from memq_cli.run import run
 from memq_schemas import Distance
 
@@ -71,10 +71,7 @@ def create(
 
     async def ask(producer: Producer) -> None:
         answer = await producer.collections.create(name, size, distance, exist_ok=exist_ok, **more)
-        if target.json:
-            emit(answer)
-        else:
-            say(f"{name}: {'created' if answer.created else 'was there already'}")
+        result(target, answer, f"{name}: {'created' if answer.created else 'was there already'}")
 
     run(target, ask)
 
@@ -99,10 +96,7 @@ def update(
 
     async def ask(producer: Producer) -> None:
         answer = await producer.collections.update(name, **change)
-        if target.json:
-            emit(answer)
-        else:
-            say(f"{name}: updated")
+        result(target, answer, f"{name}: updated")
 
     run(target, ask)
 
@@ -143,9 +137,6 @@ def delete(
 
     async def ask(producer: Producer) -> None:
         answer = await producer.collections.delete(name)
-        if target.json:
-            emit(answer)
-        else:
-            say(f"{name}: {'deleted' if answer.deleted else 'was not there'}")
+        result(target, answer, f"{name}: {'deleted' if answer.deleted else 'was not there'}")
 
     run(target, ask)

@@ -6,7 +6,7 @@ import typer
 
 from memq_cli import options
 from memq_cli.options import Collection, Json, Prefix, Target, Tenant, Timeout, Url
-from memq_cli.output import emit, say, table
+from memq_cli.output import emit, result, table
 from memq_cli.run import run
 from memq_schemas import IndexType  # noqa: TC001  (typer reads it)
 
@@ -42,10 +42,7 @@ def create(
 
     async def ask(producer: Producer) -> None:
         answer = await producer.indexes.create(collection, key, type_, **more)
-        if target.json:
-            emit(answer)
-        else:
-            say(f"{key}: accepted")
+        result(target, answer, f"{key}: accepted")
 
     run(target, ask)
 
@@ -87,9 +84,6 @@ def delete(
 
     async def ask(producer: Producer) -> None:
         answer = await producer.indexes.delete(collection, key)
-        if target.json:
-            emit(answer)
-        else:
-            say(f"{key}: accepted")
+        result(target, answer, f"{key}: accepted")
 
     run(target, ask)

@@ -9,7 +9,7 @@ import typer
 from memq.errors import InvalidRequest
 from memq_cli import options
 from memq_cli.options import Collection, Fields, FilterJson, Json, Prefix, Target, Tenant, Timeout, Url
-from memq_cli.output import compact, emit, say, table
+from memq_cli.output import compact, emit, result, table
 from memq_cli.run import run
 
 if TYPE_CHECKING:
@@ -144,10 +144,7 @@ def count(
 
     async def ask(producer: Producer) -> None:
         answer = await producer.count(counted, filter=condition)
-        if target.json:
-            emit(answer)
-        else:
-            say(str(answer.count))
+        result(target, answer, str(answer.count))
 
     run(target, ask)
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from memq.answers import Receipt
-from memq_cli import progress
+from memq_cli import bar
 from memq_cli.progress import UploadProgress
 from memq_cli.sources import ColumnNames, open_source
 
@@ -18,7 +18,7 @@ def test_without_a_terminal_a_line_tells_how_far_it_is_and_how_long_it_takes(
 ) -> None:
     import numpy as np
 
-    monkeypatch.setattr(progress, "LINE_SECONDS", 0)
+    monkeypatch.setattr(bar, "LINE_SECONDS", 0)
     monkeypatch.setattr(UploadProgress, "seconds", 4.0)
     np.save(tmp_path / "a.npy", np.ones((1_000_000, 1), np.float16))
     noted: list[int] = []
