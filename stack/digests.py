@@ -10,9 +10,10 @@ import argparse
 import json
 import re
 import sys
+import urllib.error
 import urllib.request
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = (ROOT / "worker/Dockerfile", ROOT / "docker-compose.yml")
@@ -20,7 +21,8 @@ IMAGE = re.compile(
     r"(?m)^(?P<before>FROM |\s*image:\s*)(?P<name>[a-z0-9][\w./-]*):(?P<tag>[\w.-]+)"
     r"(?:@sha256:[0-9a-f]{64})?(?P<after>.*)$"
 )
-HUB, HUB_AUTH = "https://registry-1.docker.io", "https://auth.docker.io/token?service=registry.docker.io"
+# A registry that wants a token says where to get one.
+CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 ACCEPT = (
     "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, "
     "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
@@ -36,28 +38,37 @@ class NoDigest(RuntimeError):
 def digest(name: str, tag: str, registry: str | None = None) -> str:
     """Return the digest of a tag. Raises NoDigest.
 
-    registry: address of the registry; None for the image's own, or Docker Hub.
+    registry: address of the registry; None for the one that the image's name begins with.
     """
     host, _, path = name.partition("/")
     repository = name if "/" in name else f"library/{name}"
-    headers = {"Accept": ACCEPT}
-    if registry is None and path and ("." in host or ":" in host):
+    if registry is None:
+        if not path or not ("." in host or ":" in host):
+            raise NoDigest(f"{name}:{tag}: the name has no registry; give its address with --registry")
         registry, repository = f"https://{host}", path
     try:
-        if registry is None:
-            registry = HUB
-            with urllib.request.urlopen(f"{HUB_AUTH}&scope=repository:{repository}:pull", timeout=SECONDS) as answer:
-                headers["Authorization"] = f"Bearer {json.load(answer)['token']}"
-        url = f"{registry}/v2/{repository}/manifests/{quote(tag)}"
-        with urllib.request.urlopen(
-            urllib.request.Request(url, headers=headers, method="HEAD"), timeout=SECONDS
-        ) as answer:
-            found = answer.headers.get("Docker-Content-Digest", "")
+        found = _asked(f"{registry}/v2/{repository}/manifests/{quote(tag)}")
     except (OSError, ValueError, KeyError) as error:
         raise NoDigest(f"{name}:{tag}: {getattr(error, 'reason', error)}") from None
     if not re.fullmatch(r"sha256:[0-9a-f]{64}", found):
         raise NoDigest(f"{name}:{tag}: the registry named no digest")
     return found
+
+
+def _asked(url: str, **headers: str) -> str:
+    """Return the digest of the manifest at `url`, with the token that the registry asks for; empty if it has none."""
+    request = urllib.request.Request(url, headers={"Accept": ACCEPT, **headers}, method="HEAD")
+    try:
+        with urllib.request.urlopen(request, timeout=SECONDS) as answer:
+            return str(answer.headers.get("Docker-Content-Digest", ""))
+    except urllib.error.HTTPError as error:
+        with error:
+            if error.code != 401 or headers:
+                raise
+            challenge = dict(CHALLENGE.findall(error.headers.get("WWW-Authenticate", "")))
+    realm = challenge.pop("realm")
+    with urllib.request.urlopen(f"{realm}?{urlencode(challenge)}", timeout=SECONDS) as answer:
+        return _asked(url, Authorization=f"Bearer {json.load(answer)['token']}")
 
 
 def pinned(text: str, registry: str | None = None) -> str:
@@ -74,7 +85,7 @@ def pinned(text: str, registry: str | None = None) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m stack.digests", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--registry", help="ask this registry for every image, such as a mirror")
+    parser.add_argument("--registry", help="address of the registry to ask; needed for names without one")
     parser.add_argument("files", nargs="*", type=Path, default=FILES)
     given = parser.parse_args(arguments)
     try:

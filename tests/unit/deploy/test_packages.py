@@ -92,7 +92,19 @@ def registry() -> Iterator[str]:
     """Serve the digests of images: of the tag `lost` none."""
 
     class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            # The token of the challenge, for its scope.
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"token": "t1"}' if self.path == "/token?service=here&scope=pull" else b"{}")
+
         def do_HEAD(self) -> None:
+            if "/secret" in self.path and self.headers["Authorization"] != "Bearer t1":
+                realm = f"http://{self.headers['Host']}/token"
+                self.send_response(401)
+                self.send_header("WWW-Authenticate", f'Bearer realm="{realm}",service="here",scope="pull"')
+                self.end_headers()
+                return
             self.send_response(200 if re.fullmatch(r"/v2/[\w./-]+/manifests/[\w.-]+", self.path) else 404)
             if not self.path.endswith("/lost"):
                 self.send_header("Docker-Content-Digest", f"sha256:{'ab' * 32}")
@@ -127,3 +139,16 @@ def test_base_images_are_pinned_by_digest(tmp_path: Path, capsys: pytest.Capture
         assert digests.main(["--registry", url, *map(str, copies)]) == 1
     assert "python:lost: the registry named no digest; nothing written" in capsys.readouterr().err
     assert copies[0].read_text() == "FROM python:lost\n"
+
+
+def test_a_registry_that_asks_for_a_token_gets_one(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM secret/base:1\n")
+    with registry() as url:
+        assert digests.main(["--registry", url, str(tmp_path / "Dockerfile")]) == 0
+    assert (tmp_path / "Dockerfile").read_text() == f"FROM secret/base:1@sha256:{'ab' * 32}\n"
+
+
+def test_an_image_without_a_registry_needs_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM python:3.11\n")
+    assert digests.main([str(tmp_path / "Dockerfile")]) == 1
+    assert "--registry" in capsys.readouterr().err
