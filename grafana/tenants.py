@@ -1,4 +1,4 @@
-"""What each tenant does, and which of its limits it reaches."""
+"""Traffic of each tenant, and the limits that it reaches."""
 
 from __future__ import annotations
 

@@ -155,7 +155,7 @@ class Questions:
     async def count(
         self, collection: str, *, filter: FilterLike | None = None, exact: bool = True, timeout: float | None = None
     ) -> CountAnswer:
-        """How many points there are, or how many the filter selects. Raises as `query` does.
+        """Count the points, or those that the filter selects. Raises as `query` does.
 
         exact: False for an estimate, which takes less time.
         """

@@ -24,7 +24,7 @@ _KINDS = (".jsonl", *_TABLES)
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What an export is of. An interrupted one is continued only by a run with the same."""
+    """Points that an export chooses. An interrupted one is continued only by a run with the same choice."""
 
     collection: str
     filter: dict[str, Any] | None

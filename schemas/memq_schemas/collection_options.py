@@ -91,7 +91,7 @@ Metadata = Annotated[
 
 
 class CollectionOptions(Input):
-    """What can be said when a collection is created and changed afterwards."""
+    """Options that a collection is created with, and that can be changed afterwards."""
 
     sparse_vectors: NamedSparse | None = None
     hnsw_config: HnswConfig | None = None
@@ -104,7 +104,7 @@ class CollectionOptions(Input):
 
 
 class CreationOptions(CollectionOptions):
-    """What can be said when a collection is created."""
+    """Options that a collection is created with."""
 
     quantization_config: Quantization | None = None
     wal_config: WalConfig | None = None

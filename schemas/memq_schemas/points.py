@@ -198,7 +198,7 @@ class SetPayload(Selection):
 
     @property
     def whole(self) -> Payload | None:
-        """What replaces the whole payload; None where the rest of it stays."""
+        """Return the new payload as a whole; None where the rest of it stays."""
         return {} if self.clear else self.overwrite
 
 

@@ -34,7 +34,7 @@ def commands() -> str:
 
 @pytest.fixture
 def place(amqp: Address, tmp_path: Path) -> dict[str, str]:
-    """What the page takes for granted: an administrator's address, and ports that are free."""
+    """Provide the page's assumptions: an administrator's address, and ports that are free."""
     if amqp.management_url is None:
         pytest.skip("needs the management API")
     return {

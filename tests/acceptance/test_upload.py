@@ -37,7 +37,7 @@ POINTS = 6000
 
 @pytest.fixture(scope="module")
 def address(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
-    """Of a real worker with an embedded store."""
+    """Address of a real worker with an embedded store."""
     with own_address(broker) as address, running_worker(address, data_dir=tmp_path_factory.mktemp("store")):
         yield address
 

@@ -1,4 +1,4 @@
-"""How long a live upsert takes beside a bulk backlog, in its own lane and in the same queue."""
+"""Latency of a live upsert beside a bulk backlog, in its own lane and in the same queue."""
 
 from __future__ import annotations
 

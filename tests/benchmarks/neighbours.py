@@ -1,4 +1,4 @@
-"""How long good writes take beside collections of the same Qdrant server that fail."""
+"""Latency of good writes beside collections of the same Qdrant server that fail."""
 
 from __future__ import annotations
 

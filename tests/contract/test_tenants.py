@@ -144,7 +144,7 @@ def examples(query: Any) -> set[Any]:
 
 
 class Model:
-    """What one tenant should find: payloads and versions by id."""
+    """Points that one tenant should find: payloads and versions by id."""
 
     def __init__(self, tenant: str) -> None:
         self.tenant = tenant
@@ -273,7 +273,7 @@ class Play:
 
 
 async def index(tenants: Tenants) -> None:
-    """What the operator does once for each collection: facets need an index."""
+    """Do the operator's part, once for each collection: facets need an index."""
     for name in (await tenants.result(None, "collections.list"))["collections"]:
         if name.endswith(COLLECTION):
             await tenants.result(None, f"index.create.{name}", {"key": "who", "type": "keyword"})
