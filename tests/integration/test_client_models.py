@@ -44,10 +44,14 @@ async def producer(worker: Address) -> AsyncIterator[Producer]:
         yield producer
 
 
+def among(*numbers: int) -> models.Filter:
+    return models.Filter(must=[models.FieldCondition(key="n", match=models.MatchAny(any=list(numbers)))])
+
+
 def odd(*numbers: int) -> models.Filter:
     return models.Filter(
         must=[
-            models.FieldCondition(key="n", match=models.MatchAny(any=list(numbers))),
+            among(*numbers),
             models.Filter(must_not=models.FieldCondition(key="n", match=models.MatchExcept(**{"except": [1, 3, 5]}))),
         ]
     )
@@ -86,7 +90,7 @@ async def test_order(producer: Producer) -> None:
                 "query": models.FusionQuery(fusion=models.Fusion.RRF),
                 "prefetch": [
                     models.Prefetch(query=[1.0, 1.0], limit=3),
-                    models.Prefetch(query=[1.0, 1.0], filter=odd(1, 3, 9), limit=3),
+                    models.Prefetch(query=[1.0, 1.0], filter=among(3, 9), limit=3),
                 ],
             },
             9,
