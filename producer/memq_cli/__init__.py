@@ -1,5 +1,7 @@
 """The `memq` command."""
 
+import sys
+
 from memq_process import program
 
 
@@ -9,6 +11,20 @@ def main() -> None:
 
 
 def _command() -> None:
+    import os
+
+    from memq_process.streams import OutputError
+
     from memq_cli.app import app
 
-    app(prog_name="memq")
+    try:
+        app(prog_name="memq")
+    except OutputError:
+        raise
+    except Exception as error:  # a defect outside of `run`, which reports in one line as well
+        if os.environ.get("MEMQ_DEBUG"):
+            raise
+        from memq_cli.failures import line
+
+        sys.stderr.write(f"memq: {line(error)}\n")
+        sys.exit(1)

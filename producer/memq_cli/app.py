@@ -10,6 +10,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from memq_cli.utf8 import required
+
 EPILOG = """\b
 Exit codes:
   0    done
@@ -66,9 +68,12 @@ def _load(name: str) -> Any:
     holder = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     holder.callback()(lambda: None)  # makes it a group also of one command
     if isinstance(target, typer.Typer):
+        for registered in target.registered_commands:
+            assert registered.callback is not None
+            registered.callback = required(registered.callback)
         holder.add_typer(target, name=name, epilog=EPILOG)
     else:
-        holder.command(name, epilog=EPILOG)(target)
+        holder.command(name, epilog=EPILOG)(required(target))
     group: Any = typer.main.get_command(holder)
     return group.commands[name]
 

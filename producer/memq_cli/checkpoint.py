@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
-
-import orjson
 
 from memq_cli.output import notice
 from memq_cli.sources import BadFile, ColumnNames
@@ -58,7 +57,7 @@ class Identity:
             collection,
             list(map(str, brokers)),
             prefix,
-            orjson.loads(orjson.dumps(asdict(columns))),
+            json.loads(_text(asdict(columns))),
             [stat.st_size for stat in stats],
             [stat.st_mtime_ns for stat in stats],
         )
@@ -67,7 +66,7 @@ class Identity:
     def default_path(self) -> Path:
         """One for each file and where it goes, below XDG_STATE_HOME."""
         state = Path(os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state"))
-        key = orjson.dumps([self.file, self.collection, self.brokers, self.prefix])
+        key = _text([self.file, self.collection, self.brokers, self.prefix])
         return state / "memq" / "uploads" / f"{hashlib.sha256(key).hexdigest()[:24]}.json"
 
     def difference(self, other: dict[str, Any]) -> str | None:
@@ -105,7 +104,7 @@ class Checkpoint:
         restart: what it says is forgotten, whatever it is of.
         """
         try:
-            stored: Any = orjson.loads(self._path.read_bytes())
+            stored: Any = json.loads(self._path.read_bytes().decode(errors="surrogateescape"))
         except FileNotFoundError:
             return
         except OSError as error:
@@ -137,7 +136,7 @@ class Checkpoint:
             return
         now = time.monotonic()
         sync = now - self._synced >= SYNC_SECONDS
-        text = orjson.dumps({"format": FORMAT, "rows": self._noted, **asdict(self._identity)})
+        text = _text({"format": FORMAT, "rows": self._noted, **asdict(self._identity)})
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             _replace(self._path, text, sync=sync)
@@ -166,6 +165,11 @@ class Checkpoint:
             raise BadFile(f"{self._path}: {error.strerror or error}") from None
         self._usable = False
         notice(f"memq: {self._path}: {error.strerror or error}; an interrupted run will start from the beginning")
+
+
+def _text(value: Any) -> bytes:
+    """JSON, in which names of files that are not UTF-8 keep their bytes; orjson refuses these."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="surrogateescape")
 
 
 def _replace(path: Path, text: bytes, *, sync: bool) -> None:

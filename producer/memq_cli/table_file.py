@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -58,7 +59,7 @@ class TableFile:
 
     def resume(self, part: Path) -> None:
         if part.stat().st_size:
-            with self._arrow.OSFile(str(part)) as source:
+            with self._arrow.OSFile(os.fsencode(part)) as source:
                 self._schema = self._arrow.ipc.open_stream(source).schema
 
     def rows(self, points: Sequence[OrderedRecord]) -> bytes:
@@ -91,7 +92,7 @@ class TableFile:
                 file.write(self._schema_of([]).serialize().to_pybytes())
             file.write(_END)
         new = path.with_name(f"{path.name}.new")
-        with pa.OSFile(str(part)) as source, new.open("wb") as target:
+        with pa.OSFile(os.fsencode(part)) as source, new.open("wb") as target:
             stream = pa.ipc.open_stream(source)
             parquet = self._suffix == ".parquet"
             writer = (

@@ -89,6 +89,32 @@ def test_a_full_standard_error_does_not_change_the_status(program: str) -> None:
     assert ended.returncode == 2
 
 
+def test_errors_name_a_file_by_its_bytes(tmp_path: Path) -> None:
+    name = os.fsencode(tmp_path) + b"/caf\xe9.jsonl"
+    line = [os.fsencode(path("memq")), b"upsert", name, b"-c", b"docs"]
+    ended = subprocess.run(line, stderr=subprocess.PIPE, timeout=SECONDS, check=False)
+    assert (ended.returncode, name in ended.stderr) == (2, True), ended.stderr
+
+
+def test_a_defect_is_one_line_and_a_traceback_only_on_request() -> None:
+    code = (
+        "import memq_cli.commands.reads as reads, memq_cli\n"
+        "def broken(*_, **__): raise LookupError('lost')\n"
+        "reads.Target = broken\n"
+        "import sys; sys.argv = ['memq', 'count', 'docs']; memq_cli.main()"
+    )
+
+    def broken(**more: str) -> tuple[int, str]:
+        environ = {**os.environ, **more}
+        ended = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, env=environ, timeout=SECONDS, check=False
+        )
+        return ended.returncode, ended.stderr
+
+    assert broken() == (1, "memq: a defect in memq: LookupError: lost (MEMQ_DEBUG=1 shows where)\n")
+    assert "Traceback" in broken(MEMQ_DEBUG="1")[1]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("module", ["memq_cli", "memq_worker.entry"])
 def test_a_signal_during_imports_ends_the_command(module: str, number: signal.Signals) -> None:

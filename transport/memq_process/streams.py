@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
 import sys
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 _OUTPUT, _ERRORS = 1, 2
+_UNDECODED = "memq-undecoded"
 
 
 class OutputError(Exception):
@@ -43,9 +45,10 @@ class _Errors(io.FileIO):
 def install() -> None:
     """Replace sys.stdout and sys.stderr.
 
-    Bytes of file names that are not UTF-8 are written as they are. A descriptor that the caller has closed is opened
-    again on /dev/null, so that no socket or file takes its number; writing to such an output is an error.
+    Bytes of file names that are not UTF-8 are written as they are, to both. A descriptor that the caller has closed is
+    opened again on /dev/null, so that no socket or file takes its number; writing to such an output is an error.
     """
+    codecs.register_error(_UNDECODED, _bytes_of)
     for descriptor, flags in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
         _open_if_closed(descriptor, flags)
     output, errors = _Output(_OUTPUT, "wb", closefd=False), _Errors(_ERRORS, "wb", closefd=False)
@@ -53,7 +56,7 @@ def install() -> None:
         io.BufferedWriter(output), _encoding(sys.stdout), "surrogateescape", line_buffering=output.isatty()
     )
     sys.stderr = io.TextIOWrapper(
-        io.BufferedWriter(errors), _encoding(sys.stderr), "backslashreplace", write_through=True, line_buffering=True
+        io.BufferedWriter(errors), _encoding(sys.stderr), _UNDECODED, write_through=True, line_buffering=True
     )
 
 
@@ -62,6 +65,15 @@ def discard() -> None:
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, _OUTPUT)
     os.close(null)
+
+
+def _bytes_of(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Encode what `os.fsdecode` has made of other bytes as these bytes, and anything else as an escape sequence."""
+    assert isinstance(error, UnicodeEncodeError)
+    text = error.object[error.start : error.end]
+    if all("\udc80" <= character <= "\udcff" for character in text):
+        return text.encode("ascii", "surrogateescape"), error.end
+    return codecs.backslashreplace_errors(error)
 
 
 def _open_if_closed(descriptor: int, flags: int) -> None:

@@ -78,7 +78,7 @@ def list_(
 def show(
     which: Annotated[str, typer.Argument(metavar="N|ID", help="Its number in the list, or its message id.")],
     body: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Write the body there, byte for byte; - for standard output.")
+        Path | None, typer.Option(metavar="FILE", help="Write the body there, byte for byte; - for standard output.")
     ] = None,
     force: choice.Force = False,
     json: Json = False,
@@ -103,10 +103,10 @@ def show(
         if found is None:
             raise InvalidRequest(f"no dead letter {which}: look with `memq dead list`")
         if body is not None:
-            await asyncio.to_thread(_save, body, found.body or b"")
+            await asyncio.to_thread(_save, str(body), found.body or b"")
         if json:
             emit(letters.whole(found))
-        elif body != "-":
+        elif str(body) != "-":
             _show(found)
 
     run(target, look)
@@ -124,7 +124,7 @@ def replay(
     newer: choice.Newer = None,
     limit: choice.Limit = None,
     body: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Send this body instead, not compressed; needs one --id.")
+        Path | None, typer.Option(metavar="FILE", help="Send this body instead, not compressed; needs one --id.")
     ] = None,
     edit: Annotated[bool, typer.Option("--edit", help="Edit the body in $VISUAL or $EDITOR; needs one --id.")] = False,
     dry_run: choice.DryRun = False,
@@ -152,7 +152,7 @@ def replay(
     chosen = choice.selection(codes, ops, collections, queues, ids, tries, older, newer, tenant, limit)
     if (body is not None or edit) and len(ids or ()) != 1:
         raise typer.BadParameter("needs exactly one --id", param_hint="--edit" if edit else "--body")
-    given = None if body is None else corrected.read(body)
+    given = None if body is None else corrected.read(str(body))
     tally = Tally()
 
     async def send(producer: Producer) -> None:

@@ -22,7 +22,7 @@ WithVector = Annotated[bool, typer.Option("--with-vector", help="Show vectors to
 def query(
     collection: Collection,
     vector: Annotated[
-        str | None, typer.Option(metavar="FILE", help="A JSON array or a .npy file; - for standard input.")
+        Path | None, typer.Option(metavar="FILE", help="A JSON array or a .npy file; - for standard input.")
     ] = None,
     vector_json: Annotated[str | None, typer.Option(metavar="JSON", help="The vector itself: [0.1, 0.2].")] = None,
     like: Annotated[
@@ -57,7 +57,7 @@ def query(
     condition = options.json_object(filter_, "--filter")
     near: Any = None
     if vector is not None:
-        near = _vector_file(vector)
+        near = _vector_file(str(vector))
     elif vector_json is not None:
         near = options.json_array(vector_json, "--vector-json")
 

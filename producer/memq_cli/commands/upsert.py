@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
+from pathlib import Path  # noqa: TC003  (typer reads it)
 from typing import Annotated
 
 import typer
@@ -33,7 +33,7 @@ class LaneName(StrEnum):
 
 
 def upsert(
-    file: Annotated[str, typer.Argument(help="File to send; - reads JSON Lines from standard input.")],
+    file: Annotated[Path, typer.Argument(help="File to send; - reads JSON Lines from standard input.")],
     collection: Collection,
     payloads: Annotated[
         Path | None, typer.Option(help="For .npy: JSON Lines with one object a row, its payload (and id).")
@@ -116,8 +116,8 @@ def upsert(
         "text" if decimals is Decimals.TEXT else "number",
     )
     try:
-        source = open_source(file, columns, payloads, csv_types=csv_types)
-        kept = None if file == "-" else _checkpoint(Path(file), payloads, collection, target, columns, checkpoint)
+        source = open_source(str(file), columns, payloads, csv_types=csv_types)
+        kept = None if str(file) == "-" else _checkpoint(file, payloads, collection, target, columns, checkpoint)
         if kept is not None:
             kept.read(restart=restart)
     except BadFile as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from memq.encode.arrow import PointTable, WirePoints
@@ -79,8 +80,10 @@ def parquet(path: Path, columns: ColumnNames) -> ArrowTable:
 
 def _parquet(path: Path) -> tuple[Any, WideIntegers | None]:
     pa = _pyarrow()
-    opened, wide = path, None
+    wide = None
     try:
+        # By its path pyarrow opens names in UTF-8 alone.
+        opened: Any = pa.OSFile(os.fsencode(path))
         try:
             file = pyarrow(".parquet").ParquetFile(opened, buffer_size=BUFFER_BYTES, pre_buffer=False)
         except pa.ArrowNotImplementedError:
@@ -98,7 +101,7 @@ def ipc(path: Path, columns: ColumnNames) -> ArrowTable:
     """An Arrow IPC file (Feather version 2) or stream. Raises BadFile."""
     pa = _pyarrow()
     try:
-        file = pa.ipc.open_file(pa.memory_map(str(path)))
+        file = pa.ipc.open_file(pa.memory_map(os.fsencode(path)))
     except pa.ArrowInvalid:
         return _ipc_stream(path, columns, pa)
     except pa.ArrowException as error:
@@ -117,7 +120,7 @@ def ipc(path: Path, columns: ColumnNames) -> ArrowTable:
 
 def _ipc_stream(path: Path, columns: ColumnNames, pa: Any) -> ArrowTable:
     def opened() -> Any:
-        return pa.ipc.open_stream(pa.memory_map(str(path)))
+        return pa.ipc.open_stream(pa.memory_map(os.fsencode(path)))
 
     try:
         schema = opened().schema

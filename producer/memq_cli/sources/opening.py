@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from memq.encode.arrow.library import pyarrow
@@ -22,7 +23,7 @@ def opened(path: Path) -> BinaryIO:
         return cast("BinaryIO", gzip.open(path, "rb"))
     if ending == ZSTANDARD:
         try:
-            stream: Any = pyarrow().CompressedInputStream(pyarrow().OSFile(str(path)), "zstd")
+            stream: Any = pyarrow().CompressedInputStream(pyarrow().OSFile(os.fsencode(path)), "zstd")
         except InvalidRequest:
             raise BadFile(f'{path}: reading .zst needs pyarrow: pip install "memq[arrow]"') from None
         return cast("BinaryIO", io.BufferedReader(stream, 256 * 1024))

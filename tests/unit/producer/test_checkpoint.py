@@ -67,6 +67,21 @@ def test_a_checkpoint_is_found_again_and_ends_with_the_upload(
     assert os.listdir(tmp_path / "deep") == []
 
 
+def test_a_name_that_is_not_utf8_keeps_its_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    for name in ("caf\udce9.jsonl", "caf\udce8.jsonl"):
+        file = tmp_path / name
+        file.write_text("{}\n")
+        mine = identity(file, columns=ColumnNames(key=("k\u00e9",)))
+        kept = Checkpoint(mine.default_path, mine, required=True)
+        kept.note(300)
+        assert os.fsencode(name) in mine.default_path.read_bytes()
+        again = Checkpoint(mine.default_path, mine, required=True)
+        again.read()
+        assert again.rows == 300
+    assert len(list((tmp_path / "state" / "memq" / "uploads").iterdir())) == 2
+
+
 def test_what_has_changed_since_is_said(file: Path, tmp_path: Path) -> None:
     kept = Checkpoint(tmp_path / "kept", identity(file), required=True)
     kept.note(300)

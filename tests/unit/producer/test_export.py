@@ -52,7 +52,8 @@ def test_an_interrupted_export_becomes_the_same_file(tmp_path: Path, kind: str) 
     found = records(9)
     pages = [(found[:4], 4), (found[4:8], 8), (found[8:], None)]
     write(tmp_path / f"whole{kind}", pages)
-    path = tmp_path / f"docs{kind}"
+    # Names of files are bytes; these are not UTF-8.
+    path = tmp_path / f"docs\udce9{kind}"
     write(path, pages[:1])
     for page in pages[1:]:
         # Bytes of a page whose offset was never noted.

@@ -97,7 +97,7 @@ def zstandard(data: bytes) -> bytes:
     ],
 )
 def test_json_in_every_form_is_the_same_points(tmp_path: Path, name: str, content: bytes) -> None:
-    file = written(tmp_path / name, content)
+    file = written(tmp_path / f"\udce9{name}", content)
     assert read(file) == EXPECTED
     assert read(file, start=1) == EXPECTED[1:]
 
@@ -309,13 +309,19 @@ def test_ids_and_versions_may_be_decimals_without_places(tmp_path: Path) -> None
     assert "points[0].id: an integer id has to be between" in refused(tmp_path / "a.parquet")
 
 
-@pytest.mark.parametrize("kind", ["parquet", "jsonl", "json", "csv"])
+@pytest.mark.parametrize("kind", ["parquet", "arrow", "jsonl", "json", "csv"])
 def test_the_same_key_is_the_same_id_from_every_file(tmp_path: Path, kind: str) -> None:
-    path, keys = tmp_path / f"a.{kind}", [1, 42, 2**60]
+    # Names of files are bytes; these are not UTF-8.
+    path, keys = tmp_path / f"a\udce9.{kind}", [1, 42, 2**60]
     match kind:
+        case "arrow":
+            columns = {"key": pa.array(keys, pa.decimal128(38, 0)), "vector": [[1.0, 2.0]] * 3}
+            with path.open("wb") as file, pa.ipc.new_stream(file, (whole := pa.table(columns)).schema) as stream:
+                stream.write_table(whole)
         case "parquet":
             columns = {"key": pa.array(keys, pa.decimal128(38, 0)), "vector": [[1.0, 2.0]] * 3}
-            pq.write_table(pa.table(columns), path)
+            with path.open("wb") as file:
+                pq.write_table(pa.table(columns), file)
         case "csv":
             table(path, ["key", "vector"], *([str(key), "1 2"] for key in keys))
         case "json":
