@@ -21,7 +21,7 @@ from tests.unit.worker.fakes import FakeLink, FakeStore
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from memq_worker.pipeline.observer import Observer, Reason
+    from memq_worker.pipeline.ports import Observer, Reason
     from memq_worker.pipeline.store import Store
 
 SIZES = (1, 10, 100, 256)
@@ -72,14 +72,14 @@ async def uncounted(observer: Observer, store: Store, batch: list[Delivery], poi
 async def counted(observer: Observer, store: Store, batch: list[Delivery], points: Any) -> None:
     """The same as in pipeline.intake and pipeline.write."""
     for delivery in batch:
-        delivery.decoded = time.perf_counter()
+        delivery.times.decoded = time.perf_counter()
     began = time.perf_counter()
     for delivery in batch:
-        delivery.began = began
+        delivery.times.began = began
     await store.upsert("docs", points)
     stored = time.perf_counter()
     for delivery in batch:
-        delivery.stored = stored
+        delivery.times.stored = stored
     observer.wrote("upsert", "next", len(batch), len(batch))
     observer.settled("upsert", "applied", batch)
 

@@ -15,8 +15,8 @@ import pytest
 from memq import Producer
 from memq_schemas import CreateCollection, Delete, Filter, Get, SetPayload
 from memq_worker.errors import MessageError
+from memq_worker.pipeline.apply import merge_points, merge_versions
 from memq_worker.pipeline.command import DeletePoints, UpsertPoints
-from memq_worker.pipeline.merge import merge_points, merge_versions
 from memq_worker.pipeline.store import PointsBatch
 from memq_worker.qdrant.client import QdrantStore, open_store
 from tests.support.until import until

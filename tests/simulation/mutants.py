@@ -13,7 +13,7 @@ from memq_worker.amqp.acks import AckLedger
 from memq_worker.amqp.link import ConsumerLink
 from memq_worker.amqp.publishing import Publishing
 from memq_worker.errors import BrokerUnavailable, DependencyError, Outage, WorkerError
-from memq_worker.pipeline import intake, merge
+from memq_worker.pipeline import apply, intake
 from memq_worker.pipeline.batch import WriteQueue
 from memq_worker.pipeline.decode import points
 from memq_worker.pipeline.hold import Abandoned, Hold
@@ -50,7 +50,7 @@ def versions_are_not_read() -> Any:
 
 
 def a_later_version_in_a_batch_always_wins() -> Any:
-    return _patch(merge, "_keeps", lambda _: lambda *_: False)
+    return _patch(apply, "_keeps", lambda _: lambda *_: False)
 
 
 def copies_are_not_waited_for() -> Any:

@@ -5,8 +5,8 @@ from memq_worker.pipeline.batch import BatchLimits
 from memq_worker.pipeline.decode.bodies import Limits
 from memq_worker.pipeline.held import HeldLimits
 from memq_worker.pipeline.options import PipelineOptions
+from memq_worker.pipeline.outcome import RetryPolicy
 from memq_worker.pipeline.reply_to import ReplyTo
-from memq_worker.pipeline.retry import RetryPolicy
 from memq_worker.pipeline.settle import ReplyOptions
 from memq_worker.settings import Settings
 

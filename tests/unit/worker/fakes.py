@@ -16,15 +16,15 @@ from memq_worker.pipeline.batch import BatchLimits
 from memq_worker.pipeline.decode.bodies import Limits
 from memq_worker.pipeline.delivery import Delivery
 from memq_worker.pipeline.options import PipelineOptions
+from memq_worker.pipeline.outcome import RetryPolicy
 from memq_worker.pipeline.reply_to import ReplyTo
-from memq_worker.pipeline.retry import RetryPolicy
 from memq_worker.pipeline.store import Cell, Contract, PointsBatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from memq_schemas import CreateCollection, Filter, Get, Operation, Query, SetPayload
-    from memq_worker.pipeline.observer import Reason
+    from memq_worker.pipeline.ports import Reason
 
 NAMES = Names()
 

@@ -15,7 +15,7 @@ from memq_schemas import ErrorCode
 from memq_schemas.limits import MAX_NAMED_VECTORS, MAX_RECORD_BATCHES
 from memq_schemas.points import MAX_VERSION
 from memq_worker.errors import MessageError
-from memq_worker.pipeline.decode import arrow_stream, limits
+from memq_worker.pipeline.decode import arrow_stream, checks
 from memq_worker.pipeline.decode.arrow import decode_arrow
 from memq_worker.pipeline.decode.points import decode_points
 
@@ -223,9 +223,9 @@ class TestTheWholeBody:
     def test_payload_values_are_limited_in_all_batches_together(
         self, column: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        for module in (arrow_stream, limits):
+        for module in (arrow_stream, checks):
             monkeypatch.setattr(module, "MAX_VALUES", 4000)
-        for module in (arrow_stream, limits):
+        for module in (arrow_stream, checks):
             monkeypatch.setattr(module, "SMALL", 100)
         whole = table(payload=column)
         assert len(decode_arrow(stream(whole), 100)) == 2

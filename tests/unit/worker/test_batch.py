@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memq_schemas import Delete, Filter, SetPayload
+from memq_worker.pipeline.apply import merge_ids, merge_points, merge_versions
 from memq_worker.pipeline.batch import Batch, BatchLimits, WriteQueue
 from memq_worker.pipeline.command import ChangePayload, DeletePoints, UpsertPoints, Write
-from memq_worker.pipeline.merge import merge_ids, merge_points, merge_versions
 from memq_worker.pipeline.store import PointsBatch
 from tests.unit.worker.fakes import FakeLink, delivery
 

@@ -7,7 +7,7 @@ import pytest
 
 from memq_schemas import ErrorCode
 from memq_worker.errors import MessageError
-from memq_worker.pipeline.deadline import epoch_seconds
+from memq_worker.pipeline.delivery import epoch_seconds
 
 MOMENT = 1_732_690_800
 

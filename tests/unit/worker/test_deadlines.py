@@ -6,7 +6,7 @@ import pytest
 
 from memq_schemas import headers
 from memq_schemas.properties import Properties
-from memq_worker.pipeline.deadline import Deadlines
+from memq_worker.pipeline.delivery import Deadlines
 
 NOW = 1_800_000_000.0
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from memq_schemas import ErrorCode
 from memq_worker.errors import MessageError
 from memq_worker.pipeline.decode.bodies import Limits, decode
-from memq_worker.pipeline.decode.keys import check_unique, count_keys
+from memq_worker.pipeline.decode.checks import check_unique, count_keys
 from tests.unit.worker.fakes import FakeLink, delivery
 
 LIMITS = Limits(max_body_bytes=1_000_000, max_points=100)

@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from memq_worker.pipeline.apply import merge_points, merge_vectors
 from memq_worker.pipeline.command import ReplaceVectors, UpsertPoints
-from memq_worker.pipeline.merge import merge_points, merge_vectors
 from memq_worker.pipeline.store import PointsBatch
 from tests.unit.worker.fakes import FakeLink, delivery
 

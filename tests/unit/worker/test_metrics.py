@@ -21,7 +21,7 @@ from memq_worker.observe.store import MeteredStore
 from memq_worker.observe.verdict import livez, readyz
 from memq_worker.pipeline.delivery import Delivery
 from memq_worker.pipeline.intake import Pipeline
-from memq_worker.pipeline.retry import RetryPolicy
+from memq_worker.pipeline.outcome import RetryPolicy
 from memq_worker.pipeline.store import PointsBatch
 from tests.unit.worker.fakes import NAMES, FakeLink, FakeStore, delivery, options, upsert
 
@@ -56,8 +56,11 @@ def metrics(member: Member) -> Metrics:
 
 def marked(tag: int, **marks: float) -> Delivery:
     one = delivery(FakeLink(), tag, upsert(tag))
-    one.received = time.perf_counter() - 10
-    one.decoded, one.began, one.stored = (one.received + marks.get(mark, 0) for mark in ("decoded", "began", "stored"))
+    times = one.times
+    times.received = time.perf_counter() - 10
+    times.decoded, times.began, times.stored = (
+        times.received + marks.get(mark, 0) for mark in ("decoded", "began", "stored")
+    )
     return one
 
 

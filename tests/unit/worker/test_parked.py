@@ -15,9 +15,8 @@ from memq_schemas.properties import Properties
 from memq_worker.errors import CollectionOutage
 from memq_worker.pipeline import parked
 from memq_worker.pipeline.decode.bodies import Limits, decode
-from memq_worker.pipeline.outcome import Retry
+from memq_worker.pipeline.outcome import Retry, tier
 from memq_worker.pipeline.parked import Parked
-from memq_worker.pipeline.retry import tier
 from tests.unit.worker.fakes import FakeLink, delivery, upsert
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import pytest
 from memq_schemas import ErrorCode, headers
 from memq_worker.errors import DependencyError, MessageError, Outage
 from memq_worker.pipeline.intake import Pipeline
+from memq_worker.pipeline.outcome import RetryPolicy
 from memq_worker.pipeline.reply_to import ReplyTo
-from memq_worker.pipeline.retry import RetryPolicy
 from tests.unit.worker.fakes import NAMES, FakeLink, FakeStore, Watch, delivery, options, upsert
 
 if TYPE_CHECKING:

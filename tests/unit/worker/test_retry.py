@@ -6,8 +6,7 @@ from hypothesis import strategies as st
 from memq_schemas import ErrorCode
 from memq_schemas.topology import RETRY_SECONDS
 from memq_worker.errors import DependencyError, MessageError
-from memq_worker.pipeline.outcome import DeadLetter, Retry, decide
-from memq_worker.pipeline.retry import RetryPolicy
+from memq_worker.pipeline.outcome import DeadLetter, Retry, RetryPolicy, decide
 
 
 @given(most=st.integers(1, 50))

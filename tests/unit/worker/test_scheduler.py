@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memq_worker.pipeline.round import Round
-from memq_worker.pipeline.scheduler import Scheduler
+from memq_worker.pipeline.scheduler import Round, Scheduler
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -18,7 +18,6 @@ from memq_worker.errors import MessageError
 from memq_worker.observe.traces import TracedStore, Traces, identify
 from memq_worker.observe.tracing import traced
 from memq_worker.pipeline.intake import Pipeline
-from memq_worker.pipeline.tracing import UNTRACED
 from tests.unit.worker.fakes import NAMES, FakeLink, FakeStore, Watch, delivery, options, upsert
 
 if TYPE_CHECKING:
@@ -143,7 +142,7 @@ def test_a_line_logged_within_a_span_has_its_trace() -> None:
 
 def test_without_somebody_who_takes_spans_there_are_none() -> None:
     store: Any = FakeStore()
-    assert traced(store, "http://localhost:6334", NAMES) == (store, UNTRACED)
+    assert traced(store, "http://localhost:6334", NAMES) == (store, None)
 
 
 def test_without_the_package_everything_is_as_it_was() -> None:
@@ -153,9 +152,8 @@ sys.modules["opentelemetry"] = None
 import memq, memq.deliver.tracing, memq_worker.service
 from memq_schemas import Names
 from memq_worker.observe.tracing import traced
-from memq_worker.pipeline.tracing import UNTRACED
 store = object()
-assert traced(store, "http://localhost:6334", Names()) == (store, UNTRACED)
+assert traced(store, "http://localhost:6334", Names()) == (store, None)
 assert type(memq.deliver.tracing.tracing()) is memq.deliver.tracing.Carried
 """
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)

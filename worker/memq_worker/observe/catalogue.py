@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from memq_schemas import ErrorCode, Operation
 from memq_schemas.topology import BULK, LIVE, RETRY_SECONDS
-from memq_worker.pipeline.observer import Reason
+from memq_worker.pipeline.ports import Reason
 
 # 0.2 s is an objective, so it is an edge.
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)

@@ -11,7 +11,7 @@ from memq_worker.observe.histogram import Histogram, Values
 from memq_worker.observe.slot import Slot
 from memq_worker.observe.tenants import TenantMetrics
 from memq_worker.pipeline.delivery import Delivery
-from memq_worker.pipeline.observer import Reason
+from memq_worker.pipeline.ports import Reason
 
 FOLD_SECONDS = 0.1
 _MARKS = 6  # of a delivery: received, decoded, began, stored, settled, and the publisher's timestamp
@@ -101,7 +101,8 @@ class Metrics:
             if delivery.redelivered:
                 self._redelivered(delivery.queue)
             stamp = delivery.properties.published or 0.0
-            marks.extend((delivery.received, delivery.decoded, delivery.began, delivery.stored, now, stamp))
+            times = delivery.times
+            marks.extend((times.received, times.decoded, times.began, times.stored, now, stamp))
         if stamp:
             self.published[deliveries[-1].queue] = stamp
         if not self._due:

@@ -26,10 +26,10 @@ from memq_worker.pipeline.contracts import Contracts, check_vector
 from memq_worker.pipeline.decode.vectors import cell_of
 from memq_worker.pipeline.hold import Hold
 from memq_worker.pipeline.outcome import Done, Expire, Outcome, Refuse
+from memq_worker.pipeline.ports import Tracing
 from memq_worker.pipeline.settle import Settler
 from memq_worker.pipeline.spaces.spaces import Spaces
 from memq_worker.pipeline.store import Store
-from memq_worker.pipeline.tracing import Tracing
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class Answerer:
         hold: Hold,
         contracts: Contracts,
         timeout_seconds: float,
-        tracing: Tracing,
+        tracing: Tracing | None,
         spaces: Spaces,
     ) -> None:
         self._store = store
@@ -60,15 +60,18 @@ class Answerer:
         self._spaces = spaces
 
     async def answer(self, request: Request) -> None:
-        with self._tracing.request(request.delivery):
+        if self._tracing is None:
             await self._answer(request)
+        else:
+            with self._tracing.request(request.delivery):
+                await self._answer(request)
 
     async def _answer(self, request: Request) -> None:
         delivery = request.delivery
-        delivery.began = time.perf_counter()
+        delivery.times.began = time.perf_counter()
         outcome = await self._outcome(request)
-        delivery.stored = time.perf_counter()
-        elapsed_ms = delivery.elapsed_ms
+        delivery.times.stored = time.perf_counter()
+        elapsed_ms = delivery.times.elapsed_ms
         await self._settler.settle(delivery, outcome)
         # Who asked need not wait for it.
         if isinstance(outcome, Done):

@@ -3,7 +3,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from memq_schemas.topology import RETRY_SECONDS
 from memq_worker.errors import CollectionOutage, DependencyError, Outage, WorkerError
@@ -11,11 +11,10 @@ from memq_worker.pipeline.batch import WriteQueue
 from memq_worker.pipeline.command import Write
 from memq_worker.pipeline.delivery import Delivery
 from memq_worker.pipeline.diagnosis import Diagnosis, too_slow
-from memq_worker.pipeline.hold import QUESTION, Abandoned, Hold
-from memq_worker.pipeline.outcome import Outcome, Release, Retry
-from memq_worker.pipeline.parked import Parked
-from memq_worker.pipeline.retry import tier
-from memq_worker.pipeline.throttles import Throttles
+from memq_worker.pipeline.hold import QUESTION, Abandoned, Hold, Reins
+from memq_worker.pipeline.outcome import Outcome, Release, Retry, tier
+from memq_worker.pipeline.parked import Parked, Throttles
+from memq_worker.pipeline.ports import Observer
 
 _PARK_SECONDS = 5.0
 _MOST_PARKED_SECONDS = 120.0
@@ -36,6 +35,17 @@ class HeldLimits:
     seconds: float = math.inf
 
 
+@dataclass(frozen=True, slots=True)
+class Holds:
+    """What writes wait for, of all collections: the store, and what was throttled or parked before them."""
+
+    store: Hold
+    reins: Reins
+    diagnosis: Diagnosis
+    throttles: Throttles = field(default_factory=Throttles)
+    parked: Parked = field(default_factory=Parked)
+
+
 class HeldCollection:
     """Writes to one collection, waiting while the store or this collection alone is held."""
 
@@ -43,24 +53,21 @@ class HeldCollection:
         self,
         collection: str,
         queue: WriteQueue,
-        store_hold: Hold,
-        hold: Hold,
-        diagnosis: Diagnosis,
+        holds: Holds,
+        observer: Observer,
         limits: HeldLimits,
         writes_in_flight: int,
-        throttles: Throttles,
-        parked: Parked,
         settle: Callable[[Delivery, Outcome], asyncio.Task[None]],
     ) -> None:
         self._collection = collection
         self._queue = queue
-        self._store_hold = store_hold
-        self._hold = hold
-        self._diagnosis = diagnosis
+        self._store_hold = holds.store
+        self._hold = Hold(observer, catches=CollectionOutage, scope=collection, reins=holds.reins)
+        self._diagnosis = holds.diagnosis
         self._limits = limits
         self._writes_in_flight = writes_in_flight
-        self._throttles = throttles
-        self._parked = parked
+        self._throttles = holds.throttles
+        self._parked = holds.parked
         self._settle = settle
         self._writing: list[list[Write]] = []
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from memq_worker.errors import Outage, WorkerError
-from memq_worker.pipeline.observer import Observer
+from memq_worker.pipeline.ports import Observer
 
 logger = logging.getLogger(__name__)
 

@@ -13,24 +13,20 @@ from memq_worker.pipeline import lines
 from memq_worker.pipeline.answer import Answerer
 from memq_worker.pipeline.command import Request, Write
 from memq_worker.pipeline.contracts import Contracts
-from memq_worker.pipeline.deadline import Deadlines
-from memq_worker.pipeline.decode.bodies import operation_of
-from memq_worker.pipeline.delivery import Delivery
+from memq_worker.pipeline.decode.bodies import decode, operation_of
+from memq_worker.pipeline.delivery import Deadlines, Delivery
 from memq_worker.pipeline.diagnosis import Diagnosis
+from memq_worker.pipeline.held import Holds
 from memq_worker.pipeline.hold import QUESTION, Abandoned, HandedBack, Hold, Reins
 from memq_worker.pipeline.limits.stored import StoredPoints
-from memq_worker.pipeline.observer import Observer
 from memq_worker.pipeline.options import PipelineOptions
 from memq_worker.pipeline.outcome import Expire, Outcome, Quarantine, Refuse, Release, decide
-from memq_worker.pipeline.parked import Parked
-from memq_worker.pipeline.round import Round
-from memq_worker.pipeline.scheduler import Scheduler
+from memq_worker.pipeline.ports import Observer, Tracing
+from memq_worker.pipeline.scheduler import Round, Scheduler
 from memq_worker.pipeline.settle import Settler
 from memq_worker.pipeline.store import Store
 from memq_worker.pipeline.tenants import Tenants
-from memq_worker.pipeline.throttles import Throttles
-from memq_worker.pipeline.tracing import UNTRACED, Tracing
-from memq_worker.pipeline.write import CollectionWriter
+from memq_worker.pipeline.write import CollectionWriter, WriterParts
 
 logger = logging.getLogger(__name__)
 
@@ -50,31 +46,39 @@ class Pipeline:
         store: Store,
         observer: Observer,
         options: PipelineOptions,
-        tracing: Tracing = UNTRACED,
+        tracing: Tracing | None = None,
         tenants: Tenants | None = None,
     ) -> None:
         self._store = store
         self._observer = observer
-        self._tracing = tracing
         self._options = options
-        self._reins = Reins()
-        self._hold = Hold(observer, catches=StoreOutage, reins=self._reins)
+        reins = Reins()
+        self._hold = Hold(observer, catches=StoreOutage, reins=reins)
         self._diagnosis = Diagnosis(store, min(_QUESTION_SECONDS, options.request_timeout_seconds / 2))
-        self._throttles, self._parked = Throttles(), Parked()
         self.tenants = tenants = tenants or Tenants()
         spaces = tenants.spaces
-        self._contracts = Contracts(store, StoredPoints(store, spaces, tenants.allowances))
+        contracts = Contracts(store, StoredPoints(store, spaces, tenants.allowances))
         self._settler = Settler(
             options.names, options.worker, observer, options.reply_to, tracing, options.replies, spaces
         )
         self._answerer = Answerer(
-            store, self._settler, self._hold, self._contracts, options.request_timeout_seconds, tracing, spaces
+            store, self._settler, self._hold, contracts, options.request_timeout_seconds, tracing, spaces
         )
         self._deadlines = Deadlines(broker_timestamp=options.broker_timestamp)
         self._beside_lanes = options.names.beside_lanes
         self._suspect_after = _SUSPECT_AFTER_IN_ORDER if options.retries.in_place else _SUSPECT_AFTER
         self.round = Round(options.batches.max_points)
-        self._scheduler = Scheduler(options.store_writes, self.round)
+        self._writing = WriterParts(
+            store=store,
+            settler=self._settler,
+            holds=Holds(self._hold, reins, self._diagnosis),
+            contracts=contracts,
+            scheduler=Scheduler(options.store_writes, self.round),
+            observer=observer,
+            tracing=tracing,
+            settle=self._settle_later,
+            idle=self._let_go,
+        )
         self._writers: dict[str, CollectionWriter] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._settling: set[asyncio.Task[None]] = set()
@@ -106,9 +110,13 @@ class Pipeline:
             if headed and self._expired(delivery):
                 self._settle_later(delivery, Expire())
                 return
-            self._options.reply_to.check(delivery)
-            command = self.tenants.command(delivery, self._options.limits)
-            delivery.decoded = time.perf_counter()
+            if delivery.properties.reply_to:
+                self._options.reply_to.check(delivery)
+            if delivery.tenant is None:
+                command = decode(delivery, self._options.limits)
+            else:
+                command = self.tenants.command(delivery, delivery.tenant, self._options.limits)
+            delivery.times.decoded = time.perf_counter()
         except WorkerError as error:
             self._settle_later(delivery, self._refusal(delivery, error))
         except Exception as error:
@@ -142,26 +150,7 @@ class Pipeline:
         writer.add(command)
 
     def _new_writer(self, collection: str) -> CollectionWriter:
-        self._writers[collection] = writer = CollectionWriter(
-            collection,
-            self._store,
-            self._settler,
-            self._hold,
-            self._reins,
-            self._diagnosis,
-            self._throttles,
-            self._parked,
-            self._contracts,
-            self._observer,
-            self._tracing,
-            self._options.retries,
-            self._options.batches,
-            self._options.writes_in_flight,
-            self._scheduler,
-            self._options.held,
-            settle=self._settle_later,
-            idle=self._let_go,
-        )
+        self._writers[collection] = writer = CollectionWriter(collection, self._writing, self._options)
         return writer
 
     def _let_go(self, collection: str) -> None:

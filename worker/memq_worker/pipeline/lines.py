@@ -140,6 +140,6 @@ def delivery_settled(delivery: Delivery, outcome: str, error: WorkerError | None
     fields |= {"attempt": delivery.attempt, "outcome": outcome}
     if error is not None:
         fields |= {"code": error.code.value, "reason": error.message[:_REASON_LIMIT]}
-    fields["elapsed_ms"] = delivery.elapsed_ms
+    fields["elapsed_ms"] = delivery.times.elapsed_ms
     message = "delivery settled" if ordinary else "delivery not applied"
     logger.log(level, message, extra=fields | _sender(delivery))

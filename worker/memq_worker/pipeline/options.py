@@ -4,8 +4,8 @@ from memq_schemas import Names
 from memq_worker.pipeline.batch import BatchLimits
 from memq_worker.pipeline.decode.bodies import Limits
 from memq_worker.pipeline.held import HeldLimits
+from memq_worker.pipeline.outcome import RetryPolicy
 from memq_worker.pipeline.reply_to import ReplyTo
-from memq_worker.pipeline.retry import RetryPolicy
 from memq_worker.pipeline.settle import ReplyOptions
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from memq_schemas import headers
 from memq_schemas.topology import RETRY_SECONDS
+from memq_worker.errors import Throttled
 from memq_worker.pipeline.command import Write
 from memq_worker.pipeline.outcome import Retry
 
@@ -122,3 +123,25 @@ def _tier_within(seconds: float) -> int:
     """Return the longest tier that ends within `seconds`, or the shortest there is."""
     within = seconds + _MARGIN_SECONDS
     return next((each for each in reversed(RETRY_SECONDS) if each <= within), RETRY_SECONDS[0])
+
+
+_REACHED = "the collection's rate limit in the store is reached"
+
+
+class Throttles:
+    """Collections whose rate limit in the store is reached, each until a time on the monotonic clock."""
+
+    def __init__(self) -> None:
+        self._until: dict[str, float] = {}
+
+    def close(self, collection: str, seconds: float) -> None:
+        now = time.monotonic()
+        self._until = {name: until for name, until in self._until.items() if until > now}
+        self._until[collection] = max(self._until.get(collection, 0.0), now + seconds)
+
+    def of(self, collection: str) -> Throttled | None:
+        """Return the error of a write to `collection`, with the time that is left; None if it may be written."""
+        if not self._until:
+            return None
+        seconds = self._until.get(collection, 0.0) - time.monotonic()
+        return Throttled(_REACHED, retry_after_seconds=seconds) if seconds > 0 else None

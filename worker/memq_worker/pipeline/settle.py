@@ -14,7 +14,6 @@ from memq_worker.errors import BrokerUnavailable, DependencyError, MessageError,
 from memq_worker.pipeline import lines
 from memq_worker.pipeline.delivery import Delivery
 from memq_worker.pipeline.lines import operation_label
-from memq_worker.pipeline.observer import Observer
 from memq_worker.pipeline.outcome import (
     DeadLetter,
     Done,
@@ -26,9 +25,9 @@ from memq_worker.pipeline.outcome import (
     Retry,
     described,
 )
+from memq_worker.pipeline.ports import Observer, Tracing
 from memq_worker.pipeline.reply_to import ReplyTo
 from memq_worker.pipeline.spaces.spaces import NO_TENANTS, Spaces
-from memq_worker.pipeline.tracing import UNTRACED, Tracing
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +54,7 @@ class Settler:
         worker: str,
         observer: Observer,
         reply_to: ReplyTo,
-        tracing: Tracing = UNTRACED,
+        tracing: Tracing | None = None,
         replies: ReplyOptions = ReplyOptions(),
         spaces: Spaces = NO_TENANTS,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -108,7 +107,7 @@ class Settler:
         match outcome:
             case Done():
                 if delivery.properties.reply_to:
-                    reply = {"status": 200, "result": outcome.result, "elapsed_ms": delivery.elapsed_ms}
+                    reply = {"status": 200, "result": outcome.result, "elapsed_ms": delivery.times.elapsed_ms}
                     body = orjson.dumps(reply)
                     if len(body) > self._replies.max_bytes:
                         return await self._act(delivery, Refuse(self._too_large()))
@@ -220,7 +219,7 @@ class Settler:
 
     async def _reply_error(self, delivery: Delivery, error: WorkerError) -> None:
         retry_after = getattr(error, "retry_after_seconds", None)
-        reply = error_reply(error.code, legible(error.answer), delivery.elapsed_ms, retry_after)
+        reply = error_reply(error.code, legible(error.answer), delivery.times.elapsed_ms, retry_after)
         await self._reply(delivery, orjson.dumps(reply.model_dump(exclude_none=True)))
 
     def _too_large(self) -> MessageError:
@@ -269,7 +268,7 @@ class Settler:
         operation = operation_label(delivery)
         code = error.code.value if error is not None else ""
         self._observer.settled(operation, label, (delivery,), code)
-        if code:
+        if code and self._tracing is not None:
             self._tracing.failed(code)
         lines.delivery_settled(delivery, label, error, ordinary=isinstance(outcome, Done | Release))
 

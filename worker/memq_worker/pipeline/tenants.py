@@ -23,15 +23,13 @@ class Tenants:
         """The account of the tenant whose own lane this is; None while it has no limits."""
         return self.allowances.of(lane_owner(lane))
 
-    def command(self, delivery: Delivery, limits: Limits) -> Write | Request:
-        """Return the command in a delivery; a tenant's write as the store gets it.
+    def command(self, delivery: Delivery, tenant: str, limits: Limits) -> Write | Request:
+        """Return the command in a tenant's delivery, a write as the store gets it.
 
         Raises MessageError, and Throttled for a request beyond a limit. A write is counted, and never too many.
         """
-        if delivery.tenant is None:
-            return decode(delivery, limits)
         is_write, points = operation_of(delivery)[0].is_write, 1
-        allowance = self.allowances.of(delivery.tenant)
+        allowance = self.allowances.of(tenant)
         if allowance is not None:
             allowance.check_size(len(delivery.body))
             if not is_write:
@@ -41,7 +39,7 @@ class Tenants:
             if isinstance(command, Request):
                 return command
             points = len(command.ids or (None,))
-            return self.spaces.of(delivery.tenant).write(command)
+            return self.spaces.of(tenant).write(command)
         finally:
             if allowance is not None and is_write:
                 allowance.write(points, len(delivery.body))

@@ -2,29 +2,26 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from memq_amqp.tasks import stop
 
 from memq_schemas import ErrorCode
-from memq_worker.errors import CollectionOutage, DependencyError, MessageError, Outage, Throttled, WorkerError
+from memq_worker.errors import DependencyError, MessageError, Outage, Throttled, WorkerError
 from memq_worker.pipeline import lines
 from memq_worker.pipeline.apply import apply
-from memq_worker.pipeline.batch import Batch, BatchLimits, WriteQueue
+from memq_worker.pipeline.batch import Batch, WriteQueue
 from memq_worker.pipeline.command import RemoveVectors, ReplaceVectors, UpsertPoints, Write
 from memq_worker.pipeline.contracts import Contracts
 from memq_worker.pipeline.delivery import Delivery
-from memq_worker.pipeline.diagnosis import Diagnosis
-from memq_worker.pipeline.held import HeldCollection, HeldLimits
-from memq_worker.pipeline.hold import Abandoned, Hold, Reins
-from memq_worker.pipeline.observer import Observer, Reason
+from memq_worker.pipeline.held import HeldCollection, Holds
+from memq_worker.pipeline.hold import Abandoned
+from memq_worker.pipeline.options import PipelineOptions
 from memq_worker.pipeline.outcome import Done, Outcome, Release, Retry, decide, partly_stored
-from memq_worker.pipeline.parked import Parked
-from memq_worker.pipeline.retry import RetryPolicy
+from memq_worker.pipeline.ports import Observer, Reason, Tracing
 from memq_worker.pipeline.scheduler import Place, Scheduler
 from memq_worker.pipeline.settle import Settler
 from memq_worker.pipeline.store import Store
-from memq_worker.pipeline.throttles import Throttles
-from memq_worker.pipeline.tracing import Tracing
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +34,24 @@ _ALIKE = frozenset({ErrorCode.UNKNOWN_COLLECTION, ErrorCode.FORBIDDEN, ErrorCode
 _OUTDATED = frozenset({ErrorCode.UNKNOWN_COLLECTION, ErrorCode.UNKNOWN_VECTOR, ErrorCode.WRONG_DIMENSION})
 
 
+@dataclass(frozen=True, slots=True)
+class WriterParts:
+    """What the writers of all collections work with.
+
+    settle: begins to settle a delivery.   idle: is told the collection of a writer that has nothing left to do.
+    """
+
+    store: Store
+    settler: Settler
+    holds: Holds
+    contracts: Contracts
+    scheduler: Scheduler
+    observer: Observer
+    tracing: Tracing | None
+    settle: Callable[[Delivery, Outcome], asyncio.Task[None]]
+    idle: Callable[[str], None]
+
+
 class CollectionWriter:
     """Group commit for one collection: while writes are in flight arrivals gather, and the next write takes all it may.
 
@@ -44,47 +59,26 @@ class CollectionWriter:
     scheduler decides when a write begins and which lane leads it.
     """
 
-    def __init__(
-        self,
-        collection: str,
-        store: Store,
-        settler: Settler,
-        hold: Hold,
-        reins: Reins,
-        diagnosis: Diagnosis,
-        throttles: Throttles,
-        parked: Parked,
-        contracts: Contracts,
-        observer: Observer,
-        tracing: Tracing,
-        policy: RetryPolicy,
-        limits: BatchLimits,
-        writes_in_flight: int,
-        scheduler: Scheduler,
-        held: HeldLimits,
-        settle: Callable[[Delivery, Outcome], asyncio.Task[None]],
-        idle: Callable[[str], None],
-    ) -> None:
+    def __init__(self, collection: str, parts: WriterParts, options: PipelineOptions) -> None:
         self._collection = collection
-        self._store = store
-        self._settler = settler
-        self._hold = hold
-        self._throttles = throttles
-        self._contracts = contracts
-        self._observer = observer
-        self._tracing = tracing
-        self._policy = policy
-        self._queue = WriteQueue(limits)
-        self._filter_cost = limits.max_points  # as a full batch: how many points it selects is not known
-        own = Hold(observer, catches=CollectionOutage, scope=collection, reins=reins)
+        self._store = parts.store
+        self._settler = parts.settler
+        self._hold = parts.holds.store
+        self._throttles = parts.holds.throttles
+        self._contracts = parts.contracts
+        self._observer = parts.observer
+        self._tracing = parts.tracing
+        self._scheduler = parts.scheduler
+        self._settle_later = parts.settle
+        self._idle = parts.idle
+        self._policy = options.retries
+        self._writes_in_flight = options.writes_in_flight
+        self._filter_cost = options.batches.max_points  # as a full batch: how many points it selects is not known
+        self._queue = WriteQueue(options.batches)
         self.held = HeldCollection(
-            collection, self._queue, hold, own, diagnosis, held, writes_in_flight, throttles, parked, settle
+            collection, self._queue, parts.holds, parts.observer, options.held, options.writes_in_flight, parts.settle
         )
-        self._writes_in_flight = writes_in_flight
-        self._scheduler = scheduler
         self._busy = 0
-        self._settle_later = settle
-        self._idle = idle
         self._tasks: set[asyncio.Task[None]] = set()
 
     def add(self, command: Write) -> None:
@@ -133,12 +127,15 @@ class CollectionWriter:
     async def _run(self, batch: Batch, reason: Reason, place: Place) -> None:
         began = time.perf_counter()
         for command in batch.commands:
-            command.delivery.began = began
+            command.delivery.times.began = began
         if self._hold.error is not None or self.held.error is not None:
             place.release()  # it waits for the store first
         try:
-            with self._tracing.write([command.delivery for command in batch.commands]):
+            if self._tracing is None:
                 await self._apply(batch.commands, reason, place)
+            else:
+                with self._tracing.write([command.delivery for command in batch.commands]):
+                    await self._apply(batch.commands, reason, place)
         except Exception as error:
             # Whatever of ours went wrong, nothing may stay unsettled: it would fill the prefetch window for good.
             logger.exception("unexpected error beside a write", extra={"messages": len(batch.commands)})
@@ -180,7 +177,7 @@ class CollectionWriter:
                 outcomes = [Release() for _ in commands]
         stored = time.perf_counter()
         for command in commands:
-            command.delivery.stored = stored
+            command.delivery.times.stored = stored
         self._report(commands, outcomes, stored - started, reason)
         await self._settle(commands, outcomes, place)
 

@@ -6,7 +6,7 @@ from typing import Any
 from memq_schemas import ErrorCode
 from memq_schemas.limits import MAX_NAMED_VECTORS, MAX_RECORD_BATCHES, MAX_VALUES
 from memq_worker.errors import MessageError
-from memq_worker.pipeline.decode.limits import SMALL, check_count, check_values, too_many_values
+from memq_worker.pipeline.decode.checks import SMALL, check_count, check_values, too_many_values
 
 # Arrow's columnar format, Message.fbs: fields of the tables Message and RecordBatch.
 _HEADER, _COMPRESSION = 2, 3

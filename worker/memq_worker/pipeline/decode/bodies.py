@@ -42,11 +42,9 @@ from memq_worker.pipeline.command import (
     Write,
 )
 from memq_worker.pipeline.decode.arrow import decode_arrow
+from memq_worker.pipeline.decode.checks import check_payload, check_unique, check_values, count_keys
 from memq_worker.pipeline.decode.expand import expanded
-from memq_worker.pipeline.decode.keys import check_unique, count_keys
-from memq_worker.pipeline.decode.limits import check_values
 from memq_worker.pipeline.decode.malformed import malformed
-from memq_worker.pipeline.decode.payload import check_payload
 from memq_worker.pipeline.decode.points import decode_points
 from memq_worker.pipeline.decode.vector_changes import decode_arrow_replacement, decode_replacement, replaces
 from memq_worker.pipeline.delivery import Delivery
@@ -145,7 +143,10 @@ def _content(delivery: Delivery, limits: Limits) -> tuple[str, bytes]:
             f"content_type: expected {headers.JSON}, or for an upsert {headers.ARROW_STREAM}",
             stage="decode",
         )
-    return content_type, expanded(delivery.body, delivery.properties.content_encoding, limits.max_body_bytes)
+    encoding = delivery.properties.content_encoding
+    if encoding is None:
+        return content_type, delivery.body
+    return content_type, expanded(delivery.body, encoding, limits.max_body_bytes)
 
 
 def _body(model: type[M], body: bytes, write: Limits | None) -> M:

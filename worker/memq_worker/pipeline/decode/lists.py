@@ -15,7 +15,7 @@ from memq_schemas.point_vectors import SPARSE
 from memq_schemas.points import MODES
 from memq_schemas.vectors import MAX_DIMENSIONS, FloatArray
 from memq_worker.errors import MessageError
-from memq_worker.pipeline.decode.limits import SMALL, at_most, check_count
+from memq_worker.pipeline.decode.checks import SMALL, at_most, check_count
 
 try:
     _simdjson: Any = importlib.import_module("simdjson")

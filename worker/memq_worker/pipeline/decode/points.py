@@ -9,19 +9,19 @@ from memq_schemas.limits import MAX_NAMED_VECTORS, MAX_VALUES
 from memq_schemas.point_vectors import is_sparse
 from memq_schemas.points import MAX_VERSION, MODES, Mode
 from memq_worker.errors import MessageError
-from memq_worker.pipeline.decode.keys import check_unique
-from memq_worker.pipeline.decode.limits import (
+from memq_worker.pipeline.decode.checks import (
     SMALL,
     at_most,
     check_count,
     check_names,
+    check_payload,
+    check_unique,
     check_values,
     outside_texts,
     too_many_values,
 )
 from memq_worker.pipeline.decode.lists import ListedPoint, read_lists
 from memq_worker.pipeline.decode.malformed import malformed
-from memq_worker.pipeline.decode.payload import check_payload
 from memq_worker.pipeline.decode.vectors import AnyVectors, check_columns, columns_of, count_keys
 from memq_worker.pipeline.store import Id, PointsBatch
 

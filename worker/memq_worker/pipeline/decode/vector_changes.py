@@ -8,8 +8,7 @@ from memq_schemas import ErrorCode
 from memq_schemas.vector_changes import TWICE
 from memq_worker.errors import MessageError
 from memq_worker.pipeline.decode.arrow import decode_arrow
-from memq_worker.pipeline.decode.keys import check_unique
-from memq_worker.pipeline.decode.limits import check_count
+from memq_worker.pipeline.decode.checks import check_count, check_unique
 from memq_worker.pipeline.decode.points import UNREADABLE, check_id, unreadable, versions_of
 from memq_worker.pipeline.decode.vectors import AnyVectors, check_columns, columns_of, count_keys
 from memq_worker.pipeline.store import PointsBatch

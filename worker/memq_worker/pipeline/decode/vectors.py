@@ -17,7 +17,7 @@ from memq_schemas.point_vectors import is_sparse
 from memq_schemas.sparse_vectors import REPEATED, SparseVector, check_lengths, sparse_arrays
 from memq_schemas.vectors import MAX_DIMENSIONS, base64_bytes, check_name, float32_bytes, to_array
 from memq_worker.errors import MessageError
-from memq_worker.pipeline.decode.limits import check_names, too_many_values
+from memq_worker.pipeline.decode.checks import check_names, too_many_values
 from memq_worker.pipeline.store import Cell, Column, RowsCell, SparseCell
 
 

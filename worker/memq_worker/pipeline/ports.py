@@ -1,4 +1,7 @@
+"""What the pipeline needs of others: somebody to tell of its events, and somebody who traces its work."""
+
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Literal, Protocol
 
 from memq_worker.pipeline.delivery import Delivery
@@ -34,3 +37,19 @@ class Observer(Protocol):
         ...
 
     def held(self, held: bool) -> None: ...
+
+
+class Tracing(Protocol):
+    """Hooks around the pipeline's work, for tracing."""
+
+    def request(self, delivery: Delivery) -> AbstractContextManager[None]:
+        """Trace the answering of one request."""
+        ...
+
+    def write(self, deliveries: Sequence[Delivery]) -> AbstractContextManager[None]:
+        """Trace one write of messages of one collection and kind, settlement included."""
+        ...
+
+    def failed(self, code: str) -> None:
+        """Something in the work at hand has not succeeded."""
+        ...
