@@ -76,7 +76,8 @@ class Dashboard:
             head = {"id": number, "type": "row", "title": row.title, "collapsed": row.collapsed, "panels": []}
             head["gridPos"] = {"h": 1, "w": COLUMNS, "x": 0, "y": y}
             y += 1
-            placed, after = _laid_out(row.panels, number, y)
+            found, after = laid_out(row.panels, y)
+            placed = [panel.lowered(number + place, x, top) for place, (panel, x, top) in enumerate(found, 1)]
             number += len(placed)
             if row.collapsed:
                 # Grafana keeps the panels of a closed row inside it, and gives them no room.
@@ -87,14 +88,13 @@ class Dashboard:
             y = after
 
 
-def _laid_out(panels: tuple[Panel, ...], number: int, y: int) -> tuple[list[dict[str, Any]], int]:
-    """The panels, each at the highest free place from the left, and the first line below them."""
-    placed: list[dict[str, Any]] = []
+def laid_out(panels: tuple[Panel, ...], y: int) -> tuple[list[tuple[Panel, int, int]], int]:
+    """Return the panels with x and y, each at the highest free place from the left, and the first line below them."""
+    placed: list[tuple[Panel, int, int]] = []
     floor = [y] * COLUMNS  # per column, the first free line
     for panel in panels:
-        number += 1
         top, x = min((max(floor[x : x + panel.width]), x) for x in range(COLUMNS - panel.width + 1))
-        placed.append(panel.lowered(number, x, top))
+        placed.append((panel, x, top))
         floor[x : x + panel.width] = [top + panel.height] * panel.width
     return placed, max(floor)
 

@@ -8,6 +8,7 @@ from grafana.promql import per_second, quantile
 from grafana.scope import CLUSTER, POOL
 
 QDRANT = 'cluster=~"$cluster",job=~"qdrant.*"'
+NO_SERVER = "no Qdrant server is scraped"
 
 STORE = Row(
     "Store",
@@ -98,7 +99,7 @@ QDRANT_SERVER = Row(
             width=6,
             maximum=1,
             cold="value",
-            optional=True,
+            optional=NO_SERVER,
         ),
         Panel(
             "gRPC calls, p95",
@@ -107,7 +108,7 @@ QDRANT_SERVER = Row(
             (Query(quantile(0.95, "grpc_responses_duration_seconds", QDRANT, by="endpoint"), "{{endpoint}}"),),
             width=6,
             cold="value",
-            optional=True,
+            optional=NO_SERVER,
         ),
         Panel(
             "gRPC errors",
@@ -116,7 +117,7 @@ QDRANT_SERVER = Row(
             (Query(per_second("grpc_responses_total", QDRANT, 'status!="0"', by="status"), "status {{status}}"),),
             width=6,
             cold="value",
-            optional=True,
+            optional=NO_SERVER,
         ),
         Panel(
             "Updates waiting",
@@ -125,7 +126,7 @@ QDRANT_SERVER = Row(
             (Query(f"sum by (id) (collection_update_queue_length{{{QDRANT}}})", "{{id}}"),),
             width=6,
             cold="value",
-            optional=True,
+            optional=NO_SERVER,
         ),
         Panel(
             "Points",
@@ -134,7 +135,7 @@ QDRANT_SERVER = Row(
             (Query(f"sum by (id) (collection_points{{{QDRANT}}})", "{{id}}"),),
             width=6,
             cold="value",
-            optional=True,
+            optional=NO_SERVER,
         ),
         Panel(
             "Collections",
@@ -143,7 +144,7 @@ QDRANT_SERVER = Row(
             (Query(f"max(collections_total{{{QDRANT}}})", "collections"),),
             width=6,
             cold="value",
-            optional=True,
+            optional=NO_SERVER,
         ),
         Panel(
             "Qdrant's memory",
@@ -152,7 +153,7 @@ QDRANT_SERVER = Row(
             (Query(f"memory_resident_bytes{{{QDRANT}}}", "{{instance}}"),),
             width=6,
             cold="value",
-            optional=True,
+            optional=NO_SERVER,
         ),
         Panel(
             "Dead replicas",
@@ -161,7 +162,7 @@ QDRANT_SERVER = Row(
             (Query(f"sum by (id) (collection_dead_replicas{{{QDRANT}}})", "{{id}}"),),
             width=6,
             cold="value",
-            optional=True,
+            optional=NO_SERVER,
         ),
     ),
     collapsed=True,

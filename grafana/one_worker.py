@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from grafana.dashboard import Dashboard, Row
 from grafana.panel import CALLS_PER_SECOND, MESSAGES_PER_SECOND, VECTORS_PER_SECOND, Panel, Query
-from grafana.promql import grown, mean, per_second, quantile
+from grafana.promql import grown, mean, of_process, per_second, quantile
 from grafana.scope import POOL, VARIABLES, WORKER, WORKER_VARIABLE
 
 EACH = "instance,worker"
 NAME = "worker {{worker}} of {{instance}}"
+PROCESS = "{{process}} of {{instance}}"
 
 NOW = Row(
     "Now",
@@ -198,7 +199,7 @@ PROCESS = Row(
             "CPU",
             "100 % is one core.",
             "percentunit",
-            (Query(per_second("process_cpu_seconds_total", WORKER, by=EACH), NAME),),
+            (Query(of_process(per_second("process_cpu_seconds_total", WORKER, by=EACH)), PROCESS),),
             width=6,
             cold="value",
         ),
@@ -206,7 +207,7 @@ PROCESS = Row(
             "Memory",
             "Resident memory.",
             "bytes",
-            (Query(f"max by ({EACH}) (process_resident_memory_bytes{{{WORKER}}})", NAME),),
+            (Query(of_process(f"max by ({EACH}) (process_resident_memory_bytes{{{WORKER}}})"), PROCESS),),
             width=6,
             cold="value",
         ),
@@ -214,7 +215,7 @@ PROCESS = Row(
             "Open files",
             "Open file descriptors, sockets included.",
             "none",
-            (Query(f"max by ({EACH}) (process_open_fds{{{WORKER}}})", NAME),),
+            (Query(of_process(f"max by ({EACH}) (process_open_fds{{{WORKER}}})"), PROCESS),),
             width=6,
             cold="value",
         ),

@@ -130,7 +130,7 @@ NOW = Row(
                 grown("memq_messages_total", POOL, FAILED, window="1h"),
                 grown("memq_messages_total", POOL, ENDED, window="1h"),
             ),
-            steps=((0, RED), (0.99, ORANGE), (0.999, GREEN)),
+            steps=((0, RED), (0.95, ORANGE), (0.99, GREEN)),
             decimals=2,
             cold="one",
             moves=True,

@@ -12,9 +12,9 @@ Kind = Literal["stat", "timeseries", "heatmap", "table"]
 Cold = Literal["zero", "one", "value"]
 Order = Literal["value", "query"]
 
-MESSAGES_PER_SECOND = "suffix: messages/s"
-VECTORS_PER_SECOND = "suffix: vectors/s"
-CALLS_PER_SECOND = "suffix: calls/s"
+MESSAGES_PER_SECOND = "suffix:messages/s"
+VECTORS_PER_SECOND = "suffix:vectors/s"
+CALLS_PER_SECOND = "suffix:calls/s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +59,8 @@ class Panel:
     """Value of every series before the first message; `value` is any number."""
     moves: bool = False
     """True when messages of every sort have to change it."""
-    optional: bool = False
-    """True for metrics that are there only with a Qdrant server, which the embedded engine is not, or with tenants."""
+    optional: str = ""
+    """Text for the absence of metrics that only some installations have; empty if every installation has them."""
     recorded_hourly: bool = False
 
     def lowered(self, number: int, x: int, y: int) -> dict[str, Any]:
@@ -120,7 +120,7 @@ class Panel:
         }
 
     def _field(self) -> dict[str, Any]:
-        field: dict[str, Any] = {"unit": self.unit, "noValue": self._absent, "color": {"mode": "palette-classic"}}
+        field: dict[str, Any] = {"unit": self.unit, "noValue": self.absent, "color": {"mode": "palette-classic"}}
         if self.kind == "timeseries":
             field["custom"] = {
                 "drawStyle": "line",
@@ -147,13 +147,12 @@ class Panel:
         return field
 
     @property
-    def _absent(self) -> str:
-        if self.optional:
-            return "no Qdrant server is scraped"
-        return "evaluated once an hour" if self.recorded_hourly else "no data"
+    def absent(self) -> str:
+        """Text that stands for missing data."""
+        return self.optional or ("evaluated once an hour" if self.recorded_hourly else "no data")
 
     def _mappings(self) -> list[dict[str, Any]]:
-        absent = {"match": "null+nan", "result": {"text": self._absent, "color": NO_DATA}}
+        absent = {"match": "null+nan", "result": {"text": self.absent, "color": NO_DATA}}
         mappings: list[dict[str, Any]] = [{"type": "special", "options": absent}]
         if self.words:
             named = {str(value): {"text": text, "index": index} for index, (value, text) in enumerate(self.words)}

@@ -37,5 +37,11 @@ def share_left(bad: str, of: str) -> str:
     return f"1 - ({bad}) / clamp_min({of}, 1)"
 
 
+def of_process(expression: str) -> str:
+    """Add a label `process` to series of processes: the pool's parent process has no label `worker`."""
+    named = f'label_replace({expression}, "process", "worker $1", "worker", "(.+)")'
+    return f'label_replace({named}, "process", "parent", "worker", "")'
+
+
 def _sum(by: str) -> str:
     return f"sum by ({by}) " if by else "sum"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from grafana.dashboard import Row
 from grafana.panel import Panel, Query
-from grafana.promql import grown, per_second
+from grafana.promql import grown, of_process, per_second
 from grafana.scope import POOL
 
 GREEN, RED = "green", "red"
 LATE_SECONDS = 0.2
 EACH = "instance,worker"
 NAME = "worker {{worker}} of {{instance}}"
+PROCESS = "{{process}} of {{instance}}"
 
 WORKERS = Row(
     "Workers",
@@ -32,14 +33,14 @@ WORKERS = Row(
             "CPU",
             "CPU of each worker process, without the embedded engine; 100 % is one core.",
             "percentunit",
-            (Query(per_second("process_cpu_seconds_total", POOL, by=EACH), NAME),),
+            (Query(of_process(per_second("process_cpu_seconds_total", POOL, by=EACH)), PROCESS),),
             cold="value",
         ),
         Panel(
             "Memory",
             "Resident memory of each worker process.",
             "bytes",
-            (Query(f"max by ({EACH}) (process_resident_memory_bytes{{{POOL}}})", NAME),),
+            (Query(of_process(f"max by ({EACH}) (process_resident_memory_bytes{{{POOL}}})"), PROCESS),),
             cold="value",
         ),
         Panel(

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from stack import package
 from stack.machine import Machine
 from stack.ports import free_ports
@@ -21,6 +23,8 @@ from stack.process import Process
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
 
 CONFIGURATION = Path(__file__).resolve().parent.parent / "prometheus" / "prometheus.yml"
 HOST = "127.0.0.1"
@@ -99,8 +103,20 @@ def configuration(targets: Mapping[str, Sequence[str]], interval: str, source: P
     return head + "".join(f"  - job_name: {kept[name]}" for name in kept if name in targets)
 
 
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A series over time.
+
+    times: seconds since the end of the asked range, 0 or less, in equal steps.   values: NaN where there is none.
+    """
+
+    labels: dict[str, str]
+    times: NDArray[np.float64]
+    values: NDArray[np.float64]
+
+
 class Prometheus:
-    """Runs from the moment it is made; `home` gets its configuration, its data and its log."""
+    """Runs from the moment it is made; `home` gets its configuration, its data and its log. `options` are its flags."""
 
     def __init__(
         self,
@@ -109,6 +125,7 @@ class Prometheus:
         targets: Mapping[str, Sequence[str]],
         interval: str = "1s",
         source: Path = CONFIGURATION,
+        *options: str,
     ) -> None:
         self.address = f"{HOST}:{free_ports(1)[0]}"
         self.log = home / "prometheus.log"
@@ -122,6 +139,7 @@ class Prometheus:
                 f"--storage.tsdb.path={home / 'prometheus'}",
                 f"--web.listen-address={self.address}",
                 "--log.level=warn",
+                *options,
             ],
             log=self.log,
         )
@@ -156,6 +174,19 @@ class Prometheus:
         if data["resultType"] == "scalar":
             return [Series({}, float(data["result"][1]))]
         return [Series(each["metric"], float(each["value"][1])) for each in data["result"]]
+
+    async def over(self, expression: str, end: float, span: float, step: float) -> list[Curve]:
+        """Return every series of the expression in the `span` seconds before `end`. Raises QueryRefused."""
+        asked = {"query": expression, "start": f"{end - span:.3f}", "end": f"{end:.3f}", "step": f"{step:.3f}"}
+        data = await asyncio.to_thread(self._ask, "query_range", **asked)
+        times = np.linspace(-span, 0.0, round(span / step) + 1)
+        curves: list[Curve] = []
+        for each in data["result"]:
+            values = np.full(len(times), np.nan)
+            for moment, value in each["values"]:
+                values[round((moment - end + span) / step)] = float(value)
+            curves.append(Curve(each["metric"], times, values))
+        return curves
 
     async def metrics(self) -> set[str]:
         """The name of every metric that it has, recorded ones among them."""

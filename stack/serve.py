@@ -78,6 +78,7 @@ def _write_environment(stack: Stack, path: Path) -> None:
     lines = [
         directions.setting(stack),
         f"export MEMQ_METRICS_URLS={stack.workers.metrics_url}",
+        f"export MEMQ_MANAGEMENT_URL={stack.broker.management_url}" if stack.broker.management_url else "",
         f"export PATH={shlex.quote(places)}:$PATH",
         *(f"export {name}={shlex.quote(value)}" for name, value in tools.items()),
     ]

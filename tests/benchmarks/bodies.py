@@ -100,8 +100,8 @@ KINDS: dict[str, tuple[str, Callable[[], bytes]]] = {
 
 
 def measured(operation: str, body: bytes) -> tuple[float, str]:
-    """The least CPU of some rounds, in seconds, and the verdict."""
-    least, code = float("inf"), "taken"
+    """The least CPU of some rounds, in seconds, and the result code."""
+    least, code = float("inf"), "accepted"
     for _ in range(ROUNDS):
         message = delivery(FakeLink(), 1, body, f"{operation}.docs")
         started = time.process_time()
@@ -115,7 +115,7 @@ def measured(operation: str, body: bytes) -> tuple[float, str]:
 
 def main() -> None:
     rows = [
-        "| filled with | operation | MiB | verdict | CPU | per byte | times the first |",
+        "| filled with | operation | MiB | result | CPU | per byte | relative to the first |",
         "|---|---|---|---|---|---|---|",
     ]
     cheapest = 0.0

@@ -18,8 +18,8 @@ import grpc
 import numpy as np
 from memq_amqp import stopped
 
-from memq import Producer
-from tests.rehearsal.stage import COLLECTION, METRICS_PORT
+from memq import MemqError, Producer
+from tests.rehearsal.stage import COLLECTION, LIMITED, METRICS_PORT, NOISY
 from tests.support.faults import Fault
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ async def hang_worker(stage: Stage) -> None:
 async def kill_hung_worker(stage: Stage) -> None:
     """Follow the section: kill the process that /livez calls stuck."""
     page = await asyncio.to_thread(_page, "livez")
-    pids = [worker["pid"] for worker in json.loads(page)["workers"] if worker["status"] == "stuck"]
+    pids = [worker["pid"] for worker in json.loads(page)["workers"] if worker["state"] == "stuck"]
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
 
@@ -202,6 +202,29 @@ async def enough_disk(stage: Stage) -> None:
     await asyncio.to_thread(stage.server.control, "set_disk_free_limit", "1MB")
 
 
+async def wait_for_writes(stage: Stage) -> None:
+    stage.store.fail_always("Upsert", Fault(seconds=12.0))
+
+
+async def flood(stage: Stage) -> None:
+    """Publish fifty messages a second of one tenant."""
+    async with Producer(stage.tenants.url(NOISY), tenant=NOISY) as producer:
+        number = 0
+        while True:
+            number += 1
+            await producer.upsert(COLLECTION, ids=[number % 1000], vectors=np.ones((1, 4)))
+            await asyncio.sleep(0.02)
+
+
+async def ask_beyond_limit(stage: Stage) -> None:
+    """Send five requests a second of a tenant that may send one."""
+    async with Producer(stage.tenants.url(LIMITED), tenant=LIMITED) as producer:
+        while True:
+            with suppress(MemqError):
+                await producer.count(COLLECTION)
+            await asyncio.sleep(0.2)
+
+
 async def slow_writes_of_many(stage: Stage) -> None:
     stage.store.fail_always("Upsert", Fault(seconds=1.0))
 
@@ -235,6 +258,8 @@ INCIDENTS: dict[str, Incident] = {
     "MemqConnectionBlocked": Incident(low_memory, r"(?i)memory", enough_memory),
     "RabbitMQMemoryAlarm": Incident(low_memory, r"(?i)binary|queue_procs", enough_memory),
     "RabbitMQDiskAlarm": Incident(little_disk, r"memq\.write", enough_disk),
+    "MemqTenantNoisy": Incident(wait_for_writes, rf"{NOISY}.*shared", mend_writes, lasting=flood),
+    "MemqTenantAtLimit": Incident(nothing, rf"{LIMITED}.*requests_per_second", lasting=ask_beyond_limit),
 }
 
 

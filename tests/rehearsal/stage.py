@@ -1,4 +1,4 @@
-"""A private broker, an engine behind a proxy that fails as told, a pool of two workers, traffic, and Prometheus."""
+"""A private broker, an engine behind a proxy that fails on request, two workers, two tenants, and Prometheus."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ from memq_amqp import stopped
 
 from memq import Producer
 from memq_schemas import Names
+from memq_schemas.topology import DEFAULT_PREFIX
 from stack.prometheus import Prometheus
 from stack.workers import installed
-from tests.rehearsal.scaled import write
+from tests.rehearsal.scaled import divided, write
+from tests.support.broker import Address
 from tests.support.engine import embedded_engine
 from tests.support.faults import faulty_store
+from tests.support.tenants import tenants_of
 from tests.support.until import until
 from tests.support.worker import WorkerProcess
 
@@ -32,21 +35,31 @@ if TYPE_CHECKING:
     from stack.prometheus import Programs
     from tests.support.engine import EmbeddedEngine
     from tests.support.faults import FaultyStore
+    from tests.support.tenants import Tenants
 
 METRICS_PORT = 9464  # the one that the page's commands name
 PROCESSES = 2
 TARGETS = 4  # Prometheus's own among them
 COLLECTION = "docs"
 PAUSE_SECONDS = 0.1
+NOISY, LIMITED = "acme", "globex"
 
 
 class Stage:
     """Everything that an incident breaks, and what its repair needs."""
 
     def __init__(
-        self, server: Server, engine: EmbeddedEngine, store: FaultyStore, programs: Programs, home: Path, factor: float
+        self,
+        server: Server,
+        engine: EmbeddedEngine,
+        store: FaultyStore,
+        tenants: Tenants,
+        programs: Programs,
+        home: Path,
+        factor: float,
     ) -> None:
         self.server = server
+        self.tenants = tenants
         self.engine = engine
         self.store = store
         self.factor = factor
@@ -72,6 +85,8 @@ class Stage:
                 "MEMQ_AMQP_URL": self.server.amqp_url,
                 "MEMQ_QDRANT_URL": self.store.url,
                 "MEMQ_METRICS_URLS": metrics,
+                "MEMQ_MANAGEMENT_URL": self.server.management_url,
+                "MEMQ_TENANTS_FILE": str(self.tenants.path),
             }
         )
 
@@ -79,6 +94,8 @@ class Stage:
         given = {
             "amqp_url": self.server.amqp_url,
             "qdrant_url": self.store.url,
+            "management_url": self.server.management_url,
+            "tenants_file": self.tenants.path,
             "metrics_port": METRICS_PORT,
             "processes": PROCESSES,
             "max_attempts": 2,
@@ -90,6 +107,10 @@ class Stage:
 
     async def stop_pool(self, number: int = signal.SIGTERM) -> None:
         if self.pool is not None and self.pool.process.poll() is None:
+            for pid in self.workers():
+                # A worker that an incident stopped would keep its pool's log open.
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
             self.pool.process.send_signal(number)
             try:
                 await asyncio.to_thread(self.pool.ended)
@@ -113,7 +134,9 @@ class Stage:
         broker = urlsplit(self.server.prometheus_url).netloc
         targets = {"memq": [f"127.0.0.1:{METRICS_PORT}"], "rabbitmq": [broker], "rabbitmq-detailed": [broker]}
         kept = {job: places for job, places in targets.items() if job not in left_out}
-        self.prometheus = Prometheus(self._programs.prometheus, self._home, kept, "1s", self._source)
+        # The last value of a series stands for this long after its target has gone.
+        lookback = f"--query.lookback-delta={divided('5m', self.factor)}"
+        self.prometheus = Prometheus(self._programs.prometheus, self._home, kept, "1s", self._source, lookback)
         await self.prometheus.ready()
 
     def stop_watching(self) -> None:
@@ -183,11 +206,18 @@ async def stage(server: Server, programs: Programs, home: Path, factor: float) -
     async with AsyncExitStack() as stack:
         engine = await asyncio.to_thread(stack.enter_context, embedded_engine(home / "vectors", flush_seconds=0.2))
         store = await stack.enter_async_context(faulty_store(engine.url))
-        playing = Stage(server, engine, store, programs, home, factor)
+        directory = home / "tenants"
+        directory.mkdir()
+        address = Address(server.amqp_url, DEFAULT_PREFIX, server.management_url, "/")
+        tenants = stack.enter_context(tenants_of(address, directory, store.url))
+        tenants.write(NOISY, LIMITED, tables={LIMITED: "limits.requests_per_second = 1"})
+        await asyncio.to_thread(tenants.ok, "apply")
+        playing = Stage(server, engine, store, tenants, programs, home, factor)
         stack.push_async_callback(playing.close)
         await playing.start_pool()
-        async with Producer(server.amqp_url, timeout=30) as producer:
-            await producer.collections.create(COLLECTION, 4, exist_ok=True)
+        for url, tenant in ((server.amqp_url, None), *((tenants.url(name), name) for name in (NOISY, LIMITED))):
+            async with Producer(url, tenant=tenant, timeout=30) as producer:
+                await producer.collections.create(COLLECTION, 4, exist_ok=True)
         await playing.watch()
         playing.begin_traffic()
         await quiet(playing)

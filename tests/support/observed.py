@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from grafana.panel import Panel
     from stack.broker import Server
+    from tests.support.engine import EmbeddedEngine
 
 PROCESSES = 2
 SECONDS = 100.0
@@ -48,6 +49,7 @@ class Observed:
     amqp_url: str
     metrics_url: str
     store: FaultyStore
+    engine: EmbeddedEngine
 
     async def value(self, expression: str) -> float | None:
         """Of an expression with one series; None while it has none."""
@@ -56,10 +58,15 @@ class Observed:
 
     async def panel(self, panel: Panel, window: str = WINDOW) -> Values:
         """The series of each of its queries. An hourly record is asked as the expression that it records."""
-        expressions = [substituted(query.expression, window) for query in panel.queries]
-        if panel.recorded_hourly:
-            expressions = [HOURLY.sub(lambda name: f"({records()[name[1]]})", each) for each in expressions]
-        return [await self.prometheus.query(each) for each in expressions]
+        return [await self.prometheus.query(each) for each in expressions(panel, window)]
+
+
+def expressions(panel: Panel, window: str = WINDOW) -> list[str]:
+    """Return a panel's expressions as Prometheus reads them, an hourly record as the expression that it records."""
+    found = [substituted(query.expression, window) for query in panel.queries]
+    if panel.recorded_hourly:
+        found = [HOURLY.sub(lambda name: f"({records()[name[1]]})", each) for each in found]
+    return found
 
 
 def records() -> dict[str, str]:
@@ -86,7 +93,7 @@ async def observed(server: Server, programs: Programs, home: Path) -> AsyncItera
         broker = urlsplit(server.prometheus_url).netloc
         targets = {"memq": [urlsplit(pool.metrics_url).netloc], "rabbitmq": [broker], "rabbitmq-detailed": [broker]}
         watching = await stack.enter_async_context(prometheus(programs, home, targets, "2s"))
-        seen = Observed(watching, server.amqp_url, pool.metrics_url, store)
+        seen = Observed(watching, server.amqp_url, pool.metrics_url, store, engine)
         await _all_read(seen)
         yield seen
 

@@ -19,7 +19,16 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted(generate.FOLDER.glob("*.json"))
-UNITS = {"none", "s", "bytes", "percentunit", "suffix: messages/s", "suffix: vectors/s", "suffix: calls/s"}
+UNITS = {
+    "none",
+    "s",
+    "bytes",
+    "percentunit",
+    "suffix:messages/s",
+    "suffix:vectors/s",
+    "suffix:calls/s",
+    "suffix:limits/s",
+}
 OPEN_PANELS = 20
 QUERIES_PER_REFRESH = 30
 METRIC = re.compile(r"\b(?:memq|rabbitmq|process|grpc|collection)[_:][\w:]*(\{[^}]*\}|)")
@@ -103,7 +112,7 @@ def test_variables_have_a_current_value_and_none_has_an_id(page: dict[str, Any])
         assert variable["current"]["value"]
         assert "id" not in variable
     asked = json.dumps(page["panels"]) + json.dumps([variable["query"] for variable in variables])
-    used = set(re.findall(r"\$\{?(\w+)", asked)) - {"__rate_interval", "__range", "__value"}
+    used = set(re.findall(r"\$\{?([a-z_]\w*)", asked)) - {"__rate_interval", "__range", "__value"}
     assert used | {"runbooks"} == {variable["name"] for variable in variables}
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from docs import generate, prose
+from docs import figures, generate, prose
 from memq_worker.settings import INTERNAL, Settings, flag, variable
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -90,3 +90,24 @@ def test_the_map_of_contributing_names_every_package() -> None:
     assert len(packages) >= 6
     for package in packages:
         assert f"`{package.relative_to(ROOT)}`" in text, package
+
+
+def test_measured_figures_are_in_one_place_with_their_command() -> None:
+    assert figures.offences() == []
+
+
+@pytest.mark.parametrize(
+    "line", ["p99 is 124 ms", "12.5 µs a point", "20,180 points per second", "1,972/s", "3.7× less", "4 times the CPU"]
+)
+def test_a_figure_on_another_page_is_found(line: str) -> None:
+    assert list(figures.misplaced(f"# Ordering\n\n{line}\n"))
+
+
+def test_a_figure_without_its_command_is_found() -> None:
+    assert list(figures.unnamed("# Performance\n\n## Queries\n\nA query takes 4.6 ms.\n"))
+    assert list(figures.unnamed("## Queries\n\n`scripts/stopwatch` measured 4.6 ms.\n"))
+    assert not list(figures.unnamed("## Queries\n\n`scripts/bench --only questions` measured 4.6 ms.\n"))
+
+
+def test_limits_are_no_figures() -> None:
+    assert not list(figures.misplaced("Messages of 8 MiB, a timeout of 30 s, an objective of 200 ms, 5 attempts.\n"))

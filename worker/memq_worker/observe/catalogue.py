@@ -116,7 +116,7 @@ STAGE = Instrument(
 DELAY = Instrument(
     "memq_queue_delay_seconds",
     "histogram",
-    "Time from the publisher's timestamp, which has whole seconds, to settlement",
+    "Time from the publisher's timestamp to settlement. memq's producers stamp milliseconds, others whole seconds",
     {"op": OPERATIONS, "lane": LANES},
     _DELAYS,
 )
@@ -200,7 +200,7 @@ TENANT_LIMITED = Instrument(
 TENANT_DELAY = Instrument(
     "memq_tenant_queue_delay_seconds",
     "histogram",
-    "Time from the publisher's timestamp, which has whole seconds, to settlement of a tenant's writes",
+    "Time from the publisher's timestamp to settlement of a tenant's writes",
     {"tenant": TENANTS},
     _DELAYS,
 )

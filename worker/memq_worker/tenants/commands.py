@@ -17,11 +17,13 @@ from memq_worker.errors import ConfigurationError, WorkerError
 from memq_worker.qdrant.client import QdrantStore, open_store
 from memq_worker.settings import Settings
 from memq_worker.tenants.broker import Broker
-from memq_worker.tenants.file import TenantsFile, read
+from memq_worker.tenants.file import Tenant, TenantsFile, read
 from memq_worker.tenants.management import Management
 from memq_worker.tenants.plan import Plan, Planner
 from memq_worker.tenants.removal import Removal
 from memq_worker.tenants.users import permissions
+
+_WIDE = 200
 
 Engine = Callable[[Path], str | None]
 
@@ -130,7 +132,7 @@ def list_(settings: Settings) -> int:
     _, file = _file(settings)
     broker = _broker(settings)
     table = Table(box=None, pad_edge=False)
-    for heading in ("tenant", "storage", "lane", "weight", "users", "waiting", "broker"):
+    for heading in ("tenant", "storage", "lane", "weight", "limits", "users", "waiting", "broker"):
         table.add_column(heading)
     for name in sorted({*file.tenants, *broker.tenants}):
         tenant = file.tenants.get(name)
@@ -141,15 +143,21 @@ def list_(settings: Settings) -> int:
         )
         there = "applied" if name in broker.tenants else "not applied"
         if tenant is None:
-            table.add_row(name, "", "", "", "", str(waiting), "not in the file")
+            table.add_row(name, "", "", "", "", "", str(waiting), "not in the file")
             continue
         lane = "own" if tenant.own_lane else "shared"
         users = ", ".join(tenant.users) or "none"
         waits = str(waiting) if tenant.own_lane else ""
-        table.add_row(name, tenant.storage, lane, f"{tenant.weight:g}", users, waits, there)
-    Console(highlight=False).print(table)
+        limits = ", ".join(_limits(tenant)) or "none"
+        table.add_row(name, tenant.storage, lane, f"{tenant.weight:g}", limits, users, waits, there)
+    # A pipe has no width to fit.
+    Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE).print(table)
     typer.echo(_generations(file, broker))
     return 0
+
+
+def _limits(tenant: Tenant) -> list[str]:
+    return [f"{name} {value:,.10g}" for name, value in tenant.limits.model_dump(exclude_none=True).items()]
 
 
 def _generations(file: TenantsFile, broker: Broker) -> str:
@@ -173,8 +181,7 @@ def show(settings: Settings, name: str) -> int:
     else:
         shared = ", ".join(file.shared_of(name)) if tenant.storage == "shared" else f"{name}.<collection>"
         lines += [("storage", f"{tenant.storage}: {shared}"), ("weight", f"{tenant.weight:g}")]
-        limits = tenant.limits.model_dump(exclude_none=True)
-        lines += [("limit", f"{limit} {value:,.10g}") for limit, value in limits.items()] or [("limit", "none")]
+        lines += [("limit", limit) for limit in _limits(tenant) or ["none"]]
         lines += [_user_line(broker, names, user, declared.access) for user, declared in tenant.users.items()]
     for exchange in names.exchanges:
         lines.append(("exchange", f"{exchange}{'' if exchange in broker.exchanges else ' missing'}"))
