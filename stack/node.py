@@ -73,6 +73,7 @@ class Node:
         self.ports = Ports(*free_ports(5))
         self.version: str | None = None
         self.conf = ""  # more lines for rabbitmq.conf, read at each start
+        self.plugins = ["rabbitmq_management", "rabbitmq_prometheus"]
         self._node: Process | None = None
         self._epmd: Process | None = None
         for name in ("home", "data", "log"):
@@ -163,7 +164,7 @@ class Node:
         conf = self.directory / "rabbitmq.conf"
         conf.touch(mode=0o600)
         conf.write_text(CONF.format(**values, **ports) + self.conf)
-        (self.directory / "enabled_plugins").write_text("[rabbitmq_management,rabbitmq_prometheus].\n")
+        (self.directory / "enabled_plugins").write_text(f"[{','.join(self.plugins)}].\n")
         (self.directory / "log" / "console.log").unlink(missing_ok=True)
         if self._epmd is None or not self._epmd.running:
             self._epmd = self._start_epmd()

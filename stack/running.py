@@ -9,7 +9,8 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-import aio_pika
+from memq_amqp import Brokers, Lost, NoConnection
+from memq_amqp.address import parse
 
 from memq_schemas import topology
 from memq_schemas.topology import DEFAULT_PREFIX
@@ -129,11 +130,15 @@ async def _delete(amqp_url: str, prefix: str, screen: Screen) -> None:
     """Never raises: what has gone wrong before is what its user has to see."""
     layout = topology(prefix)
     try:
-        async with asyncio.timeout(DELETE_SECONDS), await aio_pika.connect(amqp_url) as connection:
-            channel = await connection.channel()
-            for queue in layout.queues:
-                await channel.queue_delete(queue.name)
-            for exchange in layout.exchanges:
-                await channel.exchange_delete(exchange.name)
-    except (TimeoutError, OSError, aio_pika.exceptions.AMQPError) as error:
+        async with asyncio.timeout(DELETE_SECONDS):
+            connection = await Brokers(parse(amqp_url), name="memq demo", timeout=DELETE_SECONDS).connect()
+            try:
+                channel = await connection.channel()
+                for queue in layout.queues:
+                    await channel.delete_queue(queue.name)
+                for exchange in layout.exchanges:
+                    await channel.delete_exchange(exchange.name)
+            finally:
+                await connection.close(DELETE_SECONDS)
+    except (TimeoutError, NoConnection, Lost) as error:
         screen.warn(f"the exchanges and queues {prefix}.* are still on the broker: {error or 'no answer'}")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import aio_pika
 import pytest
+from memq_amqp import Connection
+from memq_amqp.address import parse
 
 from memq_schemas import Names, Operation, topology
 from memq_worker.amqp.bindings import unbound
@@ -25,10 +27,11 @@ pytestmark = pytest.mark.integration
 
 async def test_operations_without_a_binding_are_named(amqp: Address) -> None:
     names = Names(amqp.prefix)
-    async with await aio_pika.connect(amqp.url) as connection:
+    async with await aio_pika.connect(amqp.url) as raw:
+        connection = Connection(raw, *parse(amqp.url))
         await declare(connection, topology(amqp.prefix), "always", 30)
         assert await unbound(connection, names, 30) == []
-        async with connection.channel() as channel:
+        async with raw.channel() as channel:
             queue = await channel.get_queue(names.query, ensure=False)
             for word in ("scroll", "alias"):
                 await queue.unbind(names.commands, f"{word}.#")
@@ -48,8 +51,8 @@ async def test_a_worker_drops_the_probes_and_keeps_none_as_a_dead_letter(amqp: A
     context = running_worker(amqp, data_dir=tmp_path)
     worker = await asyncio.to_thread(context.__enter__)
     try:
-        async with await aio_pika.connect(amqp.url) as connection:
-            assert await unbound(connection, names, 30) == []
+        async with await aio_pika.connect(amqp.url) as raw:
+            assert await unbound(Connection(raw, *parse(amqp.url)), names, 30) == []
 
         async def taken() -> bool:
             return [await depth(amqp, queue) for queue in (names.write, names.query)] == [0, 0]

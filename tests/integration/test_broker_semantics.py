@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import aio_pika
 import pytest
+from memq_amqp import Connection
+from memq_amqp.address import parse
 
 from memq_schemas import Names, headers, topology
 from memq_worker.amqp.declare import declare
@@ -29,7 +31,7 @@ MORE_THAN_BY_DEFAULT = 25
 @pytest.fixture
 async def names(amqp: Address) -> Names:
     async with await aio_pika.connect(amqp.url) as connection:
-        await declare(connection, topology(amqp.prefix), "always", 20.0)
+        await declare(Connection(connection, *parse(amqp.url)), topology(amqp.prefix), "always", 20.0)
     return Names(amqp.prefix)
 
 

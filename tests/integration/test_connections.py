@@ -181,7 +181,7 @@ async def test_a_half_open_connection_is_noticed_by_its_heartbeat_and_left(
 
 async def test_a_heartbeat_of_ten_seconds_is_agreed_on(amqp: Address) -> None:
     async with Brokers(parse(amqp.url), "tested", 20.0).connect("consume") as connection:
-        transport = connection.transport
+        transport = connection._raw.transport
         assert transport is not None
         assert transport.connection.connection_tune.heartbeat == 10
 

@@ -463,7 +463,7 @@ async def test_a_deleted_reply_queue_is_replaced(amqp: Address, worker: Responde
     async with Producer(amqp.url, prefix=amqp.prefix, on_connection=told.put_nowait) as memq:
         await memq.count("docs")
         connection = memq._opened.link._ready.result()._connection
-        await (await connection.channel()).queue_delete(worker.seen[0].reply_to or "")
+        await (await connection.channel()).delete_queue(worker.seen[0].reply_to or "")
         assert [(await told.get()).connected, (await told.get()).connected] == [False, True]
         await memq.count("docs")
     assert worker.seen[0].reply_to != worker.seen[1].reply_to

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.integration
 @contextmanager
 def server(data_dir: Path, **settings: str) -> Iterator[str]:
     try:
-        with own_qdrant_server(data_dir, **settings) as address:
+        with own_qdrant_server(data_dir, None, **settings) as address:
             yield address
     except NoQdrantError as error:
         pytest.skip(str(error))

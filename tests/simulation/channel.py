@@ -51,7 +51,7 @@ class Channel:
         self.gone()
 
     async def basic_consume(
-        self, queue: str, callback: Any, *, no_ack: bool, consumer_tag: str, timeout: float
+        self, queue: str, callback: Any, *, no_ack: bool, consumer_tag: str, timeout: float, **_: Any
     ) -> None:
         assert not no_ack
         self._callback = callback
@@ -67,7 +67,7 @@ class Channel:
     async def basic_cancel(self, tag: str, *, timeout: float) -> None:
         await self._call(self._leave, timeout)
 
-    async def queue_declare(self, queue: str, *, passive: bool, timeout: float = 5.0) -> Queue.DeclareOk:
+    async def queue_declare(self, queue: str, *, passive: bool, timeout: float = 5.0, **_: Any) -> Queue.DeclareOk:
         assert passive
         there = self._broker.queues[queue]
         return await self._call(lambda: Queue.DeclareOk(queue, len(there.ready), len(there.consumers)), timeout)
@@ -200,7 +200,7 @@ class Channel:
         for answer in list(self._publishes):
             answer.cancel()
         for callback in sorted(self.close_callbacks, key=lambda c: c.__qualname__):
-            callback(self, reason)
+            callback(self, ChannelInvalidStateError(reason))
 
     def cancel_consumer(self) -> None:
         self._leave()
@@ -221,7 +221,7 @@ class Channel:
 
 
 async def acknowledge(channel: Channel, acks: Iterable[tuple[int, bool]], nacks: Iterable[tuple[int, bool]]) -> None:
-    """In place of memq_amqp.acknowledge, which writes bytes."""
+    """In place of memq_amqp.wire.deliveries.acknowledge, which writes bytes."""
     for tag, requeue in nacks:
         channel.nack(tag, requeue)
     for tag, multiple in acks:

@@ -8,7 +8,9 @@ from contextlib import asynccontextmanager
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
+import memq_amqp
 from aiormq.exceptions import ChannelInvalidStateError
+from memq_amqp.address import parse
 from pamqp.commands import Connection as Method
 
 from memq_worker.errors import BrokerUnavailable
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import Process
 
 HEARTBEATS_SECONDS = 30.0
+(ADDRESS,) = parse("amqp://simulated")
 
 
 class Connections:
@@ -32,13 +35,13 @@ class Connections:
         self.places = ["simulated"]
 
     @asynccontextmanager
-    async def connect(self, purpose: str) -> AsyncGenerator[Connection]:
+    async def connect(self, purpose: str) -> AsyncGenerator[memq_amqp.Connection]:
         await asyncio.sleep(self._broker.world.random.random() * 0.01)
         if not self._broker.up or self._process.dead:
             raise BrokerUnavailable("nobody answers")
         connection = Connection(self._broker, self._process)
         try:
-            yield connection
+            yield memq_amqp.Connection(connection, ADDRESS)  # pyright: ignore[reportArgumentType]
         finally:
             await connection.close()
 
@@ -133,7 +136,7 @@ class Connection:
         for channel in self.channels:
             channel.open = False
         for callback in sorted(self.close_callbacks, key=lambda c: c.__qualname__):
-            callback(self, reason)
+            callback(self, ChannelInvalidStateError(reason))
 
     def _end(self) -> None:
         self.alive = False

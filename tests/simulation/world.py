@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-import memq_amqp
+from memq_amqp import connection as amqp_connection
 
 from memq_schemas import ErrorCode, Names
 from memq_schemas.topology import BULK
@@ -217,15 +217,16 @@ class World:
 @contextmanager
 def _simulated(loop: SimulatedLoop, seed: int) -> Iterator[None]:
     """Everything outside a worker that it would reach: clock, jitter, the wire; and no log."""
-    quiet, state, wire = logging.root.manager.disable, global_random.getstate(), memq_amqp.acknowledge
+    amqp: Any = amqp_connection
+    quiet, state, wire = logging.root.manager.disable, global_random.getstate(), amqp.acknowledge
     logging.disable(logging.CRITICAL)
     global_random.seed(seed)  # tenacity draws its jitter there
-    memq_amqp.acknowledge = acknowledge  # pyright: ignore[reportAttributeAccessIssue]
+    amqp.acknowledge = acknowledge
     try:
         with virtual_time(loop):
             yield
     finally:
-        memq_amqp.acknowledge = wire
+        amqp.acknowledge = wire
         global_random.setstate(state)
         logging.disable(quiet)
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -24,17 +25,39 @@ READY_SECONDS = 60.0
 _STOP_SECONDS = 10.0
 
 
+@dataclass(frozen=True, slots=True)
+class ServerTls:
+    """Files for a server with TLS, and credentials of a client for it. ca: demand client certificates of it."""
+
+    cert: Path
+    key: Path
+    client: grpc.ChannelCredentials
+    ca: Path | None = None
+
+    @property
+    def variables(self) -> dict[str, str]:
+        found = {
+            "QDRANT__SERVICE__ENABLE_TLS": "true",
+            "QDRANT__TLS__CERT": str(self.cert),
+            "QDRANT__TLS__KEY": str(self.key),
+        }
+        if self.ca is not None:
+            found["QDRANT__SERVICE__VERIFY_HTTPS_CLIENT_CERTIFICATE"] = "true"
+            found["QDRANT__TLS__CA_CERT"] = str(self.ca)
+        return found
+
+
 class NoQdrantError(Exception):
     """Says what was looked for."""
 
 
 @contextmanager
-def own_qdrant_server(data_dir: Path, **settings: str) -> Iterator[str]:
+def own_qdrant_server(data_dir: Path, tls: ServerTls | None = None, /, **settings: str) -> Iterator[str]:
     """The gRPC address, HOST:PORT, of a server started for the test. `settings` are QDRANT__SERVICE__ variables."""
     binary = shutil.which("qdrant")
     if binary is None:
         raise NoQdrantError("no qdrant on PATH")
-    with _from_binary(binary, data_dir, **settings) as address:
+    with _from_binary(binary, data_dir, tls, **settings) as address:
         yield address
 
 
@@ -55,16 +78,16 @@ def qdrant_server(data_dir: Path) -> Iterator[str]:
 
 
 @contextmanager
-def _from_binary(binary: str, data_dir: Path, **settings: str) -> Iterator[str]:
+def _from_binary(binary: str, data_dir: Path, tls: ServerTls | None = None, /, **settings: str) -> Iterator[str]:
     http, rpc = free_ports(2)
     service = {f"SERVICE__{name.upper()}": value for name, value in settings.items()}
-    with _process([binary], data_dir, http, rpc, **service):
-        yield _ready(f"127.0.0.1:{rpc}")
+    with _process([binary], data_dir, http, rpc, tls, **service):
+        yield _ready(f"127.0.0.1:{rpc}", tls)
 
 
 @contextmanager
 def _process(
-    command: list[str], data_dir: Path, http: int, rpc: int, **settings: str
+    command: list[str], data_dir: Path, http: int, rpc: int, tls: ServerTls | None = None, /, **settings: str
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A running server. `settings` are variables without the prefix QDRANT__."""
     environment = {
@@ -76,6 +99,7 @@ def _process(
         "QDRANT__STORAGE__SNAPSHOTS_PATH": f"{data_dir / 'snapshots'}",
         "QDRANT__TELEMETRY_DISABLED": "true",
         **{f"QDRANT__{name}": value for name, value in settings.items()},
+        **({} if tls is None else tls.variables),
     }
     with (data_dir / "qdrant.log").open("ab") as log:
         process = subprocess.Popen(command, cwd=data_dir, env=environment, stdout=log, stderr=log)
@@ -156,9 +180,10 @@ def _from_docker() -> Iterator[str]:
         yield _ready(container.grpc_host_address)
 
 
-def _ready(address: str) -> str:
+def _ready(address: str, tls: ServerTls | None = None) -> str:
     """gRPC answers a call that waits for the connection, which is all the polling there is."""
-    with grpc.insecure_channel(address) as channel:
+    opening = grpc.insecure_channel(address) if tls is None else grpc.secure_channel(address, tls.client)
+    with opening as channel:
         check = channel.unary_unary("/grpc.health.v1.Health/Check")
         check(b"", timeout=READY_SECONDS, wait_for_ready=True)
     return address

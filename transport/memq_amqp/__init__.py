@@ -8,8 +8,9 @@ into one write a turn of the event loop. Handshake, heartbeats, declarations and
 from memq_amqp.address import Address, AddressError
 from memq_amqp.brokers import Brokers, NoConnection
 from memq_amqp.connect import connect, connect_stock, frames_of, unusable
+from memq_amqp.connection import Channel, Connection, Declared
 from memq_amqp.consume import Consumer, Received, get
-from memq_amqp.loss import Lost, MessageRefused, Refused, Returned, cancellable
+from memq_amqp.loss import Lost, MessageRefused, Refused, Returned, cancellable, losing
 from memq_amqp.publish import Publisher, publisher
 from memq_amqp.tasks import stop, stopped
 from memq_amqp.wire.deliveries import Deliveries, acknowledge
@@ -22,8 +23,11 @@ __all__ = [
     "Address",
     "AddressError",
     "Brokers",
+    "Channel",
     "ConfirmingPublisher",
+    "Connection",
     "Consumer",
+    "Declared",
     "Deliveries",
     "Envelope",
     "Frames",
@@ -43,6 +47,7 @@ __all__ = [
     "encode",
     "frames_of",
     "get",
+    "losing",
     "publisher",
     "stop",
     "stopped",

@@ -5,15 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from memq_amqp.address import Address, AddressError
 from memq_amqp.connect import connect, connect_stock, unusable
+from memq_amqp.connection import Connection
 from memq_amqp.loss import Lost
 from memq_amqp.refusals import LOSSES, Fault, Kind, Refusal, refusal_of
-
-if TYPE_CHECKING:
-    from aio_pika.abc import AbstractConnection
 
 Reread = Callable[[], Sequence[Address]]
 
@@ -64,15 +61,15 @@ class Brokers:
     def __str__(self) -> str:
         return ", ".join(map(str, self.addresses))
 
-    async def connect(self, purpose: str = "") -> tuple[Address, AbstractConnection]:
-        """Connect to the next node that answers, and return its address too. Raises NoConnection.
+    async def connect(self, purpose: str = "") -> Connection:
+        """Connect to the next node that answers. Raises NoConnection.
 
         purpose: added to the client's name.
         """
         for left in reversed(range(len(self.addresses))):
             address = self._turn()
             try:
-                return address, await self._open(address, purpose)
+                return await self._open(address, purpose)
             except NoConnection as error:
                 if error.refusal.kind is Kind.CREDENTIALS and self._renewed():
                     return await self.connect(purpose)
@@ -101,11 +98,11 @@ class Brokers:
         log.info("login renewed", extra={"brokers": str(self)})
         return True
 
-    async def _open(self, address: Address, purpose: str) -> AbstractConnection:
+    async def _open(self, address: Address, purpose: str) -> Connection:
         name = f"{self._name} {purpose}".strip()
         try:
             async with asyncio.timeout(self._timeout):
-                return await self._connect(address, client_properties={"connection_name": name})
+                return Connection(await self._connect(address, client_properties={"connection_name": name}), address)
         except TimeoutError as error:
             refusal = Refusal(Kind.TIMEOUT, f"no answer within {self._timeout:g} s")
             raise NoConnection(f"{address}: {refusal}", refusal) from error

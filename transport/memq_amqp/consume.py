@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pamqp.commands import Basic
 
+from memq_amqp.loss import losing
 from memq_amqp.wire.deliveries import Deliveries
 from memq_amqp.wire.neutral import read
 from memq_amqp.wire.properties import decode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from aiormq.abc import AbstractChannel, DeliveredMessage
 
@@ -41,9 +42,28 @@ class Consumer:
         if frames is not None:
             frames.attach(channel.number, Deliveries(self._from_frames))
 
-    async def start(self, queue: str, tag: str, *, no_ack: bool = False, timeout: float | None = None) -> None:
-        """Start a consumer. Raises as aiormq. A tag that was used before ends the connection on RabbitMQ 4.3."""
-        await self._channel.basic_consume(queue, self._from_aiormq, no_ack=no_ack, consumer_tag=tag, timeout=timeout)
+    async def start(
+        self,
+        queue: str,
+        tag: str = "",
+        *,
+        no_ack: bool = False,
+        exclusive: bool = False,
+        arguments: Mapping[str, Any] | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        """Start a consumer. Raises Lost. A tag that was used before ends the connection on RabbitMQ 4.3."""
+        given = None if arguments is None else dict(arguments)
+        with losing():
+            await self._channel.basic_consume(
+                queue,
+                self._from_aiormq,
+                no_ack=no_ack,
+                exclusive=exclusive,
+                consumer_tag=tag,
+                arguments=given,
+                timeout=timeout,
+            )
 
     def _from_frames(
         self, tag: int, redelivered: bool, exchange: str, key: str, properties: bytes, body: bytes

@@ -6,7 +6,7 @@ import asyncio
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from memq_amqp.refusals import Kind, Refusal, refusal_of
+from memq_amqp.refusals import LOSSES, Kind, Refusal, refusal_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -21,6 +21,11 @@ class Lost(Exception):
     def __init__(self, reason: str, refusal: Refusal | None = None) -> None:
         super().__init__(reason)
         self.refusal = refusal
+
+    @property
+    def kind(self) -> Kind:
+        """Kind of the refusal; Kind.LOST without one."""
+        return Kind.LOST if self.refusal is None else self.refusal.kind
 
 
 class Refused(Exception):
@@ -75,3 +80,19 @@ def cancellable() -> Generator[None]:
         raise
     if task is not None and task.cancelling() > before:
         raise asyncio.CancelledError
+
+
+@contextmanager
+def losing() -> Generator[None]:
+    """Enclose calls of aio_pika and aiormq: raise Lost for each way in which they report a refusal or a loss."""
+    try:
+        with cancellable():
+            yield
+    except LOSSES as error:
+        raise loss(error) from error
+
+
+def loss(error: BaseException, otherwise: str = "") -> Lost:
+    """Return the loss that an exception of aio_pika, aiormq or the system means. otherwise: text for one without."""
+    refusal = refusal_of(error)
+    return Lost(str(refusal or error) or otherwise or type(error).__name__, refusal)

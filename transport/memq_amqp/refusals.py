@@ -106,6 +106,7 @@ _ROWS: dict[int, tuple[tuple[str, Kind], ...]] = {
     403: (
         (r"Login was refused", Kind.CREDENTIALS),
         (r"authentication failure", Kind.CREDENTIALS),
+        (r"in exclusive use", Kind.LOCKED),
         ("", Kind.PERMISSION),
     ),
     404: ((r"is down or inaccessible", Kind.QUEUE_DOWN), ("", Kind.NOT_FOUND)),

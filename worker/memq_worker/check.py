@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from memq_schemas import ErrorCode
+from memq_worker import access
 from memq_worker.amqp.announcement import Missing
 from memq_worker.amqp.bindings import unbound
-from memq_worker.amqp.connection import Brokers
 from memq_worker.amqp.declare import declare
 from memq_worker.amqp.permissions import check_permissions
 from memq_worker.entry import found
@@ -32,7 +32,7 @@ class Finding:
 
 async def declare_topology(settings: Settings) -> None:
     """Makes exchanges, queues and bindings. Raises ConfigurationError or BrokerUnavailable."""
-    brokers = Brokers(settings.brokers, settings.worker_name, settings.amqp_timeout_seconds)
+    brokers = access.brokers(settings)
     async with brokers.connect("declare") as connection:
         await declare(connection, settings.topology, "always", settings.amqp_timeout_seconds)
 
@@ -76,7 +76,7 @@ async def _finding(what: str, look: Callable[[], Awaitable[str]]) -> Finding:
 
 
 async def _broker(settings: Settings) -> str:
-    brokers = Brokers(settings.brokers, settings.worker_name, settings.amqp_timeout_seconds)
+    brokers = access.brokers(settings)
     async with brokers.connect("check") as connection:
         # A worker has two at least, and a virtual host may have room for one.
         async with brokers.connect("check publishing"):
@@ -98,8 +98,13 @@ async def _broker(settings: Settings) -> str:
 
 
 async def _qdrant(settings: Settings) -> str:
-    key = settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None
-    async with open_store(settings.qdrant_url or "", key, settings.amqp_timeout_seconds) as store:
+    opening = open_store(
+        settings.qdrant_url or "",
+        access.api_key(settings),
+        settings.amqp_timeout_seconds,
+        security=access.security(settings),
+    )
+    async with opening as store:
         version = await store.version()
         check_version(version)
         collections = await store.list_collections(settings.amqp_timeout_seconds)

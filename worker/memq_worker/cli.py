@@ -53,6 +53,11 @@ def _log(settings: Settings, worker: str) -> None:
     lastwords.caught()
     if settings.parent_pid is None and (names := unknown(os.environ)):
         logger.warning("unknown variables ignored", extra={"variables": names})
+    if settings.parent_pid is None:
+        # Not at the top: it imports the libraries of both.
+        from memq_worker.access import warn
+
+        warn(settings)
 
 
 def run(settings: Settings, flags: dict[str, str]) -> int:

@@ -18,28 +18,31 @@ def load(flags: dict[str, Any] | None = None) -> Settings:
     if wrong := misspelt(os.environ, KNOWN | {variable(name) for name in Settings.model_fields}):
         lines = [f"{name}: unknown variable, did you mean {meant}?" for name, meant in wrong.items()]
         raise ConfigurationError("\n".join(lines))
-    files = _files(flags)
+    paths, files = _files(flags)
     given: dict[str, Any] = {**files, **flags}
     try:
-        return Settings(**given)
+        settings = Settings(**given)
     except ValidationError as error:
         problems = error.errors(include_input=False, include_url=False, include_context=False)
         said = [_problem(list(p["loc"]), p["msg"], flags, files) for p in problems]
         raise ConfigurationError("\n".join(said)) from None
+    settings.secret_files.update(paths)
+    return settings
 
 
-def _files(flags: dict[str, Any]) -> dict[str, str]:
-    """Secrets by setting, from the files that MEMQ_<NAME>_FILE names. Raises ConfigurationError."""
+def _files(flags: dict[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
+    """Paths and contents, by setting, of the files that MEMQ_<NAME>_FILE names. Raises ConfigurationError."""
+    paths: dict[str, str] = {}
     found: dict[str, str] = {}
     for name in SECRETS:
         path = os.environ.get(file_variable(name))
         if not path or name in flags or os.environ.get(variable(name)):
             continue
         try:
-            found[name] = read_secret(path)
+            paths[name], found[name] = path, read_secret(path)
         except SecretFileError as error:
             raise ConfigurationError(f"{file_variable(name)}: {error}") from None
-    return found
+    return paths, found
 
 
 def _problem(place: list[Any], message: str, flags: dict[str, Any], files: dict[str, str]) -> str:

@@ -9,7 +9,7 @@ from functools import partial
 from memq_amqp import stopped
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
 
-from memq_worker.amqp.connection import Brokers
+from memq_worker import access
 from memq_worker.amqp.session import Session, open_session
 from memq_worker.errors import BrokerUnavailable, ConfigurationError
 from memq_worker.observe.endpoint import served
@@ -65,12 +65,7 @@ class Service:
         self._health = health
         self._probes = probes
         self._stop = stop
-        self._brokers = Brokers(
-            settings.brokers,
-            settings.worker_name,
-            settings.amqp_timeout_seconds,
-            fast=settings.transport == "fast",
-        )
+        self._brokers = access.brokers(settings)
         self._outages = Outages(pipeline, settings.consumer_timeout_seconds / 2)
         self._suspects = Suspects(pipeline, settings.topology.names, lambda: tenancy.takes_suspects)
         self._sessions = 0
@@ -203,7 +198,6 @@ async def serve(settings: Settings) -> None:
     if settings.qdrant_url is None:
         raise ConfigurationError("MEMQ_QDRANT_URL is not set")
     register = Register(settings.tenants_file)
-    key = settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None
     metrics = Metrics(_slot(settings), asyncio.get_running_loop().call_later)
     metrics.prefetch({role: own.count for role, own in session_options(settings).prefetch_by_role(None).items()})
     member = Member(settings.slot, metrics.slot)
@@ -213,11 +207,12 @@ async def serve(settings: Settings) -> None:
         stack.enter_context(served([member], exposition, settings.metrics_host, settings.metrics_port))
         opening = open_store(
             settings.qdrant_url,
-            key,
+            access.api_key(settings),
             settings.store_timeout_seconds,
             filter_timeout_seconds=settings.filter_timeout_seconds,
             guarded=True,
             max_reply_bytes=settings.max_reply_bytes,
+            security=access.security(settings),
         )
         async with opening as store:
             options = pipeline_options(settings)

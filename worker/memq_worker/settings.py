@@ -2,15 +2,14 @@ import os
 import socket
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from memq_amqp.address import DEFAULT_URL, Address, parse
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, PrivateAttr, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from yarl import URL
 
 from memq_schemas import Topology, topology
 from memq_schemas.topology import DEFAULT_PREFIX
+from memq_worker import endpoints
 
 STRICT_ATTEMPTS = 6  # with the waits between them: thirteen minutes
 
@@ -55,6 +54,19 @@ class Settings(BaseSettings):
         Field(description="gRPC address of Qdrant: http[s]://host:6334. If unset, the pool runs the embedded engine."),
     ] = None
     qdrant_api_key: Annotated[SecretStr | None, Field(description="API key of Qdrant.")] = None
+    qdrant_cafile: Annotated[
+        Path | None,
+        Field(description="File of trusted certificates (PEM) for an https:// address; unset: the system's."),
+    ] = None
+    qdrant_certfile: Annotated[
+        Path | None, Field(description="File of the client's certificate (PEM), for a Qdrant that asks for one.")
+    ] = None
+    qdrant_keyfile: Annotated[
+        Path | None, Field(description="File of that certificate's private key (PEM); unset: the key is in certfile.")
+    ] = None
+    qdrant_proxy: Annotated[
+        bool, Field(description="Whether calls to Qdrant go through the proxy of http_proxy or grpc_proxy.")
+    ] = False
     data_dir: Annotated[Path, Field(description="Data directory of the embedded engine.")] = Path("memq-data")
     tenants_file: Annotated[
         Path | None,
@@ -190,6 +202,13 @@ class Settings(BaseSettings):
     slot: Annotated[int, Field(description=INTERNAL)] = 0
     slot_descriptor: Annotated[int | None, Field(description=INTERNAL)] = None
 
+    _secret_files: dict[str, str] = PrivateAttr(default_factory=dict[str, str])
+
+    @property
+    def secret_files(self) -> dict[str, str]:
+        """Files that secrets were read from, by setting."""
+        return self._secret_files
+
     @property
     def topology(self) -> Topology:
         return topology(self.prefix, order=self.order)
@@ -222,36 +241,30 @@ class Settings(BaseSettings):
     @field_validator("qdrant_url")
     @classmethod
     def _qdrant(cls, value: str | None) -> str | None:
-        if value is None or not value.strip():
-            return None
-        url = _url(value)
-        if url is None or url.scheme not in ("http", "https") or not url.host or url.port == 0:
-            raise ValueError("expected http://host:6334, or https://, with an IPv6 address in brackets")
-        if url.user or url.password or url.path != "/" or url.query_string or url.fragment:
-            raise ValueError(
-                "expected http://host:6334, or https://, and nothing after it or for a user; a key goes into "
-                "MEMQ_QDRANT_API_KEY"
-            )
-        if url.explicit_port == 6333:
-            raise ValueError("6333 is Qdrant's REST port; memq speaks gRPC, which is 6334 unless configured otherwise")
-        return value
+        return endpoints.qdrant(value)
 
     @field_validator("tenants_file", mode="before")
     @classmethod
     def _empty(cls, value: object) -> object:
         return value or None
 
+    @field_validator("qdrant_cafile", "qdrant_certfile", "qdrant_keyfile")
+    @classmethod
+    def _pem(cls, value: Path | None) -> Path | None:
+        return endpoints.pem(value)
+
     @field_validator("embedded_listen")
     @classmethod
     def _listen(cls, value: str) -> str:
-        try:
-            parts = urlsplit(f"//{value}")
-            good = bool(parts.hostname and parts.port) and parts.netloc == value and value.count(":") <= _colons(value)
-        except ValueError:
-            good = False
-        if not good:
-            raise ValueError("expected host:port with a port from 1 to 65535, and an IPv6 address in brackets")
-        return value
+        return endpoints.listen(value)
+
+    @model_validator(mode="after")
+    def _certificates(self) -> "Settings":
+        if self.qdrant_keyfile and not self.qdrant_certfile:
+            raise ValueError("qdrant_keyfile: needs qdrant_certfile, the certificate of this key")
+        if (self.qdrant_cafile or self.qdrant_certfile) and not (self.qdrant_url or "").startswith("https:"):
+            raise ValueError("qdrant_cafile, qdrant_certfile: need an https:// address in qdrant_url")
+        return self
 
     @model_validator(mode="after")
     def _ladder(self) -> "Settings":
@@ -266,18 +279,6 @@ class Settings(BaseSettings):
                 "the consumer timeout"
             )
         return self
-
-
-def _colons(place: str) -> int:
-    """Most colons that host:port may have."""
-    return place.count(":") if place.startswith("[") else 1
-
-
-def _url(text: str) -> URL | None:
-    try:
-        return URL(text)
-    except ValueError:
-        return None
 
 
 def flag(name: str) -> str:

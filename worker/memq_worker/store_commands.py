@@ -8,8 +8,8 @@ from pathlib import Path
 
 import typer
 
+from memq_worker import access
 from memq_worker.amqp.announcement import Announcement, announcement
-from memq_worker.amqp.connection import Brokers
 from memq_worker.amqp.consumers import consumers
 from memq_worker.errors import ConfigurationError, WorkerError
 from memq_worker.qdrant.client import open_store
@@ -27,15 +27,10 @@ Identity = Callable[[Path], str | None]
 async def _locked(settings: Settings, purpose: str) -> AsyncGenerator[tuple[Announcement, int]]:
     """The announcement, and how many workers consume writes."""
     names = settings.topology.names
-    brokers = Brokers(settings.brokers, settings.worker_name, settings.amqp_timeout_seconds)
-    async with brokers.connect(purpose) as connection:
+    async with access.brokers(settings).connect(purpose) as connection:
         working = await consumers(connection, names.write, settings.amqp_timeout_seconds)
         async with announcement(connection, names.store, settings.amqp_timeout_seconds) as announced:
             yield announced, working
-
-
-def _key(settings: Settings) -> str | None:
-    return settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None
 
 
 async def own_identity(settings: Settings, directory: Identity) -> str | None:
@@ -45,7 +40,9 @@ async def own_identity(settings: Settings, directory: Identity) -> str | None:
     """
     if settings.qdrant_url is None:
         return directory(settings.data_dir)
-    async with open_store(settings.qdrant_url, _key(settings), _SECONDS) as store:
+    async with open_store(
+        settings.qdrant_url, access.api_key(settings), _SECONDS, security=access.security(settings)
+    ) as store:
         return await store.identity()
 
 
@@ -134,9 +131,12 @@ async def _unseen(body: bytes | None, own: str, settings: Settings) -> list[str]
 
 
 async def _contents(current: Announced, settings: Settings) -> list[str]:
-    key = _key(settings) if current.store == EXTERNAL else None
+    key, security = None, None
+    if current.store == EXTERNAL:
+        key, security = access.api_key(settings), access.security(settings)
     try:
-        async with asyncio.timeout(_SECONDS), open_store(current.url, key, _SECONDS) as store:
+        opening = open_store(current.url, key, _SECONDS, security=security)
+        async with asyncio.timeout(_SECONDS), opening as store:
             if await store.identity() != current.store:
                 return [f"what {current.described} holds is unknown: another store answers there"]
             names = await store.list_collections(_SECONDS)

@@ -6,9 +6,10 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
+from memq_amqp import Connection
 from yarl import URL
 
-from memq_worker.amqp.announcement import Announcement, Connection, Unreadable, announcement
+from memq_worker.amqp.announcement import Announcement, Unreadable, announcement
 from memq_worker.amqp.session import Session
 from memq_worker.errors import BrokerUnavailable, ConfigurationError, WorkerError
 from memq_worker.qdrant.client import QdrantStore

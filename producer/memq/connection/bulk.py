@@ -5,18 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import aiormq.exceptions
+from memq_amqp import Lost, losing
+from memq_amqp.refusals import Kind
 
-from memq.connection.publisher import losing, publisher
+from memq.connection.publisher import Publisher
 from memq.errors import Unroutable
 
 if TYPE_CHECKING:
-    from aio_pika.abc import AbstractConnection
-    from memq_amqp import Frames
-
-    from memq.connection.publisher import Publisher
+    from memq_amqp import Connection
 
 log = logging.getLogger(__name__)
 
@@ -27,10 +25,9 @@ class BulkLane:
     An error on that channel, such as a missing exchange or right, leaves the connection and the live lane alone.
     """
 
-    def __init__(self, connection: AbstractConnection, exchange: str, frames: Frames | None) -> None:
+    def __init__(self, connection: Connection, exchange: str) -> None:
         self._connection = connection
         self._exchange = exchange
-        self._frames = frames
         self._opening: asyncio.Task[Publisher | None] | None = None
         self._publisher: Publisher | None = None
         self.refused = ""
@@ -53,25 +50,26 @@ class BulkLane:
         return found
 
     async def _open(self) -> Publisher | None:
-        with losing():
-            channel = await self._connection.channel(on_return_raises=True)
-            try:
-                await channel.declare_exchange(self._exchange, passive=True)
-            except (aiormq.exceptions.ChannelNotFoundEntity, aiormq.exceptions.ChannelAccessRefused) as error:
-                self._refuse(error)
-                return None
-            self._publisher = await publisher(channel, self._exchange, self._frames)
-        channel.close_callbacks.add(self._closed)
+        channel = await self._connection.channel()
+        try:
+            await channel.declare_exchange(self._exchange, passive=True)
+        except Lost as error:
+            if error.kind not in (Kind.NOT_FOUND, Kind.PERMISSION):
+                raise
+            self._refuse(error)
+            return None
+        self._publisher = Publisher(channel.publisher(), self._exchange)
+        channel.on_close(self._closed)
         return self._publisher
 
     def _refuse(self, error: BaseException) -> None:
         self.refused = f"exchange {self._exchange}: {error}"
         log.warning("bulk lane unavailable, live lane used", extra={"reason": self.refused})
 
-    def _closed(self, _sender: Any = None, error: BaseException | None = None) -> None:
-        if isinstance(error, aiormq.exceptions.ChannelAccessRefused):
+    def _closed(self, error: Lost) -> None:
+        if error.kind is Kind.PERMISSION:
             self._refuse(error)
-        self.close(str(error) if error and str(error) else "channel closed")
+        self.close(str(error))
 
     def close(self, reason: str) -> None:
         """Fail what waits for a confirm. The next message opens the channel again."""

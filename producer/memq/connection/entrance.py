@@ -4,36 +4,36 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import aiormq.exceptions
-from aiormq.exceptions import AMQPError
-from memq_amqp.refusals import Kind, refusal_of
-from pamqp.commands import Basic
+from memq_amqp import Lost, MessageRefused, Refused, Returned
+from memq_amqp.refusals import Kind
 
 from memq.errors import ConfigurationError, TopologyMissing
+from memq_schemas.properties import Properties
 
 if TYPE_CHECKING:
-    from aio_pika.abc import AbstractConnection
+    from memq_amqp import Connection
 
-    from memq.connection.address import Address
     from memq_schemas.tenants import TenantNames
 
 
-async def entrance(connection: AbstractConnection, names: TenantNames, address: Address) -> str:
+async def entrance(connection: Connection, names: TenantNames) -> str:
     """Return the tenant's exchange; for a user who may only read, that of requests.
 
-    Raises TopologyMissing and ConfigurationError.
+    Raises TopologyMissing, ConfigurationError and Lost.
     """
+    address = connection.address
     channel = await connection.channel()
     try:
         await channel.declare_exchange(names.commands, passive=True)
-    except aiormq.exceptions.ChannelNotFoundEntity as error:
-        raise TopologyMissing(
-            f"RabbitMQ at {address} has no exchange {names.commands}: run `memq-worker tenants apply`, and check the "
-            "tenant, the virtual host and the prefix"
-        ) from error
-    except aiormq.exceptions.ChannelAccessRefused:
+    except Lost as error:
+        if error.kind is Kind.NOT_FOUND:
+            raise TopologyMissing(
+                f"RabbitMQ at {address} has no exchange {names.commands}: run `memq-worker tenants apply`, and check "
+                "the tenant, the virtual host and the prefix"
+            ) from error
         # Newer brokers ask for a permission here that a tenant does not have.
-        pass
+        if error.kind is not Kind.PERMISSION:
+            raise
     finally:
         await channel.close()
     for exchange in (names.commands, names.read):
@@ -45,15 +45,17 @@ async def entrance(connection: AbstractConnection, names: TenantNames, address: 
     )
 
 
-async def _may_write(connection: AbstractConnection, exchange: str) -> bool:
-    channel = await connection.channel(on_return_raises=True)
+async def _may_write(connection: Connection, exchange: str) -> bool:
+    channel = await connection.channel()
     try:
         # The broker checks the permission first, and refuses this expiration before it routes the message.
-        underlay = await channel.get_underlay_channel()
-        await underlay.basic_publish(b"", exchange=exchange, properties=Basic.Properties(expiration="none"))
-    except AMQPError as error:
-        refusal = refusal_of(error)
-        return refusal is None or refusal.kind is not Kind.PERMISSION
+        await channel.publisher().publish(exchange, "", b"", Properties(expiration="none"))
+    except (Refused, Returned, MessageRefused):
+        return True
+    except Lost as error:
+        if error.kind is Kind.LOST:
+            raise
+        return error.kind is not Kind.PERMISSION
     finally:
         await channel.close()
     return True

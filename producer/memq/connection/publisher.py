@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-import memq_amqp
-from memq_amqp import Envelope, Lost, cancellable, encode
-from memq_amqp.refusals import LOSSES, refusal_of
+from memq_amqp import Envelope, encode
 
 from memq_schemas.properties import NO_HEADERS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator
+    from collections.abc import Awaitable, Callable
 
-    from aio_pika.abc import AbstractChannel
-    from memq_amqp import Frames
+    import memq_amqp
 
     from memq.connection.message import Message
-
-
-GONE = LOSSES
-
-
-@contextmanager
-def losing() -> Generator[None]:
-    """Raise Lost for every way in which aiormq reports that a connection or channel is gone."""
-    try:
-        with cancellable():
-            yield
-    except LOSSES as error:
-        refusal = refusal_of(error)
-        raise Lost(str(refusal or error) or type(error).__name__, refusal) from error
 
 
 class Publisher:
@@ -55,11 +37,6 @@ class Publisher:
     def close(self, reason: str) -> None:
         """Expect nothing more of the broker. Who waits is told Lost, at once or when the connection is closed."""
         self._publisher.close(reason)
-
-
-async def publisher(channel: AbstractChannel, exchange: str, frames: Frames | None) -> Publisher:
-    """The publisher of a channel that raises on returned messages. frames: what its connection reads through."""
-    return Publisher(memq_amqp.publisher(await channel.get_underlay_channel(), frames), exchange)
 
 
 def _encoded(message: Message) -> bytes:

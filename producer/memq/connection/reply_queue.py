@@ -7,20 +7,17 @@ import contextvars
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-import aiormq.exceptions
-import memq_amqp
-from memq_amqp import Refused
+from memq_amqp import Lost, Refused, losing, stop
+from memq_amqp.refusals import Kind
 
-from memq.connection.publisher import losing
 from memq.errors import ConfigurationError
 from memq_schemas.tenants import TenantNames
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aio_pika.abc import AbstractChannel, AbstractConnection
+    from memq_amqp import Channel, Connection
 
-    from memq.connection.address import Address
     from memq.connection.replies import Pending
     from memq_schemas import Names
     from memq_schemas.properties import Properties
@@ -36,14 +33,13 @@ class ReplyQueue:
 
     def __init__(
         self,
-        address: Address,
-        connection: AbstractConnection,
+        connection: Connection,
         names: Names | TenantNames,
         pending: Pending,
         lost: Callable[[str], None],
     ) -> None:
         """lost: called with the reason when answers no longer come."""
-        self._address = address
+        self._address = connection.address
         self._connection = connection
         self._names = names
         self._pending = pending
@@ -64,31 +60,25 @@ class ReplyQueue:
 
     async def _make(self) -> str:
         try:
-            with losing():
-                async with asyncio.timeout(DECLARE_SECONDS):
-                    return await self._declared(await self._connection.channel(publisher_confirms=False))
+            async with asyncio.timeout(DECLARE_SECONDS):
+                return await self._declared(await self._connection.channel(confirms=False))
         except TimeoutError:
             raise Refused(f"the broker did not create a reply queue within {DECLARE_SECONDS:g} s") from None
 
-    async def _declared(self, channel: AbstractChannel) -> str:
+    async def _declared(self, channel: Channel) -> str:
         try:
-            queue = await channel.declare_queue(self._names.reply(uuid4().hex), exclusive=True, auto_delete=True)
+            queue = await channel.declare_queue(self._names.reply(uuid4().hex), exclusive=True)
             if isinstance(self._names, TenantNames):
-                await queue.bind(self._names.replies, queue.name)
-        except aiormq.exceptions.ChannelAccessRefused as error:
-            raise ConfigurationError(f"RabbitMQ at {self._address} denies the user a right: {error}") from error
-        except aiormq.exceptions.ChannelClosed as error:
+                await channel.bind(queue.name, self._names.replies, queue.name)
+        except Lost as error:
+            if error.kind is Kind.PERMISSION:
+                raise ConfigurationError(f"RabbitMQ at {self._address} denies the user a right: {error}") from error
+            if error.refusal is None or error.refusal.code is None:
+                raise
             raise Refused(f"the broker refused to create a reply queue: {error}") from error
-        underlay = await channel.get_underlay_channel()
-        frames = memq_amqp.frames_of(self._connection)
-        try:
-            await memq_amqp.Consumer(underlay, frames, self._arrived).start(queue.name, "", no_ack=True)
-        except BaseException:
-            if frames is not None:
-                frames.detach(underlay.number)
-            raise
-        underlay.on_consumer_cancel_callbacks.add(lambda _frame: self._lost("the reply queue was deleted"))
-        channel.close_callbacks.add(self._closed)
+        channel.on_cancel(lambda: self._lost("the reply queue was deleted"))
+        channel.on_close(lambda error: self._lost(f"the channel for replies was closed: {error}"))
+        await channel.consumer(self._arrived).start(queue.name, no_ack=True)
         return queue.name
 
     def _arrived(
@@ -96,13 +86,10 @@ class ReplyQueue:
     ) -> None:
         self._pending.arrived(properties.correlation_id, body)
 
-    def _closed(self, _sender: object = None, error: BaseException | None = None) -> None:
-        self._lost(str(error) if error and str(error) else "the channel for replies was closed")
-
     def end(self) -> None:
         """Fail waiting callers with Lost."""
         if self._making is not None:
-            memq_amqp.stop(self._making)
+            stop(self._making)
 
 
 def _failed(making: asyncio.Task[str]) -> bool:

@@ -9,21 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import aiormq.exceptions
-import memq_amqp
-from memq_amqp import Lost, Received, connect_stock
+from memq_amqp import Brokers, Lost, NoConnection, Received
+from memq_amqp.refusals import Kind
 from tenacity import AsyncRetrying, retry_if_result, stop_after_delay, wait_fixed
 
-from memq.connection.publisher import losing
-from memq.connection.session import close_quietly
+from memq.connection.address import CONNECT_SECONDS
+from memq.connection.session import CLOSE_SECONDS
 from memq.errors import BrokerUnavailable, ConfigurationError, TopologyMissing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
-    from aio_pika.abc import AbstractChannel, AbstractConnection
+    from memq_amqp import Channel, Connection
 
     from memq.connection.address import Address
     from memq_schemas.properties import Properties
@@ -46,7 +45,7 @@ class Walk:
 
     before_4 = False
 
-    def __init__(self, channel: AbstractChannel, control: AbstractChannel, queue: str, depth: int) -> None:
+    def __init__(self, channel: Channel, control: Channel, queue: str, depth: int) -> None:
         self.depth = depth
         self.seen = 0
         self._channel = channel
@@ -57,7 +56,7 @@ class Walk:
         self._removed = 0
         self._tag: str | None = None
         self._inbox: asyncio.Queue[Received | None] = asyncio.Queue()
-        self._consumer: memq_amqp.Consumer | None = None
+        self._consumer = channel.consumer(self._arrived)
 
     async def blocks(self) -> AsyncIterator[AsyncIterator[Received]]:
         """Each has to be read to its end before the next one. Raises Lost."""
@@ -72,24 +71,18 @@ class Walk:
 
     async def remove(self, tag: int) -> None:
         """Remove the letter. Its block has to be complete or stopped, because RabbitMQ would fill the free place."""
-        with losing():
-            underlay = await self._channel.get_underlay_channel()
-            await underlay.basic_ack(tag)
+        await self._channel.ack(tag)
         self._removed += 1
         if self._removed % PACE == 0:
             await self._ready()
 
-    def lost(self, *_: Any) -> None:
+    def lost(self, *_: Lost) -> None:
         self._inbox.put_nowait(None)
 
     async def put_back(self) -> None:
         """All that is left, in order; where this does not get through, the end of the channel does the same."""
         await self.stop()
-        with losing():
-            underlay = await self._channel.get_underlay_channel()
-            await underlay.basic_nack(0, multiple=True, requeue=True)
-            # An answer on this channel means that the broker has read what was sent on it before.
-            await self._channel.set_qos(1)
+        await self._channel.requeue_all()
         await self._settled()
 
     async def _settled(self) -> None:
@@ -111,21 +104,15 @@ class Walk:
         """No more of this block."""
         tag, self._tag = self._tag, None
         if tag is not None:
-            with losing():
-                underlay = await self._channel.get_underlay_channel()
-                await underlay.basic_cancel(tag)
+            await self._channel.cancel(tag)
 
     async def _block(self, size: int) -> AsyncIterator[Received]:
         self._blocks += 1
-        with losing():
-            await self._channel.set_qos(size)
-            if self._consumer is None:
-                underlay = await self._channel.get_underlay_channel()
-                self._consumer = memq_amqp.Consumer(underlay, None, self._arrived)
-            # What is handed back is ordered by consumer tag, so tags sort as blocks do.
-            tag = f"memq-dead-{self._blocks:09}"
-            await self._consumer.start(self._queue, tag)
-            self._tag = tag
+        await self._channel.qos(size)
+        # The broker gives requeued messages out by consumer tag, so tags sort as blocks do.
+        tag = f"memq-dead-{self._blocks:09}"
+        await self._consumer.start(self._queue, tag)
+        self._tag = tag
         for _ in range(size):
             message = await self._next()
             if message is None:
@@ -153,9 +140,7 @@ class Walk:
             return message
 
     async def _ready(self) -> int:
-        with losing():
-            declared = await self._control.declare_queue(self._queue, passive=True)
-        return declared.declaration_result.message_count or 0
+        return (await self._control.declare_queue(self._queue, passive=True)).messages
 
     def _arrived(
         self, tag: int, redelivered: bool, exchange: str, key: str, properties: Properties, body: bytes
@@ -167,43 +152,39 @@ class Walk:
 async def walk(address: Address, queue: str, client: str) -> AsyncGenerator[Walk]:
     """Open a walk on a connection of its own. Raises TopologyMissing, ConfigurationError and BrokerUnavailable."""
     try:
-        with losing():
-            connection = await connect_stock(address, client_properties={"connection_name": client})
-    except Lost as error:
-        raise BrokerUnavailable(f"no connection to RabbitMQ at {address}: {error}") from error
+        connection = await Brokers([address], name=client, timeout=CONNECT_SECONDS).connect()
+    except NoConnection as error:
+        raise BrokerUnavailable(f"no connection to RabbitMQ at {error}") from error
     try:
-        started = await _start(connection, address, queue)
+        started = await _start(connection, queue)
         yield started
         await started.put_back()
     except Lost as error:
         raise BrokerUnavailable(f"the connection to RabbitMQ was lost while reading {queue}: {error}") from error
     finally:
-        await close_quietly(connection)
+        await connection.close(CLOSE_SECONDS)
 
 
-async def _start(connection: AbstractConnection, address: Address, queue: str) -> Walk:
+async def _start(connection: Connection, queue: str) -> Walk:
     try:
-        with losing():
-            control = await connection.channel()
-            declared = await control.declare_queue(queue, passive=True)
-            channel = await connection.channel()
+        control = await connection.channel()
+        declared = await control.declare_queue(queue, passive=True)
+        channel = await connection.channel()
     except Lost as error:
-        if isinstance(error.__cause__, aiormq.exceptions.ChannelNotFoundEntity):
+        if error.kind is Kind.NOT_FOUND:
             told = "run `memq-worker declare`, or start a worker, and check the prefix"
-            raise TopologyMissing(f"RabbitMQ at {address} has no queue {queue}: {told}") from error
-        if isinstance(error.__cause__, aiormq.exceptions.ChannelAccessRefused):
-            raise ConfigurationError(f"RabbitMQ at {address} denies the user a right: {error}") from error
+            raise TopologyMissing(f"RabbitMQ at {connection.address} has no queue {queue}: {told}") from error
+        if error.kind is Kind.PERMISSION:
+            raise ConfigurationError(f"RabbitMQ at {connection.address} denies the user a right: {error}") from error
         raise
-    started = Walk(channel, control, queue, declared.declaration_result.message_count or 0)
-    started.before_4 = await _before_4(control)
+    started = Walk(channel, control, queue, declared.messages)
+    started.before_4 = _before_4(connection.version)
     for closable in (connection, channel, control):
-        closable.close_callbacks.add(started.lost)
-    underlay = await channel.get_underlay_channel()
-    underlay.on_consumer_cancel_callbacks.add(started.lost)
+        closable.on_close(started.lost)
+    channel.on_cancel(started.lost)
     return started
 
 
-async def _before_4(channel: AbstractChannel) -> bool:
-    connection: Any = (await channel.get_underlay_channel()).connection
-    major = str(connection.server_properties.get("version", "")).partition(".")[0]
+def _before_4(version: str) -> bool:
+    major = version.partition(".")[0]
     return not major.isdigit() or int(major) < 4

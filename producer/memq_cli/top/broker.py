@@ -6,16 +6,13 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import aiormq.exceptions
-from memq_amqp import Brokers, Lost, NoConnection, cancellable
-from memq_amqp.refusals import refusal_of
+from memq_amqp import Brokers, Lost, NoConnection
+from memq_amqp.refusals import Kind
 
-from memq.connection.publisher import GONE
-from memq.connection.session import close_quietly
 from memq_schemas import topology
 
 if TYPE_CHECKING:
-    from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractQueue
+    from memq_amqp import Connection
 
 READ_SECONDS = 5.0
 
@@ -36,7 +33,7 @@ class Broker:
     def __init__(self, brokers: Brokers, prefix: str) -> None:
         self._brokers = brokers
         self._queues = {queue.name.removeprefix(f"{prefix}."): queue.name for queue in topology(prefix).queues}
-        self._connection: AbstractConnection | None = None
+        self._connection: Connection | None = None
 
     @property
     def roles(self) -> list[str]:
@@ -47,39 +44,38 @@ class Broker:
         """Depths by role, without queues that do not exist. Raises Unreachable."""
         try:
             async with asyncio.timeout(READ_SECONDS):
-                with cancellable():
-                    connection = await self._connected()
-                    queues = self._queues.items()
-                    return {role: depth for role, name in queues if (depth := await _depth(connection, name))}
+                connection = await self._connected()
+                queues = self._queues.items()
+                return {role: depth for role, name in queues if (depth := await _depth(connection, name))}
         except NoConnection as error:
             raise Unreachable(f"RabbitMQ at {error}") from None
         except TimeoutError:
             await self.close()
             raise Unreachable(f"RabbitMQ at {self._brokers}: no answer within {READ_SECONDS:g} s") from None
-        except (*GONE, Lost) as error:
+        except Lost as error:
             await self.close()
-            raise Unreachable(
-                f"RabbitMQ at {self._brokers}: {refusal_of(error) or 'the connection was lost'}"
-            ) from None
+            raise Unreachable(f"RabbitMQ at {self._brokers}: {error}") from None
 
     async def close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            await close_quietly(connection)
+            await connection.close(READ_SECONDS)
 
-    async def _connected(self) -> AbstractConnection:
-        if self._connection is None or self._connection.is_closed:
-            _, self._connection = await self._brokers.connect()
+    async def _connected(self) -> Connection:
+        if self._connection is None or self._connection.closed:
+            self._connection = await self._brokers.connect()
         return self._connection
 
 
-async def _depth(connection: AbstractConnection, name: str) -> Depth | None:
+async def _depth(connection: Connection, name: str) -> Depth | None:
     # A channel for each: asking for a queue that does not exist closes it.
-    channel: AbstractChannel = connection.channel(publisher_confirms=False)
-    async with channel:
-        try:
-            queue: AbstractQueue = await channel.declare_queue(name, passive=True)
-        except aiormq.exceptions.ChannelNotFoundEntity:
+    channel = await connection.channel(confirms=False)
+    try:
+        declared = await channel.declare_queue(name, passive=True)
+    except Lost as error:
+        if error.kind in (Kind.NOT_FOUND, Kind.QUEUE_DOWN):
             return None
-        declared = queue.declaration_result
-        return Depth(declared.message_count or 0, declared.consumer_count or 0)
+        raise
+    finally:
+        await channel.close()
+    return Depth(declared.messages, declared.consumers)

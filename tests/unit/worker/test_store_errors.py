@@ -14,7 +14,17 @@ from memq_worker.qdrant.errors import ROWS, find
 S = grpc.StatusCode
 
 # status, details, metadata, error, code, least scope of an outage
+# As gRPC reports a handshake that fails on the client's side.
+_CONNECT = "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:6334: "
+_EXPIRED = (
+    "Tls handshake failed (TSI_PROTOCOL_FAILURE): SSL_ERROR_SSL: error:1000007d:SSL routines:OPENSSL_internal:"
+    "CERTIFICATE_VERIFY_FAILED: certificate has expired: OK"
+)
+_HOST = "Custom verification check failed with error: UNAUTHENTICATED: Hostname Verification Check failed."
+
 ANSWERS: list[tuple[Any, str, dict[str, str], type[Exception], ErrorCode, str]] = [
+    (S.UNAVAILABLE, _CONNECT + _EXPIRED, {}, Outage, ErrorCode.STORE_UNAVAILABLE, "message"),
+    (S.UNAVAILABLE, _CONNECT + _HOST, {}, Outage, ErrorCode.STORE_UNAVAILABLE, "message"),
     (S.NOT_FOUND, "Not found: Collection `x` doesn't exist!", {}, MessageError, ErrorCode.UNKNOWN_COLLECTION, ""),
     (S.NOT_FOUND, "Not found: Collection x not found", {}, MessageError, ErrorCode.UNKNOWN_COLLECTION, ""),
     (S.NOT_FOUND, "Not found: Alias x does not exists!", {}, MessageError, ErrorCode.UNKNOWN_COLLECTION, ""),

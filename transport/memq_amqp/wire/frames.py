@@ -133,7 +133,9 @@ class Frames(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         reason = "Server connection unexpectedly closed" if exc is None else f"Server communication error: {exc!r}"
-        self._fail(AMQPConnectionError(reason))
+        error = AMQPConnectionError(reason)
+        error.__cause__ = exc  # of which a failed handshake is told
+        self._fail(error)
         if self._stream is not None:
             self._stream.connection_lost(exc)
 

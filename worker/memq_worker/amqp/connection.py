@@ -1,17 +1,11 @@
-import asyncio
-import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
 import memq_amqp
-from aio_pika.abc import AbstractConnection
-from memq_amqp import Address, NoConnection
+from memq_amqp import Address, Connection, NoConnection
 from memq_amqp.brokers import Reread
 
-from memq_worker.amqp.failure import lost
 from memq_worker.errors import BrokerUnavailable, ConfigurationError
-
-logger = logging.getLogger(__name__)
 
 
 class Brokers:
@@ -36,23 +30,17 @@ class Brokers:
         return [f"{address.scheme}://{address.place}" for address in self._brokers.addresses]
 
     @asynccontextmanager
-    async def connect(self, purpose: str) -> AsyncGenerator[AbstractConnection]:
+    async def connect(self, purpose: str) -> AsyncGenerator[Connection]:
         """A connection to the next node that takes one, closed at the end.
 
         Raises ConfigurationError for what will not pass by itself (login, certificate, virtual host), else
         BrokerUnavailable.
         """
         try:
-            _, connection = await self._brokers.connect(purpose)
+            connection = await self._brokers.connect(purpose)
         except NoConnection as error:
             raise (ConfigurationError if error.settings else BrokerUnavailable)(str(error)) from error
         try:
             yield connection
         finally:
-            # A dead peer must not keep us here: closing waits for its answer.
-            try:
-                with lost():
-                    async with asyncio.timeout(self._timeout_seconds):
-                        await connection.close()
-            except BrokerUnavailable:
-                logger.debug("connection lost before closing")
+            await connection.close(self._timeout_seconds)

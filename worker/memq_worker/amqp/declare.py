@@ -1,9 +1,8 @@
 import asyncio
 from typing import Literal
 
-from aio_pika.abc import AbstractConnection
-from aiormq.abc import AbstractChannel
-from aiormq.exceptions import ChannelAccessRefused, ChannelNotFoundEntity, ChannelPreconditionFailed
+from memq_amqp import Channel, Connection, Lost
+from memq_amqp.refusals import Kind
 
 from memq_schemas import Topology
 from memq_schemas.topology import Queue
@@ -13,9 +12,7 @@ from memq_worker.errors import ConfigurationError
 DeclareMode = Literal["always", "check", "never"]
 
 
-async def declare(
-    connection: AbstractConnection, topology: Topology, mode: DeclareMode, timeout: float
-) -> frozenset[str]:
+async def declare(connection: Connection, topology: Topology, mode: DeclareMode, timeout: float) -> frozenset[str]:
     """Makes the topology (`always`) or makes sure that it is there (`check`).
 
     Returns the classic queues that are there but whose node is down: a cluster does without them until it is back.
@@ -30,16 +27,19 @@ async def declare(
     passive = mode == "check"
     with lost():
         # One channel a step would be slow; an error closes the channel, and then there is nothing more to do on it.
-        async with asyncio.timeout(timeout), connection.channel() as opened:
-            channel = await opened.get_underlay_channel()
-            await _exchanges(channel, topology, passive)
-            await _queues(channel, topology, passive)
-            if not passive:
-                await _bindings(channel, topology)
+        async with asyncio.timeout(timeout):
+            channel = await connection.channel()
+            try:
+                await _exchanges(channel, topology, passive)
+                await _queues(channel, topology, passive)
+                if not passive:
+                    await _bindings(channel, topology)
+            finally:
+                await channel.close()
     return down
 
 
-async def _down_queues(connection: AbstractConnection, topology: Topology, timeout: float) -> frozenset[str]:
+async def _down_queues(connection: Connection, topology: Topology, timeout: float) -> frozenset[str]:
     found: set[str] = set()
     with lost():
         async with asyncio.timeout(timeout):
@@ -49,63 +49,73 @@ async def _down_queues(connection: AbstractConnection, topology: Topology, timeo
     return frozenset(found)
 
 
-async def _is_down(connection: AbstractConnection, queue: str) -> bool:
+async def _is_down(connection: Connection, queue: str) -> bool:
     # A channel of its own: the broker closes it with the answer.
-    channel = await connection.channel(publisher_confirms=False)
+    channel = await connection.channel(confirms=False)
     try:
-        await (await channel.get_underlay_channel()).queue_declare(queue, passive=True)
-    except ChannelNotFoundEntity as error:
-        return _DOWN in str(error)
-    except ChannelAccessRefused:
-        return False
+        await channel.declare_queue(queue, passive=True)
+    except Lost as error:
+        if error.kind in (Kind.QUEUE_DOWN, Kind.NOT_FOUND, Kind.PERMISSION):
+            return error.kind is Kind.QUEUE_DOWN
+        raise
     finally:
         await channel.close()
     return False
 
 
-async def _exchanges(channel: AbstractChannel, topology: Topology, passive: bool) -> None:
+async def _exchanges(channel: Channel, topology: Topology, passive: bool) -> None:
     for exchange in topology.exchanges:
         try:
-            await channel.exchange_declare(exchange.name, exchange_type=exchange.kind, durable=True, passive=passive)
-        except ChannelNotFoundEntity as error:
-            raise ConfigurationError(f"exchange {exchange.name!r} is missing: run memq-worker declare") from error
-        except ChannelPreconditionFailed as error:
-            raise ConfigurationError(
+            await channel.declare_exchange(exchange.name, exchange.kind, passive=passive)
+        except Lost as error:
+            raise _explained(
+                error,
+                "exchange",
+                exchange.name,
                 f"exchange {exchange.name!r} exists but is not a durable {exchange.kind} exchange: delete it, "
-                "or choose another MEMQ_PREFIX"
+                "or choose another MEMQ_PREFIX",
             ) from error
-        except ChannelAccessRefused as error:
-            raise ConfigurationError(_forbidden("exchange", exchange.name)) from error
 
 
-async def _queues(channel: AbstractChannel, topology: Topology, passive: bool) -> None:
+async def _queues(channel: Channel, topology: Topology, passive: bool) -> None:
     for queue in topology.queues:
         try:
-            await channel.queue_declare(queue.name, durable=True, passive=passive, arguments=queue.arguments)
-        except ChannelNotFoundEntity as error:
-            raise ConfigurationError(f"queue {queue.name!r} is missing: run memq-worker declare") from error
-        except ChannelPreconditionFailed as error:
-            if _SINGLE in str(error):
-                raise ConfigurationError(_other_order(queue)) from error
-            raise ConfigurationError(
-                f"queue {queue.name!r} exists with other arguments ({error.args[0] if error.args else 'unknown'}): "
-                "empty and delete it, choose another MEMQ_PREFIX, or set MEMQ_DECLARE=check to use it as it is"
-            ) from error
-        except ChannelAccessRefused as error:
-            raise ConfigurationError(_forbidden("queue", queue.name)) from error
+            await channel.declare_queue(queue.name, passive=passive, arguments=queue.arguments)
+        except Lost as error:
+            different = (
+                _other_order(queue)
+                if _SINGLE in str(error)
+                else f"queue {queue.name!r} exists with other arguments ({error}): empty and delete it, choose another "
+                "MEMQ_PREFIX, or set MEMQ_DECLARE=check to use it as it is"
+            )
+            raise _explained(error, "queue", queue.name, different) from error
 
 
-async def _bindings(channel: AbstractChannel, topology: Topology) -> None:
+async def _bindings(channel: Channel, topology: Topology) -> None:
     for binding in topology.bindings:
         try:
-            await channel.queue_bind(binding.queue, binding.exchange, binding.routing_key)
-        except ChannelAccessRefused as error:
-            raise ConfigurationError(_forbidden("binding to queue", binding.queue)) from error
+            await channel.bind(binding.queue, binding.exchange, binding.routing_key)
+        except Lost as error:
+            raise _explained(error, "binding to queue", binding.queue, str(error)) from error
 
 
 _SINGLE = "x-single-active-consumer"
-# RabbitMQ has one code, 404, for a queue that is not there and for one that its node has taken along.
-_DOWN = "is down or inaccessible"
+
+
+def _explained(error: Lost, what: str, name: str, different: str) -> Exception:
+    """Return the ConfigurationError of a refused declaration, and `error` itself for a lost connection.
+
+    different: text for an exchange or queue that exists with other properties.
+    """
+    match error.kind:
+        case Kind.NOT_FOUND:
+            return ConfigurationError(f"{what} {name!r} is missing: run memq-worker declare")
+        case Kind.MISMATCH:
+            return ConfigurationError(different)
+        case Kind.PERMISSION:
+            return ConfigurationError(_forbidden(what, name))
+        case _:
+            return error
 
 
 def _other_order(queue: Queue) -> str:

@@ -1,16 +1,15 @@
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from aiormq.exceptions import AMQPError, ChannelInvalidStateError
 from memq_amqp import Lost, cancellable
-from memq_amqp.refusals import Kind, refusal_of
+from memq_amqp.refusals import Kind
 
 from memq_worker.errors import BrokerUnavailable
 
 
 @contextmanager
 def lost() -> Generator[None]:
-    """Raise BrokerUnavailable for every way in which aiormq reports a connection that is gone or does not answer.
+    """Raise BrokerUnavailable for a connection that is gone or does not answer, with Lost as its cause.
 
     Raises CancelledError if this task was cancelled meanwhile.
     """
@@ -18,9 +17,8 @@ def lost() -> Generator[None]:
         with cancellable():
             yield
     except Lost as error:
-        raise BrokerUnavailable(str(error)) from None
-    except (AMQPError, ChannelInvalidStateError, OSError, TimeoutError, RuntimeError) as error:
-        refusal = refusal_of(error)
-        if refusal is not None and refusal.kind not in (Kind.LOST, Kind.TIMEOUT):
-            raise BrokerUnavailable(f"the broker refused: {refusal}") from error
-        raise BrokerUnavailable(f"{type(error).__name__}: the broker is gone or does not answer") from error
+        if error.kind in (Kind.LOST, Kind.TIMEOUT):
+            raise BrokerUnavailable(f"the broker is gone or does not answer: {error}") from error
+        raise BrokerUnavailable(f"the broker refused: {error}") from error
+    except TimeoutError as error:
+        raise BrokerUnavailable("the broker is gone or does not answer: no answer in time") from error

@@ -4,8 +4,7 @@ import uuid
 from collections.abc import Callable
 
 import memq_amqp
-from aiormq.abc import AbstractChannel
-from memq_amqp import Frames
+from memq_amqp import Channel
 
 from memq_schemas.properties import Properties
 from memq_schemas.tenants import Whose
@@ -31,7 +30,7 @@ class ConsumerLink:
 
     def __init__(
         self,
-        channel: AbstractChannel,
+        channel: Channel,
         queue: str,
         publisher: Publishing,
         replies: Replies,
@@ -84,7 +83,7 @@ class ConsumerLink:
     def unsettled(self) -> int:
         return len(self._ledger)
 
-    async def consume(self, prefetch: Prefetch, accept: Accept, *, frames: Frames | None, timeout: float) -> None:
+    async def consume(self, prefetch: Prefetch, accept: Accept, *, timeout: float) -> None:
         """Begins to take deliveries and hand them to `accept`, which must not raise."""
         lane, whose = self._lane, self._whose
         operators = whose.names.bulk if lane == BULK else whose.names.commands
@@ -99,9 +98,9 @@ class ConsumerLink:
                     self._change = asyncio.create_task(self._consume_anew(timeout))
 
         # The broker cancels a consumer when its queue goes away, and from 4.3 on when it holds a message too long.
-        self._channel.on_consumer_cancel_callbacks.add(self._cancelled)
+        self._channel.on_cancel(lambda: self.abandon("consumer cancelled by the broker"))
         self._prefetch = prefetch
-        self._consumer = memq_amqp.Consumer(self._channel, frames, take)
+        self._consumer = self._channel.consumer(take)
         await self.resume_consuming(timeout)
 
     async def resume_consuming(self, timeout: float, why: str = "") -> None:
@@ -113,7 +112,7 @@ class ConsumerLink:
 
     async def _start(self, consumer: memq_amqp.Consumer, timeout: float) -> None:
         self._asked, self._before = self._prefetch.count, self._ledger.last
-        await self._channel.basic_qos(prefetch_count=self._asked, timeout=timeout)
+        await self._channel.qos(self._asked, timeout)
         # RabbitMQ 4.3 closes the connection when a tag is used again, so each life has one of its own.
         tag = f"memq-{uuid.uuid4().hex}"
         await consumer.start(self._queue, tag, timeout=timeout)
@@ -132,7 +131,7 @@ class ConsumerLink:
             async with self._changing:
                 if self._alive and self._tag and self._filled and self._consumer is not None:
                     with lost():
-                        await self._channel.basic_cancel(self._tag, timeout=timeout)
+                        await self._channel.cancel(self._tag, timeout)
                         await self._start(self._consumer, timeout)
                     logger.debug("prefetch changed", extra={"queue": self._queue, "prefetch": self._asked})
         except BrokerUnavailable as error:
@@ -144,7 +143,7 @@ class ConsumerLink:
         """A delivery that is to be processed alone; None when the queue is empty, or this life over."""
         if not self._alive:
             return None
-        got = await memq_amqp.get(self._channel, self._queue, timeout)
+        got = await self._channel.get(self._queue, timeout)
         if got is None:
             return None
         self._ledger.delivered(got.tag)
@@ -161,9 +160,6 @@ class ConsumerLink:
             alone=True,
         )
 
-    async def _cancelled(self, frame: object) -> None:
-        self.abandon("consumer cancelled by the broker")
-
     async def stop_consuming(self, timeout: float, why: str = "") -> None:
         """Cancel the consumer until it is resumed for the same reason.
 
@@ -173,7 +169,7 @@ class ConsumerLink:
             self._stopped.add(why)
             if self._alive and self._tag:
                 tag, self._tag = self._tag, ""
-                await self._channel.basic_cancel(tag, timeout=timeout)
+                await self._channel.cancel(tag, timeout)
 
     def ack(self, tag: int) -> None:
         self._ledger.ack(tag)
@@ -203,10 +199,7 @@ class ConsumerLink:
     async def flush(self, *, requeued: bool = False) -> None:
         """Sends every acknowledgement that is due, and what is handed back to the queue if `requeued`."""
         async with self._changing:
-            acks, returned = self._ledger.take(requeued=requeued)
-            if self._channel.is_closed:
-                raise BrokerUnavailable("the channel is gone")
-            await memq_amqp.acknowledge(self._channel, acks, returned)
+            await self._channel.acknowledge(*self._ledger.take(requeued=requeued))
 
     async def _flush_for_ever(self) -> None:
         while self._alive:

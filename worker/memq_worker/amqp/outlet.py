@@ -4,18 +4,17 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-from aio_pika.abc import AbstractConnection
-from memq_amqp import Lost, frames_of
+from memq_amqp import Connection, Lost
 from memq_amqp.refusals import Refusal
 
 from memq_schemas.properties import Properties
 from memq_worker.amqp.connection import Brokers
 from memq_worker.amqp.failure import lost
 from memq_worker.amqp.patience import Patience
-from memq_worker.amqp.publish import Publisher, publisher
+from memq_worker.amqp.publish import PatientPublisher
 from memq_worker.errors import BrokerUnavailable, Unconfirmed
 
-Prepare = Callable[[AbstractConnection], Awaitable[None]]
+Prepare = Callable[[Connection], Awaitable[None]]
 
 _PROVEN_BYTES = 4096
 _OLD_SECONDS = 5.0
@@ -30,12 +29,12 @@ def refusal_behind(error: BrokerUnavailable) -> Refusal | None:
 
 @dataclass(slots=True, eq=False)
 class _Line:
-    connection: AbstractConnection
+    connection: Connection
     patience: Patience
-    shared: Publisher
+    shared: PatientPublisher
     stack: AsyncExitStack
     made: float
-    single: Publisher | None = None
+    single: PatientPublisher | None = None
     users: int = 0
 
 
@@ -62,7 +61,7 @@ class Outlet:
         self._proven_bytes = _PROVEN_BYTES
 
     @property
-    def connection(self) -> AbstractConnection:
+    def connection(self) -> Connection:
         """The present one. Raises BrokerUnavailable while there is none."""
         if self._line is None:
             raise BrokerUnavailable("there is no connection to publish on")
@@ -146,7 +145,7 @@ class Outlet:
             self._lines.add(line)
             return line
 
-    async def _single_of(self, line: _Line) -> Publisher:
+    async def _single_of(self, line: _Line) -> PatientPublisher:
         if line.single is None:
             line.single = await _publisher(line.connection, line.patience)
         return line.single
@@ -172,7 +171,6 @@ class Outlet:
             await asyncio.wait(self._closing)
 
 
-async def _publisher(connection: AbstractConnection, patience: Patience) -> Publisher:
+async def _publisher(connection: Connection, patience: Patience) -> PatientPublisher:
     with lost():
-        opened = await connection.channel(publisher_confirms=True, on_return_raises=True)
-        return publisher(await opened.get_underlay_channel(), frames_of(connection), patience)
+        return PatientPublisher((await connection.channel()).publisher(), patience)

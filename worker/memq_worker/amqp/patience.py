@@ -2,11 +2,7 @@ import asyncio
 from contextlib import suppress
 from weakref import WeakSet
 
-from aio_pika.abc import AbstractConnection
-from memq_amqp import stop
-
-from memq_worker.amqp.failure import lost
-from memq_worker.errors import BrokerUnavailable
+from memq_amqp import Connection, Lost, stop
 
 _LOOK_SECONDS = 1.0
 
@@ -18,7 +14,7 @@ class Patience:
     anew and publish again would leave as many copies in its buffers.
     """
 
-    def __init__(self, seconds: float, connection: AbstractConnection) -> None:
+    def __init__(self, seconds: float, connection: Connection) -> None:
         self._seconds = seconds
         self._connection = connection
         self._limits: WeakSet[asyncio.Timeout] = WeakSet()
@@ -44,8 +40,8 @@ class Patience:
         self._looking = asyncio.create_task(self._prolong())
 
     async def _prolong(self) -> None:
-        with suppress(BrokerUnavailable):
-            while self._limits and await blocked(self._connection):
+        with suppress(Lost):
+            while self._limits and await self._connection.blocked():
                 until = asyncio.get_running_loop().time() + self._seconds
                 for limit in self._limits:
                     with suppress(RuntimeError):  # over, or not begun
@@ -54,23 +50,3 @@ class Patience:
         self._timer = None
         if self._limits:
             self._timer = asyncio.get_running_loop().call_later(min(_LOOK_SECONDS, self._seconds / 4), self._look)
-
-
-async def blocked(connection: AbstractConnection, noticed_seconds: float = 0.1) -> bool:
-    """Return True between connection.blocked and connection.unblocked. Raises BrokerUnavailable."""
-    with lost():
-        try:
-            async with asyncio.timeout(noticed_seconds):
-                await unblocked(connection)
-        except TimeoutError:
-            return True
-    return False
-
-
-async def unblocked(connection: AbstractConnection) -> None:
-    """Returns once it is not blocked. Raises BrokerUnavailable."""
-    with lost():
-        transport = connection.transport
-        if transport is None or connection.is_closed:
-            raise BrokerUnavailable("the connection is closed")
-        await transport.ready()

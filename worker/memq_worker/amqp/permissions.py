@@ -1,13 +1,11 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from aio_pika.abc import AbstractConnection
-from aiormq.abc import AbstractChannel
-from aiormq.exceptions import AMQPError
-from memq_amqp.refusals import Kind, Refusal, refusal_of
-from pamqp.commands import Basic
+from memq_amqp import Channel, Connection, Lost, Refused, Returned
+from memq_amqp.refusals import Kind, Refusal
 
 from memq_schemas import Topology
+from memq_schemas.properties import Properties
 from memq_worker.amqp.failure import lost
 from memq_worker.errors import ConfigurationError
 
@@ -18,7 +16,7 @@ def denied(permission: str, kind: str, name: str, refusal: Refusal | None) -> Co
     return ConfigurationError(f"{kind} {name!r}: the user has no {permission} permission on it{words}; grant it")
 
 
-async def check_permissions(connection: AbstractConnection, topology: Topology, timeout: float) -> None:
+async def check_permissions(connection: Connection, topology: Topology, timeout: float) -> None:
     """Try what a worker does with each queue and exchange, without taking or leaving a message.
 
     Raises ConfigurationError for the first permission that is missing, and BrokerUnavailable.
@@ -36,38 +34,41 @@ async def check_permissions(connection: AbstractConnection, topology: Topology, 
 
 
 async def _try(
-    connection: AbstractConnection,
-    act: Callable[[AbstractChannel], Awaitable[object]],
+    connection: Connection,
+    act: Callable[[Channel], Awaitable[object]],
     permission: str,
     kind: str,
     name: str,
 ) -> None:
     # A channel of its own: the broker closes it with the answer.
-    channel = await connection.channel(on_return_raises=True)
+    channel = await connection.channel()
     try:
-        await act(await channel.get_underlay_channel())
-    except AMQPError as error:
-        refusal = refusal_of(error)
-        if refusal is not None and refusal.kind is Kind.PERMISSION:
-            raise denied(permission, kind, name, refusal) from error
+        await act(channel)
+    except (Refused, Returned):
+        pass
+    except Lost as error:
+        if error.kind is Kind.PERMISSION:
+            raise denied(permission, kind, name, error.refusal) from error
+        if error.kind is Kind.LOST:
+            raise
     finally:
         await channel.close()
 
 
-def _consume(queue: str) -> Callable[[AbstractChannel], Awaitable[object]]:
-    async def consume(channel: AbstractChannel) -> None:
+def _consume(queue: str) -> Callable[[Channel], Awaitable[object]]:
+    async def consume(channel: Channel) -> None:
         # The broker checks the permission first, and refuses this argument before it makes a consumer.
-        await channel.basic_consume(queue, _nothing, arguments={"x-priority": "none"})
+        await channel.consumer(_nothing).start(queue, arguments={"x-priority": "none"})
 
     return consume
 
 
-def _publish(exchange: str) -> Callable[[AbstractChannel], Awaitable[object]]:
-    async def publish(channel: AbstractChannel) -> None:
+def _publish(exchange: str) -> Callable[[Channel], Awaitable[object]]:
+    async def publish(channel: Channel) -> None:
         # Likewise with this expiration, before it routes the message.
-        await channel.basic_publish(b"", exchange=exchange, properties=Basic.Properties(expiration="none"))
+        await channel.publisher().publish(exchange, "", b"", Properties(expiration="none"))
 
     return publish
 
 
-async def _nothing(_: object) -> None: ...
+def _nothing(*_: object) -> None: ...

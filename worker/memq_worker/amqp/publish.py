@@ -1,25 +1,9 @@
-from typing import Protocol
-
 import memq_amqp
-from aiormq.abc import AbstractChannel
-from memq_amqp import Frames, Lost, Refused, Returned
+from memq_amqp import Lost, Refused, Returned
 
 from memq_schemas.properties import Properties
 from memq_worker.amqp.patience import Patience
 from memq_worker.errors import BrokerUnavailable, Unconfirmed, Unroutable
-
-
-class Publisher(Protocol):
-    """Confirmed, mandatory publishing."""
-
-    async def publish(self, exchange: str, routing_key: str, body: bytes, properties: Properties) -> None:
-        """Raises Unroutable, Unconfirmed or BrokerUnavailable; ValueError for a message that the broker cannot take."""
-        ...
-
-
-def publisher(channel: AbstractChannel, frames: Frames | None, patience: Patience) -> Publisher:
-    """The publisher of a channel that is used for nothing else. frames: what its connection reads through."""
-    return PatientPublisher(memq_amqp.publisher(channel, frames), patience)
 
 
 class PatientPublisher:
@@ -30,6 +14,7 @@ class PatientPublisher:
         self._patience = patience
 
     async def publish(self, exchange: str, routing_key: str, body: bytes, properties: Properties) -> None:
+        """Raises Unroutable, Unconfirmed or BrokerUnavailable; ValueError for a message that the broker cannot take."""
         try:
             async with self._patience.limit():
                 await self._publisher.publish(exchange, routing_key, body, properties)

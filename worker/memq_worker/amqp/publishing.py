@@ -4,7 +4,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 
-from aio_pika.abc import AbstractConnection
+from memq_amqp import Connection
 from memq_amqp.refusals import Fault, Kind, Refusal
 
 from memq_schemas import Topology
@@ -61,7 +61,7 @@ class Publishing:
         self.down: frozenset[str] = frozenset()  # queues whose node was down when they were declared last
 
     @property
-    def connection(self) -> AbstractConnection:
+    def connection(self) -> Connection:
         """The present one. Raises BrokerUnavailable while there is none."""
         return self._outlet.connection
 
@@ -134,14 +134,14 @@ class Publishing:
         """Again. Raises BrokerUnavailable."""
         await self._declare(self.connection)
 
-    async def _declare(self, connection: AbstractConnection) -> None:
+    async def _declare(self, connection: Connection) -> None:
         try:
             await self._declare_on(connection)
         except ConfigurationError as error:
             self.end(str(error))
             raise BrokerUnavailable(str(error)) from error
 
-    async def _declare_on(self, connection: AbstractConnection) -> None:
+    async def _declare_on(self, connection: Connection) -> None:
         self.down = await declare(connection, self._topology, self._mode, self._timeout_seconds)
 
     async def close(self) -> None:

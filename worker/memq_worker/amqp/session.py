@@ -5,10 +5,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from aio_pika.abc import AbstractConnection
-from aiormq.exceptions import ChannelAccessRefused
-from memq_amqp import frames_of, stop
-from memq_amqp.refusals import refusal_of
+from memq_amqp import Connection, Lost, stop
+from memq_amqp.refusals import Kind
 
 from memq_schemas import Topology
 from memq_schemas.tenants import Whose, lane_owner
@@ -42,7 +40,7 @@ class SessionOptions:
     timeout_seconds: float
     prefetch_bytes: int | None = None
     """Approximate limit on the bodies of unsettled writes, over all lanes; None for no limit."""
-    admit: Callable[[AbstractConnection], Awaitable[None]] | None = None
+    admit: Callable[[Connection], Awaitable[None]] | None = None
     """Called before anything is consumed. Raises what `open_session` raises."""
     account: Callable[[str], Allowance | None] = lambda _: None
     """Returns the account of the tenant whose own lane is given; None for a lane without limits."""
@@ -80,7 +78,7 @@ class Session:
 
     def __init__(
         self,
-        consuming: AbstractConnection,
+        consuming: Connection,
         publishing: Publishing,
         replies: Replies,
         options: SessionOptions,
@@ -108,7 +106,7 @@ class Session:
         self._return: asyncio.Task[None] | None = None
 
     @property
-    def connection(self) -> AbstractConnection:
+    def connection(self) -> Connection:
         """The connection that consumes."""
         return self._consuming
 
@@ -178,18 +176,18 @@ class Session:
         return link
 
     async def _link(self, queue: str, lane: str) -> ConsumerLink:
-        channel = await self._consuming.channel(publisher_confirms=True, on_return_raises=True)
-        underlay = await channel.get_underlay_channel()
-        link = ConsumerLink(underlay, queue, self._publishing, self._replies, self.end, self._whose, lane=lane)
-        channel.close_callbacks.add(_closing(self, link))
+        channel = await self._consuming.channel()
+        link = ConsumerLink(channel, queue, self._publishing, self._replies, self.end, self._whose, lane=lane)
+        channel.on_close(_closing(self, link))
         return link
 
     async def _begin(self, link: ConsumerLink, prefetch: Prefetch, accept: Accept) -> None:
-        frames, timeout = frames_of(self._consuming), self._options.timeout_seconds
         try:
-            await link.consume(prefetch, accept, frames=frames, timeout=timeout)
-        except ChannelAccessRefused as error:
-            raise denied("read", "queue", link.queue, refusal_of(error)) from error
+            await link.consume(prefetch, accept, timeout=self._options.timeout_seconds)
+        except Lost as error:
+            if error.kind is Kind.PERMISSION:
+                raise denied("read", "queue", link.queue, error.refusal) from error
+            raise
 
     async def _await_return(self) -> None:
         try:
@@ -280,21 +278,14 @@ async def open_session(brokers: Brokers, options: SessionOptions, accept: Accept
         session = Session(consuming, published, replies, options, accept)
         stack.callback(session.end, "closed")
         published.ended.add_done_callback(lambda ended: session.end(ended.result()))
-        consuming.close_callbacks.add(_ending(session, "connection closed"))
+        consuming.on_close(lambda lost: session.end(str(lost)))
         await session.start()
         yield session
 
 
-def _ending(session: Session, reason: str) -> Callable[..., None]:
-    def end(*_: object) -> None:
-        session.end(reason)
-
-    return end
-
-
-def _closing(session: Session, link: ConsumerLink) -> Callable[..., None]:
-    def closed(*_: object) -> None:
+def _closing(session: Session, link: ConsumerLink) -> Callable[[Lost], None]:
+    def closed(lost: Lost) -> None:
         if link.alive:  # one that has left is closed on purpose
-            session.end("channel closed")
+            session.end(str(lost))
 
     return closed

@@ -3,10 +3,8 @@
 import asyncio
 from collections.abc import Callable
 
-import memq_amqp
-from aio_pika.abc import AbstractConnection
-from aiormq.exceptions import ChannelNotFoundEntity
-from memq_amqp import Received
+from memq_amqp import Connection, Lost, Received
+from memq_amqp.refusals import Kind
 
 from memq_schemas import headers
 from memq_schemas.properties import ChangedHeaders
@@ -16,7 +14,7 @@ _SECONDS = 30.0
 
 
 async def sweep(
-    connection: AbstractConnection, queue: str, wanted: Callable[[Received], bool], copies: str | None = None
+    connection: Connection, queue: str, wanted: Callable[[Received], bool], copies: str | None = None
 ) -> int:
     """Remove the wanted messages of a queue, and return their number. Others stay in their places.
 
@@ -24,17 +22,18 @@ async def sweep(
     is handed back.   Raises BrokerUnavailable.
     """
     with lost():
-        channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
-        async with channel:
-            underlay = await channel.get_underlay_channel()
+        channel, copying = await connection.channel(confirms=False), await connection.channel()
+        try:
             try:
-                declared = await underlay.queue_declare(queue, passive=True, timeout=_SECONDS)
-            except ChannelNotFoundEntity:
-                return 0
-            publisher = memq_amqp.publisher(underlay, None)
+                declared = await channel.declare_queue(queue, passive=True, timeout=_SECONDS)
+            except Lost as error:
+                if error.kind is Kind.NOT_FOUND:
+                    return 0
+                raise
+            publisher = copying.publisher()
             removed = 0
-            for _ in range(declared.message_count or 0):
-                message = await memq_amqp.get(underlay, queue, _SECONDS)
+            for _ in range(declared.messages):
+                message = await channel.get(queue, _SECONDS)
                 if message is None:
                     break
                 if wanted(message):
@@ -45,13 +44,16 @@ async def sweep(
                     own = ChangedHeaders(message.properties.headers, prefixes=headers.BROKER_PREFIXES)
                     copy = message.properties._replace(headers=own, user_id=None)
                     await publisher.publish(copies, message.routing_key, message.body, copy)
-                await underlay.basic_ack(message.tag)
+                await channel.ack(message.tag)
             # The broker has read what was sent before it answers.
-            await underlay.queue_declare(queue, passive=True, timeout=_SECONDS)
+            await channel.declare_queue(queue, passive=True, timeout=_SECONDS)
             return removed
+        finally:
+            await channel.close()
+            await copying.close()
 
 
-async def delete_queue(connection: AbstractConnection, queue: str) -> int | None:
+async def delete_queue(connection: Connection, queue: str) -> int | None:
     """Delete a queue with what is in it. Return the number of its messages, None if there was no such queue.
 
     Raises BrokerUnavailable.
@@ -59,13 +61,14 @@ async def delete_queue(connection: AbstractConnection, queue: str) -> int | None
     with lost():
         async with asyncio.timeout(_SECONDS):
             # A channel of its own: the broker closes it for a queue that does not exist.
-            channel = await connection.channel(publisher_confirms=False)
+            channel = await connection.channel(confirms=False)
             try:
-                underlay = await channel.get_underlay_channel()
-                declared = await underlay.queue_declare(queue, passive=True)
-                await underlay.queue_delete(queue)
-            except ChannelNotFoundEntity:
-                return None
+                declared = await channel.declare_queue(queue, passive=True)
+                await channel.delete_queue(queue)
+            except Lost as error:
+                if error.kind is Kind.NOT_FOUND:
+                    return None
+                raise
             finally:
                 await channel.close()
-            return declared.message_count or 0
+            return declared.messages

@@ -1,12 +1,10 @@
 import asyncio
 from dataclasses import dataclass
 
-from aio_pika.abc import AbstractChannel, AbstractConnection
-from aiormq.exceptions import ChannelAccessRefused, ChannelNotFoundEntity
-from memq_amqp import get
+from memq_amqp import Channel, Connection, Lost
+from memq_amqp.refusals import Kind
 
 from memq_worker.amqp.failure import lost
-from memq_worker.amqp.patience import blocked, unblocked
 from memq_worker.amqp.publishing import Publishing
 
 
@@ -31,21 +29,21 @@ class Head:
 class Watch:
     """Looks at queues, on a channel of its own: the broker closes it for a queue that is not there, and only it."""
 
-    def __init__(self, connection: AbstractConnection, publishing: Publishing, timeout_seconds: float) -> None:
+    def __init__(self, connection: Connection, publishing: Publishing, timeout_seconds: float) -> None:
         self._connection = connection
         self._publishing = publishing
         self._timeout_seconds = timeout_seconds
-        self._channel: AbstractChannel | None = None
+        self._channel: Channel | None = None
 
     async def depth(self, queue: str) -> Depth:
         """Raises Unseen or BrokerUnavailable."""
         with lost():
             try:
-                channel = await (await self._opened()).get_underlay_channel()
-                declared = await channel.queue_declare(queue, passive=True, timeout=self._timeout_seconds)
-            except (ChannelNotFoundEntity, ChannelAccessRefused) as error:
-                raise Unseen(queue) from error
-        return Depth(declared.message_count or 0, declared.consumer_count or 0)
+                channel = await self._opened()
+                declared = await channel.declare_queue(queue, passive=True, timeout=self._timeout_seconds)
+            except Lost as error:
+                raise _unseen(error, queue) from error
+        return Depth(declared.messages, declared.consumers)
 
     async def head(self, queue: str) -> Head:
         """The message at the head of a queue.
@@ -54,13 +52,13 @@ class Watch:
         """
         with lost():
             try:
-                channel = await (await self._opened()).get_underlay_channel()
-                head = await get(channel, queue, self._timeout_seconds)
+                channel = await self._opened()
+                head = await channel.get(queue, self._timeout_seconds)
                 if head is None:
                     return Head(None, 0)
-                await channel.basic_nack(head.tag, requeue=True, wait=False)
-            except (ChannelNotFoundEntity, ChannelAccessRefused) as error:
-                raise Unseen(queue) from error
+                await channel.acknowledge([], [(head.tag, True)])
+            except Lost as error:
+                raise _unseen(error, queue) from error
         looks = head.properties.headers.get("x-delivery-count")
         return Head(head.properties.published, looks if isinstance(looks, int) else 0)
 
@@ -71,25 +69,32 @@ class Watch:
         """
         with lost():
             try:
-                channel = await (await self._opened()).get_underlay_channel()
-                head = await get(channel, queue, self._timeout_seconds)
+                channel = await self._opened()
+                head = await channel.get(queue, self._timeout_seconds)
                 if head is None:
                     return None
-                await channel.basic_nack(head.tag, requeue=True, wait=False)
-            except (ChannelNotFoundEntity, ChannelAccessRefused) as error:
-                raise Unseen(queue) from error
+                await channel.acknowledge([], [(head.tag, True)])
+            except Lost as error:
+                raise _unseen(error, queue) from error
         return head.body
 
-    async def _opened(self) -> AbstractChannel:
-        if self._channel is None or self._channel.is_closed:
+    async def _opened(self) -> Channel:
+        if self._channel is None or self._channel.closed:
             async with asyncio.timeout(self._timeout_seconds):
-                self._channel = await self._connection.channel(publisher_confirms=False)
+                self._channel = await self._connection.channel(confirms=False)
         return self._channel
 
     async def blocked(self) -> bool:
         """Return True between connection.blocked and connection.unblocked. Raises BrokerUnavailable."""
-        return await blocked(self._publishing.connection)
+        with lost():
+            return await self._publishing.connection.blocked()
 
     async def unblocked(self) -> None:
-        """Raises BrokerUnavailable."""
-        await unblocked(self._publishing.connection)
+        """Return once it is not blocked. Raises BrokerUnavailable."""
+        with lost():
+            await self._publishing.connection.unblocked()
+
+
+def _unseen(error: Lost, queue: str) -> Exception:
+    """Unseen for a queue that the broker does not show; `error` itself for a lost connection."""
+    return Unseen(queue) if error.kind in (Kind.NOT_FOUND, Kind.QUEUE_DOWN, Kind.PERMISSION) else error

@@ -1,18 +1,16 @@
-import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
-from memq_amqp.address import bracketed
 from qdrant_client import grpc as q
-from yarl import URL
 
 from memq_schemas import CreateCollection, ErrorCode, Filter, Get, Operation, Query, SetPayload, UpdateCollection
 from memq_worker.errors import MessageError, Outage
 from memq_worker.pipeline.store import Contract, Id, PointsBatch
 from memq_worker.qdrant import collections, encode, reads
-from memq_worker.qdrant.errors import translated
+from memq_worker.qdrant.channel import Security, open_channel
+from memq_worker.qdrant.errors import KEY_REFUSED, translated
 from memq_worker.qdrant.features import EXTERNAL, Features
 from memq_worker.qdrant.grouped import QueryGroups
 from memq_worker.qdrant.payloads import PayloadChanges
@@ -24,19 +22,7 @@ from memq_worker.qdrant.upserts import upsert_request, vectors_request
 from memq_worker.qdrant.vector_changes import check_stored, removal_request
 from memq_worker.qdrant.version import check_version
 
-logger = logging.getLogger(__name__)
-
 _LARGER = "larger than max"
-_CHANNEL_OPTIONS = [
-    ("grpc.max_send_message_length", -1),
-    # gRPC's default reaches two minutes, and all that time calls to a server that is back would fail unsent.
-    ("grpc.initial_reconnect_backoff_ms", 200),
-    ("grpc.max_reconnect_backoff_ms", 2000),
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
-    # gRPC would obey http_proxy and grpc_proxy, which are set in many containers, even for loopback.
-    ("grpc.enable_http_proxy", 0),
-]
 
 _IDENTITY_KEY = "memq-store"
 
@@ -53,6 +39,7 @@ class QdrantStore:
         *,
         filter_timeout_seconds: float | None = None,
         guarded: bool = False,
+        reread: Callable[[], str | None] | None = None,
     ) -> None:
         # The generated stubs are untyped.
         points: Any = q.PointsStub(channel)
@@ -68,8 +55,9 @@ class QdrantStore:
         )
         self._features = Features(self.version, self.identity)
         self._payloads = PayloadChanges(points, self._read, self._update, self._most_per_query, self._seconds)
-        self._key = (("api-key", api_key),) if api_key else ()
-        self._admitted: tuple[tuple[str, str], ...] | None = None if guarded else self._key
+        self._key = _key(api_key)
+        self._reread = reread
+        self._admitted: tuple[tuple[str, str], ...] | None = None if guarded else ()
         self._timeout_seconds = timeout_seconds
         self._replies = replies
         self._requests = Requests(points, about, self._ask, replies)
@@ -82,11 +70,30 @@ class QdrantStore:
             raise Outage(
                 ErrorCode.STORE_UNAVAILABLE, "the store's identity has not been confirmed yet", stage="write", away=True
             )
-        return self._admitted
+        return (*self._key, *self._admitted)
 
     def admit(self, identity: str) -> None:
         """Send every request on to the store of this identity; memq's engine refuses it if it has another one."""
-        self._admitted = (*self._key, (_IDENTITY_KEY, identity))
+        self._admitted = ((_IDENTITY_KEY, identity),)
+
+    async def _call(self, method: Any, request: Any, timeout: float, *, checked: bool = True) -> Any:
+        """Call the store; once more if it refuses the API key and the file of the key has another by now.
+
+        checked: only once the store's identity is confirmed.
+        """
+        while True:
+            key = self._key
+            try:
+                return await method(request, timeout=timeout, metadata=self._metadata if checked else key)
+            except grpc.aio.AioRpcError as error:
+                if error.code() not in KEY_REFUSED or not self._renewed(key):
+                    raise
+
+    def _renewed(self, used: tuple[tuple[str, str], ...]) -> bool:
+        """Return True if there is another API key than the one that was used."""
+        if self._reread is not None and self._key == used and (found := self._reread()) is not None:
+            self._key = _key(found)
+        return self._key != used
 
     async def version(self) -> str:
         return str((await self._health()).version)
@@ -96,18 +103,22 @@ class QdrantStore:
 
         Raises ConfigurationError for a server that is too old.
         """
-        call = self._service.HealthCheck(q.HealthCheckRequest(), timeout=self._timeout_seconds, metadata=self._key)
-        with translated("preflight"):
+
+        async def health(request: Any, **options: Any) -> Any:
+            call = self._service.HealthCheck(request, **options)
             check_version((await call).version)
-            trailers = await call.trailing_metadata()
+            return await call.trailing_metadata()
+
+        with translated("preflight"):
+            trailers = await self._call(health, q.HealthCheckRequest(), self._timeout_seconds, checked=False)
         found = {str(key): str(value) for key, value in trailers or ()}
         return found.get(_IDENTITY_KEY, EXTERNAL)
 
     async def _health(self) -> Any:
-        metadata = self._key if self._admitted is None else self._admitted
+        checked = self._admitted is not None
         with translated("preflight"):
-            return await self._service.HealthCheck(
-                q.HealthCheckRequest(), timeout=self._timeout_seconds, metadata=metadata
+            return await self._call(
+                self._service.HealthCheck, q.HealthCheckRequest(), self._timeout_seconds, checked=checked
             )
 
     async def contract(self, collection: str, timeout: float | None = None) -> Contract:
@@ -145,7 +156,7 @@ class QdrantStore:
 
     async def _read(self, method: Any, request: Any) -> Any:
         with translated():
-            return await method(request, timeout=self._timeout_seconds, metadata=self._metadata)
+            return await self._call(method, request, self._timeout_seconds)
 
     async def _most_per_query(self, collection: str) -> int | None:
         return collections.most_per_query(await self._info(collection, self._timeout_seconds, "write"))
@@ -222,13 +233,13 @@ class QdrantStore:
     async def _info(self, collection: str, timeout: float, stage: str) -> Any:
         request = q.GetCollectionInfoRequest(collection_name=collection)
         with translated(stage):
-            reply = await self._about.Get(request, timeout=timeout, metadata=self._metadata)
+            reply = await self._call(self._about.Get, request, timeout)
         return reply.result
 
     async def _ask(self, method: Any, request: Any, timeout: float) -> Any:
         with translated("answer", deadline_is_the_callers=True):
             try:
-                return await method(request, timeout=timeout, metadata=self._metadata)
+                return await self._call(method, request, timeout)
             except grpc.aio.AioRpcError as error:
                 # Said by our own side of the connection, of more than receive_bytes.
                 if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and _LARGER in (error.details() or ""):
@@ -240,12 +251,16 @@ class QdrantStore:
 
     async def _update(self, method: Any, request: Any, timeout: float | None = None) -> None:
         with translated():
-            reply = await method(request, timeout=timeout or self._timeout_seconds, metadata=self._metadata)
+            reply = await self._call(method, request, timeout or self._timeout_seconds)
         for result in reply.result if isinstance(reply, q.UpdateBatchResponse) else [reply.result]:
             if result.status != q.UpdateStatus.Completed:
                 # WaitTimeout and Acknowledged come back as success, but the points cannot be found yet.
                 name = q.UpdateStatus.Name(result.status)
                 raise Outage(ErrorCode.DEADLINE_EXCEEDED, f"Qdrant answered {name} instead of Completed")
+
+
+def _key(api_key: str | None) -> tuple[tuple[str, str], ...]:
+    return (("api-key", api_key),) if api_key else ()
 
 
 @asynccontextmanager
@@ -257,21 +272,16 @@ async def open_store(
     filter_timeout_seconds: float | None = None,
     guarded: bool = False,
     max_reply_bytes: int = MAX_REPLY_BYTES,
+    security: Security | None = None,
 ) -> AsyncGenerator[QdrantStore]:
     """A store that connects when it is first used.
 
     `url` is http(s)://host:port of the gRPC port, 6334 by default. guarded: refuse every call but `version` and
     `identity` until `admit` is called. max_reply_bytes: of the JSON of the points that a call returns.
     """
+    security = security or Security()
     replies = ReplyLimit(max_reply_bytes)
-    options = [*_CHANNEL_OPTIONS, ("grpc.max_receive_message_length", replies.receive_bytes)]
-    parsed = URL(url)
-    target = f"{bracketed(parsed.host or '')}:{parsed.explicit_port or 6334}"
-    if parsed.scheme == "https":
-        channel = grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(), options=options)
-    else:
-        channel = grpc.aio.insecure_channel(target, options=options)
-    async with channel:
+    async with open_channel(url, security, replies.receive_bytes) as channel:
         store = QdrantStore(
             channel,
             api_key,
@@ -279,6 +289,7 @@ async def open_store(
             replies,
             filter_timeout_seconds=filter_timeout_seconds,
             guarded=guarded,
+            reread=security.reread,
         )
         try:
             yield store

@@ -12,6 +12,8 @@ from memq_worker.errors import DependencyError, MessageError, Outage, Scope, Thr
 _S = grpc.StatusCode
 _AWAY = ErrorCode.STORE_UNAVAILABLE
 
+# Statuses of a refused API key, among others.
+KEY_REFUSED = (_S.UNAUTHENTICATED, _S.PERMISSION_DENIED)
 
 Raised = MessageError | DependencyError | Outage | Throttled
 
@@ -37,6 +39,8 @@ class Row:
     least: Scope = "message"
 
 
+_CERTIFICATE = "Qdrant: TLS: certificate verify failed: set MEMQ_QDRANT_CAFILE to its authority ({details})"
+_HOST_NAME = "Qdrant: TLS: certificate verify failed: it is not for the host of MEMQ_QDRANT_URL"
 _NO_KEY = "Qdrant refused the API key: set MEMQ_QDRANT_API_KEY to a valid one"
 _NO_PERMISSION = "the API key in MEMQ_QDRANT_API_KEY has no permission for this in Qdrant"
 _DISK = "Qdrant accepts no writes: strict mode's max_disk_usage_percent is reached"
@@ -117,6 +121,8 @@ ROWS: tuple[Row, ...] = (
     Row(_S.RESOURCE_EXHAUSTED, MessageError, ErrorCode.TOO_LARGE),
     Row(_S.UNAVAILABLE, Outage, _AWAY, text="data directory ", said=_QUOTED, least="collection"),
     Row(_S.UNAVAILABLE, Outage, _AWAY, text="Shard temporarily unavailable", least="collection"),
+    Row(_S.UNAVAILABLE, Outage, _AWAY, text="CERTIFICATE_VERIFY_FAILED", away=True, said=_CERTIFICATE),
+    Row(_S.UNAVAILABLE, Outage, _AWAY, text="Hostname Verification", away=True, said=_HOST_NAME),
     Row(_S.UNAVAILABLE, Outage, _AWAY, away=True),
     Row(_S.UNAUTHENTICATED, Outage, _AWAY, away=True, said=_NO_KEY, least="collection"),
     Row(

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from memq_schemas.tenants import TenantNames
-from memq_worker.amqp.connection import Brokers
+from memq_worker import access
 from memq_worker.errors import ConfigurationError, WorkerError
 from memq_worker.qdrant.client import QdrantStore, open_store
 from memq_worker.settings import Settings
@@ -109,8 +109,7 @@ def remove(settings: Settings, engine: Engine, name: str, yes: bool) -> int:
 
 
 async def _remove(settings: Settings, engine: Engine, name: str, file: TenantsFile) -> None:
-    brokers = Brokers(settings.brokers, settings.worker_name, settings.amqp_timeout_seconds)
-    async with brokers.connect("tenants remove") as connection, _store(settings, engine) as store:
+    async with access.brokers(settings).connect("tenants remove") as connection, _store(settings, engine) as store:
         removal = Removal(name, file, _broker(settings), connection, store, typer.echo)
         await removal.run(settings.amqp_timeout_seconds, settings.store_timeout_seconds)
 
@@ -122,8 +121,13 @@ async def _store(settings: Settings, engine: Engine) -> AsyncGenerator[QdrantSto
         raise ConfigurationError(
             f"the engine of {settings.data_dir} does not run: start a worker, or set MEMQ_QDRANT_URL to the store"
         )
-    key = settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None
-    async with open_store(url if "://" in url else f"http://{url}", key, settings.store_timeout_seconds) as store:
+    opening = open_store(
+        url if "://" in url else f"http://{url}",
+        access.api_key(settings),
+        settings.store_timeout_seconds,
+        security=access.security(settings) if settings.qdrant_url else None,
+    )
+    async with opening as store:
         yield store
 
 

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
-from memq_amqp import Received
+from memq_amqp import Connection, Received
 
 from memq_schemas import Filter
 from memq_schemas.tenants import TenantNames, Whose
-from memq_worker.amqp.announcement import Connection
 from memq_worker.amqp.sweep import delete_queue, sweep
 from memq_worker.errors import ConfigurationError
 from memq_worker.tenants.applied import Applied
