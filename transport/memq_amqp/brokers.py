@@ -108,6 +108,9 @@ class Brokers:
             raise NoConnection(f"{address}: {refusal}", refusal) from error
         except (*LOSSES, Lost) as error:
             refusal = refusal_of(error) or Refusal(Kind.LOST, str(error) or type(error).__name__)
+            if refusal.kind is Kind.LOST and address.tls is not None:
+                alert = await address.tls.alert(address.host, address.port)
+                refusal = refusal if alert is None else refusal_of(alert) or refusal
             raise NoConnection(_text(address, refusal), refusal) from error
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +46,28 @@ class Tls:
         if self.certfile is not None:
             _load(context, self.certfile, self.keyfile)
         return context
+
+    async def alert(self, host: str, port: int) -> ssl.SSLError | None:
+        """Return the alert with which a server ends a connection that has passed its handshake; None without one.
+
+        In TLS 1.3 (RFC 8446, 4.4.2.4) a server refuses a client's certificate, or its absence, after the client has
+        finished: a client that writes at once may read a reset of the socket before the alert. This connection only
+        reads.
+        """
+        with suppress(TlsError, OSError):  # TimeoutError among them
+            context = await asyncio.to_thread(self.context)
+            async with asyncio.timeout(_ALERT_SECONDS):
+                reader, writer = await asyncio.open_connection(host, port, ssl=context)
+                try:
+                    await reader.read(1)
+                except ssl.SSLError as error:
+                    return error
+                finally:
+                    writer.transport.abort()
+        return None
+
+
+_ALERT_SECONDS = 2.0
 
 
 def _read(name: str, path: str | None) -> None:
