@@ -7,7 +7,9 @@ import contextlib
 import sys
 from typing import TYPE_CHECKING, Any
 
-import memq_amqp
+import memq_amqp.connection
+import memq_amqp.loss
+import memq_amqp.tasks
 import pytest
 from pydantic import SecretStr
 
@@ -26,8 +28,8 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
-# Shorter than the interval of repeated cancels, which would hide a lost one.
-SECONDS = 4.0
+# Enough for a loaded machine; shorter than the interval of repeated cancels, which would hide a lost one.
+SECONDS = 20.0
 # Without an untried await point for so long, a running worker has none left.
 QUIET_SECONDS = 0.7
 
@@ -37,6 +39,7 @@ def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probes, "_EVERY_SECONDS", 0.02)
     monkeypatch.setattr(probes, "_AGAIN_SECONDS", 0.02)
     monkeypatch.setattr(suspects, "_LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(memq_amqp.tasks, "_REPEAT_SECONDS", 3 * SECONDS)
 
 
 @contextlib.asynccontextmanager
@@ -138,6 +141,7 @@ def losing() -> Generator[None]:
 async def test_a_cancel_that_the_library_drops_is_noticed_here(
     amqp: Address, engine: EmbeddedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memq_worker.amqp.failure, "cancellable", losing)
+    for module in (memq_worker.amqp.failure, memq_amqp.loss, memq_amqp.connection):
+        monkeypatch.setattr(module, "cancellable", losing)
     _, found = await lost(amqp, engine, monkeypatch, first=True)
     assert found
