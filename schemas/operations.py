@@ -39,6 +39,7 @@ from memq_schemas import (
     ScoredPoint,
     Scroll,
     SetPayload,
+    TenantLimits,
     UpdateCollection,
     Upsert,
     Upserted,
@@ -284,5 +285,21 @@ OPERATIONS = (
         Aliases,
         {},
         {"aliases": [{"alias": "current", "collection": "docs"}]},
+    ),
+    WireOperation(
+        Operation.LIMITS,
+        "ListLimits",
+        "the limits of the tenant that asks, and which of them are reached",
+        Empty,
+        TenantLimits,
+        {},
+        {
+            "tenant": "acme",
+            "limits": [
+                {"name": "points_per_second", "limit": 500.0, "reached": False},
+                {"name": "backlog_bytes", "limit": 67108864, "lane": "live", "reached": True},
+                {"name": "stored_points", "limit": 100000, "used": 2500, "reached": False},
+            ],
+        },
     ),
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from memq_schemas import CollectionDescription, FacetValue, OrderedRecord, Record, ScoredPoint
+    from memq_schemas import CollectionDescription, FacetValue, OrderedRecord, Record, ScoredPoint, TenantLimit
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +117,20 @@ class AliasesAnswer:
 
     aliases: dict[str, str]
     elapsed_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsAnswer:
+    """Limits of the producer's tenant; none for the operator. Iterating it iterates them."""
+
+    limits: list[TenantLimit]
+    elapsed_ms: float
+
+    def __iter__(self) -> Iterator[TenantLimit]:
+        return iter(self.limits)
+
+    def __len__(self) -> int:
+        return len(self.limits)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         FacetAnswer,
         GetAnswer,
         IndexAnswer,
+        LimitsAnswer,
         ListAnswer,
         PageAnswer,
         QueryAnswer,
@@ -206,8 +207,9 @@ class Producer:
         lane: "bulk" for a load that must not delay live writes. Between lanes there is no order.
         progress: called after every delivered message with a Receipt of the call so far.
         Payload values are stored exactly or refused: docs/reference/types.md has the table.
-        Raises InvalidPoint, Unconfirmed, BufferFull, Unroutable, with `wait` also RemoteError and ReplyTimeout. Their
-        `points` say which message failed, `confirmed` what was delivered; messages of one call may arrive in any order.
+        Raises InvalidPoint, Unconfirmed (BufferFull, QuotaExceeded), Unroutable, with `wait` also RemoteError and
+        ReplyTimeout. Their `points` say which message failed, `confirmed` what was delivered; messages of one call may
+        arrive in any order.
         """
         return self._background.feed(
             points,
@@ -429,6 +431,10 @@ class Producer:
         exact: False for an estimate, which takes less time.
         """
         return self._background.run(lambda: self._inner.count(collection, filter=filter, exact=exact, timeout=timeout))
+
+    def limits(self, *, timeout: float | None = None) -> LimitsAnswer:
+        """Return the limits of the producer's tenant, and which of them hold it back now. Raises as `query` does."""
+        return self._background.run(lambda: self._inner.limits(timeout=timeout))
 
 
 class Collections:

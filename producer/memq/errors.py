@@ -66,6 +66,17 @@ class BufferFull(Unconfirmed):
     """The limit on unconfirmed messages was reached for `buffer_timeout` seconds; this message was not published."""
 
 
+class QuotaExceeded(Unconfirmed):
+    """A limit of the tenant is reached; this message was not accepted. Send it again once there is room.
+
+    limit: name of the limit in the tenants file.
+    """
+
+    def __init__(self, limit: str, message: str) -> None:
+        super().__init__(message)
+        self.limit = limit
+
+
 class MessageTooLarge(MemqError):
     """The broker accepts no message of this size; it has not got it. Send fewer points per message.
 

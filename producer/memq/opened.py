@@ -3,16 +3,21 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from pydantic import TypeAdapter
+
 from memq.connection.address import brokers
 from memq.connection.link import Link
 from memq.connection.replies import Pending
 from memq.dead import DeadLetters
-from memq.deliver.calls import Calls
+from memq.deliver.calls import Calls, read
+from memq.deliver.quota import Quota
 from memq.deliver.sender import Sender
 from memq.deliver.way import Way
 from memq.deliver.window import Window
 from memq.errors import Unconfirmed
 from memq.outbox import Outbox
+from memq_schemas import Operation, TenantLimit, TenantLimits
+from memq_schemas.tenants import TenantNames
 
 if TYPE_CHECKING:
     from memq.options import Options
@@ -25,6 +30,9 @@ WAITING_MESSAGES = 32
 
 # With an outbox nobody has to wait for the broker; but a wrong password should be told at the start, not in a log.
 FIRST_LOOK_SECONDS = 3.0
+
+LIMITS_SECONDS = 5.0
+_LIMITS = TypeAdapter(TenantLimits)
 
 
 class Opened:
@@ -41,11 +49,17 @@ class Opened:
         )
         self.sender = Sender(self.link, self.pending)
         self.calls = Calls(self.sender, options.timeout, options.max_message_bytes)
+        route = options.route
+        self.quota = self.sender.quota = Quota(route, self._limits) if isinstance(route, TenantNames) else None
         self.outbox = (
             None if options.outbox is None else Outbox(options.outbox, options.outbox_bytes, options.confirm_timeout)
         )
         window = Window(options.max_in_flight, WINDOW_BYTES)
         self._confirmed = Way(self.sender, window, options, self.outbox, asks=False)
+
+    async def _limits(self) -> list[TenantLimit]:
+        seconds = min(LIMITS_SECONDS, self._options.timeout)
+        return read(_LIMITS, await self.calls.ask(Operation.LIMITS, None, b"{}", seconds)).limits
 
     @property
     def dead(self) -> DeadLetters:
@@ -80,4 +94,6 @@ class Opened:
                 with contextlib.suppress(Unconfirmed):
                     await self.outbox.sent(self._options.confirm_timeout)
             await self.outbox.close()
+        if self.quota is not None:
+            await self.quota.close()
         await self.link.close()

@@ -185,8 +185,9 @@ class Producer(Changes):
         lane: "bulk" for a load that must not delay live writes. Between lanes there is no order.
         progress: called after every delivered message with a Receipt of the call so far.
         Payload values are stored exactly or refused: docs/reference/types.md has the table.
-        Raises InvalidPoint, Unconfirmed, BufferFull, Unroutable, with `wait` also RemoteError and ReplyTimeout. Their
-        `points` say which message failed, `confirmed` what was delivered; messages of one call may arrive in any order.
+        Raises InvalidPoint, Unconfirmed (BufferFull, QuotaExceeded), Unroutable, with `wait` also RemoteError and
+        ReplyTimeout. Their `points` say which message failed, `confirmed` what was delivered; messages of one call may
+        arrive in any order.
         """
         opened, given = self._opened, Given(points, ids, vectors, payloads, versions, mode=mode)
         return await upserted(opened.way(wait), opened.calls, collection, given, self._options, progress, lane)

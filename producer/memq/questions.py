@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import TypeAdapter
 
-from memq.answers import CountAnswer, FacetAnswer, GetAnswer, PageAnswer, QueryAnswer
+from memq.answers import CountAnswer, FacetAnswer, GetAnswer, LimitsAnswer, PageAnswer, QueryAnswer
 from memq.deliver.calls import read
 from memq.encode.requests import RestModel, body, rest_form, wire_ids, wire_vector
 from memq_schemas import (
@@ -24,6 +24,7 @@ from memq_schemas import (
     Record,
     ScoredPoint,
     Scroll,
+    TenantLimits,
 )
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ _RECORDS = TypeAdapter(list[Record])
 _COUNTED = TypeAdapter(Counted)
 _PAGE = TypeAdapter(Page)
 _FACETS = TypeAdapter(Facets)
+_LIMITS = TypeAdapter(TenantLimits)
 
 
 class Questions:
@@ -162,3 +164,8 @@ class Questions:
         fields = {"filter": filter, "exact": None if exact else False}
         reply = await self._opened.calls.ask(Operation.COUNT, collection, body(Count, fields), timeout)
         return CountAnswer(read(_COUNTED, reply).count, reply.elapsed_ms)
+
+    async def limits(self, *, timeout: float | None = None) -> LimitsAnswer:
+        """Return the limits of the producer's tenant, and which of them hold it back now. Raises as `query` does."""
+        reply = await self._opened.calls.ask(Operation.LIMITS, None, b"{}", timeout)
+        return LimitsAnswer(read(_LIMITS, reply).limits, reply.elapsed_ms)

@@ -40,6 +40,7 @@ COMMANDS = {
     "set-payload": "changes.set_payload",
     "top": "top.top",
     "traffic": "traffic.traffic",
+    "limits": "limits.limits",
     "load": "load.load",
     "collections": "collections.app",
     "index": "indexes.app",

@@ -7,6 +7,7 @@ from memq_process.signals import Terminated
 from memq.errors import (
     InvalidRequest,
     MemqError,
+    QuotaExceeded,
     RemoteError,
     ReplyTimeout,
     Unconfirmed,
@@ -29,7 +30,7 @@ def exit_code(error: BaseException) -> int:
         return INTERRUPTED
     if isinstance(error, Terminated):
         return error.status
-    if isinstance(error, (ReplyTimeout, Unconfirmed)):
+    if isinstance(error, (ReplyTimeout, Unconfirmed)) and not isinstance(error, QuotaExceeded):
         return TIMEOUT
     if isinstance(error, (InvalidRequest, BadFile)):
         return USAGE

@@ -32,6 +32,7 @@ from memq_schemas.replies import ErrorDetail, ErrorReply, ResultReply, error_rep
 from memq_schemas.routing import Operation, check_collection, parse_routing_key, routing_key
 from memq_schemas.scrolling import OrderBy
 from memq_schemas.scrolls import OrderedRecord, Page, Scroll
+from memq_schemas.tenant_limits import TenantLimit, TenantLimits
 from memq_schemas.topology import Names, Topology, definitions, topology
 from memq_schemas.vector_changes import ChangeVectors, PointVectors, VectorsChanged
 from memq_schemas.vector_params import Distance, SparseVectorParams, VectorParams
@@ -89,6 +90,8 @@ __all__ = [
     "SetPayload",
     "SparseVectorParams",
     "Stopwords",
+    "TenantLimit",
+    "TenantLimits",
     "Topology",
     "UpdateCollection",
     "Upsert",

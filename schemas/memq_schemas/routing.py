@@ -30,6 +30,7 @@ class Operation(StrEnum):
     SWITCH_ALIAS = "alias.switch"
     DELETE_ALIAS = "alias.delete"
     ALIASES = "alias.list"
+    LIMITS = "limits"
 
     @property
     def is_write(self) -> bool:
@@ -51,11 +52,12 @@ READS = frozenset(
         Operation.LIST,
         Operation.DESCRIBE,
         Operation.ALIASES,
+        Operation.LIMITS,
     }
 )
 
 # Operations that are about no one collection.
-UNNAMED = frozenset({Operation.LIST, Operation.ALIASES})
+UNNAMED = frozenset({Operation.LIST, Operation.ALIASES, Operation.LIMITS})
 
 _BY_WORD = {op.value: op for op in Operation if "." not in op.value}
 _FAMILIES = {op.value.partition(".")[0] for op in Operation if "." in op.value}
@@ -79,14 +81,14 @@ def routing_key(operation: Operation, collection: str | None = None) -> str:
 
 
 def parse_routing_key(key: str) -> tuple[Operation, str | None]:
-    """Operation and collection; the collection is None for `collections.list` and `alias.list`.
+    """Operation and collection; the collection is None for operations without one, such as `collections.list`.
 
     Raises LookupError for an unknown operation and ValueError for an unusable collection name.
     """
     word, _, rest = key.partition(".")
     operation = _BY_WORD.get(word)
     if operation is not None:
-        return operation, check_collection(rest)
+        return operation, None if operation in UNNAMED else check_collection(rest)
     if word in _FAMILIES:
         action, _, name = rest.partition(".")
         try:

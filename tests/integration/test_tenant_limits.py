@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
-from memq import Producer, RemoteError
+from memq import Producer, QuotaExceeded, RemoteError, Unconfirmed
 from tests.support.broker import depth
 from tests.support.tenants import Tenants, tenants_of
+from tests.support.until import until
 from tests.support.worker import running_worker
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from memq.changes import Row
+    from memq_schemas.topology import Lane
     from tests.support.broker import Address
     from tests.support.engine import EmbeddedEngine
 
@@ -98,3 +100,92 @@ async def test_requests_beyond_a_limit_are_refused_by_its_name(tenants: Tenants)
             with pytest.raises(RemoteError, match="message_bytes") as refused:
                 await acme.upsert("notes", rows(0, 200), wait=True)
             assert refused.value.code == "too_large"
+
+
+FULL = 20_000
+
+
+def payload(identifier: int) -> list[Row]:
+    return [{"id": identifier, "vector": [1.0, 0.0], "payload": {"text": "x" * 2000}}]
+
+
+async def filled(producer: Producer, lane: Lane) -> tuple[int, Unconfirmed]:
+    """Send writes until one is not accepted. Return how many were, and the error."""
+    for identifier in range(200):
+        try:
+            await producer.upsert("notes", payload(identifier), lane=lane)
+        except Unconfirmed as error:
+            return identifier, error
+    pytest.fail("the lane takes any number of bytes")
+
+
+@pytest.mark.parametrize("lane", ["live", "bulk"])
+async def test_a_full_lane_raises_the_name_of_its_limit_and_takes_writes_again(
+    tenants: Tenants, transport: Literal["fast", "stock"], lane: Lane
+) -> None:
+    tenants.write("acme", tables={"acme": f"limits.backlog_bytes = {FULL}\nlimits.points_per_second = 0.1"})
+    tenants.ok("apply")
+    with running_worker(tenants.amqp, **tenants.settings, transport=transport):
+        async with Producer(tenants.url("acme"), tenant="acme", transport=transport) as acme:
+            await acme.collections.create("notes", size=2)
+            sent, refused = await filled(acme, lane)
+            assert isinstance(refused, QuotaExceeded)
+            assert refused.limit == "backlog_bytes"
+            assert sent >= FULL // 2500
+            reached = {limit.lane: limit.reached for limit in await acme.limits() if limit.name == "backlog_bytes"}
+            assert reached == {"live": lane == "live", "bulk": lane == "bulk"}
+            # The other lane has room: a limit that is reached holds back no other lane.
+            await acme.upsert("notes", payload(1000), lane="bulk" if lane == "live" else "live")
+            tenants.write("acme", tables={"acme": f"limits.backlog_bytes = {FULL}"})
+            tenants.ok("apply")
+            await until(lambda: count_is(acme, sent + 1))
+            await acme.upsert("notes", payload(1001), lane=lane)
+            await until(lambda: count_is(acme, sent + 2))
+    assert await depth(tenants.amqp, f"{tenants.amqp.prefix}.dead") == 0
+
+
+async def count_is(producer: Producer, wanted: int) -> bool:
+    return await stored(producer) == wanted
+
+
+async def test_a_full_lane_without_a_worker_names_both_causes(tenants: Tenants) -> None:
+    tenants.write("acme", tables={"acme": f"limits.backlog_bytes = {FULL}"})
+    tenants.ok("apply")
+    async with Producer(tenants.url("acme"), tenant="acme", timeout=0.5, confirm_timeout=2) as acme:
+        _, refused = await filled(acme, "live")
+    assert type(refused) is Unconfirmed
+    assert "backlog_bytes" in str(refused)
+    assert "leader" in str(refused)
+
+
+async def test_the_limits_of_a_tenant_are_told_to_it_alone(tenants: Tenants) -> None:
+    limits = """limits.points_per_second = 100
+limits.concurrency = 10
+limits.stored_points = 5
+limits.collections = 1
+limits.message_bytes = 2000
+limits.backlog_bytes = 10000000"""
+    tenants.write("acme", "beta", tables={"acme": limits})
+    tenants.ok("apply")
+    with running_worker(tenants.amqp, **tenants.settings):
+        async with (
+            Producer(tenants.url("acme", "read"), tenant="acme") as reader,
+            Producer(tenants.url("acme"), tenant="acme") as acme,
+            Producer(tenants.url("beta"), tenant="beta") as beta,
+            Producer(tenants.amqp.url, prefix=tenants.amqp.prefix) as operator,
+        ):
+            await acme.collections.create("notes", size=2)
+            await acme.upsert("notes", rows(0, 5), wait=True)
+            found = {(limit.name, limit.lane): limit for limit in await reader.limits()}
+            assert list(await beta.limits()) == list(await operator.limits()) == []
+    told = {key: (limit.limit, limit.used, limit.reached) for key, limit in found.items()}
+    rate = told.pop(("points_per_second", None))
+    assert rate[0] == 100
+    assert told == {
+        ("concurrency", None): (10, None, False),
+        ("stored_points", None): (5, 5, True),
+        ("collections", None): (1, 1, True),
+        ("message_bytes", None): (2000, None, None),
+        ("backlog_bytes", "live"): (10_000_000, None, False),
+        ("backlog_bytes", "bulk"): (10_000_000, None, False),
+    }

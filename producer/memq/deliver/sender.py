@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import random
 import time
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,6 +14,7 @@ from memq_amqp.refusals import Fault
 
 from memq.connection.message import Message
 from memq.connection.replies import Reply, decode_reply
+from memq.deliver.attempt import Attempt
 from memq.deliver.deadlines import Deadlines
 from memq.deliver.refusals import SizeLimit, nacked, refused, unroutable
 from memq.deliver.tracing import tracing
@@ -29,10 +29,7 @@ if TYPE_CHECKING:
     from memq.connection.link import Link
     from memq.connection.replies import Pending
     from memq.connection.session import Session
-    from memq.connection.silence import Silence
-
-NACK_PAUSE_SECONDS = 0.05
-NACK_PAUSE_LIMIT_SECONDS = 1.0
+    from memq.deliver.quota import Quota
 
 # The least silence for which a connection is given up: elections and slow disks take this long, and reconnecting
 # makes nothing of that faster.
@@ -64,6 +61,7 @@ class Sender:
         self._token = uuid4().hex
         self._numbers = itertools.count(1)
         self.limit = SizeLimit()
+        self.quota: Quota | None = None  # of a tenant
         # By length: a producer has one confirm timeout.
         self._deadlines: dict[float, Deadlines] = {}
 
@@ -85,7 +83,7 @@ class Sender:
 
         exchange: another one than that of the lane.
         """
-        attempt = _Attempt()
+        attempt = Attempt()
         if (deadlines := self._deadlines.get(timeout)) is None:
             deadlines = self._deadlines[timeout] = Deadlines(timeout)
         try:
@@ -104,7 +102,7 @@ class Sender:
 
     async def once(self, outgoing: Outgoing, timeout: float) -> None:
         """One attempt. Raises Unconfirmed when it failed, or after `timeout` seconds, and Unroutable."""
-        attempt = _Attempt()
+        attempt = Attempt()
         key = outgoing.routing_key
         try:
             async with asyncio.timeout(timeout):
@@ -119,7 +117,7 @@ class Sender:
 
     async def ask(self, outgoing: Outgoing, timeout: float) -> Reply:
         """The answer. Raises RemoteError, ReplyTimeout after `timeout` seconds, Unroutable and BrokerUnavailable."""
-        attempt = _Attempt()
+        attempt = Attempt()
         deadline = time.time() + timeout
         correlation_id = f"{self._token}-{next(self._numbers)}"
         try:
@@ -141,7 +139,7 @@ class Sender:
             ) from None
 
     async def _asked(
-        self, session: Session, outgoing: Outgoing, attempt: _Attempt, correlation_id: str, deadline: float
+        self, session: Session, outgoing: Outgoing, attempt: Attempt, correlation_id: str, deadline: float
     ) -> bytes | None:
         try:
             reply_to = await session.replies.name()
@@ -170,7 +168,7 @@ class Sender:
         self,
         session: Session,
         routing_key: str,
-        attempt: _Attempt,
+        attempt: Attempt,
         message: Message,
         lane: str,
         exchange: str | None = None,
@@ -206,13 +204,19 @@ class Sender:
             return False
         except Refused as error:
             attempt.refused(nacked(publisher.exchange, str(error)))
-            await asyncio.sleep(attempt.pause())
+            await self._rejected(attempt, routing_key, publisher.exchange)
             return False
         attempt.confirmed = True
         attempt.waiting = None
         return True
 
-    def _doubt(self, attempt: _Attempt, timeout: float) -> None:
+    async def _rejected(self, attempt: Attempt, routing_key: str, exchange: str) -> None:
+        """Wait before the next attempt. Raises QuotaExceeded."""
+        if self.quota is not None:
+            await self.quota.check(routing_key, exchange, attempt.nacked())
+        await asyncio.sleep(attempt.pause())
+
+    def _doubt(self, attempt: Attempt, timeout: float) -> None:
         if attempt.waiting is None:
             return
         session, silence, begun = attempt.waiting
@@ -245,7 +249,7 @@ class Sender:
         """One of its own for every attempt: transports match returned messages to confirms by it."""
         return f"{self._token}-{next(self._numbers)}"
 
-    def _hindrance(self, attempt: _Attempt) -> str:
+    def _hindrance(self, attempt: Attempt) -> str:
         if not self._link.connected:
             return f"no connection to RabbitMQ ({self._link.reason})"
         return attempt.hindrance()
@@ -260,38 +264,3 @@ def _envelope(operation: Operation, content_type: str, content_encoding: str | N
         priority=headers.PRIORITY,
         app_id=headers.APP_ID,
     )
-
-
-class _Attempt:
-    """State of the attempts at one message."""
-
-    waiting: tuple[Session, Silence, float] | None = None
-    confirmed = False
-    uncertain = False
-    _reason: str | None = None
-    _pause = NACK_PAUSE_SECONDS
-
-    def lost(self, reason: str) -> None:
-        """Nothing more is heard of it; it may have arrived."""
-        self._reason = reason
-        self.waiting = None
-        self.uncertain = True
-        self.confirmed = False
-
-    def refused(self, reason: str) -> None:
-        """It still waits for a confirm, which another session may give."""
-        self._reason = reason
-        self.confirmed = False
-
-    def pause(self) -> float:
-        self._pause, now = min(self._pause * 2, NACK_PAUSE_LIMIT_SECONDS), self._pause
-        return now * random.uniform(0.5, 1.0)
-
-    def hindrance(self) -> str:
-        if self.confirmed:
-            return "the message is queued but no worker has answered; is one running?"
-        if self._reason is not None:
-            return self._reason
-        if self.waiting is not None:
-            return "the broker is silent; is it in a memory or disk alarm?"
-        return "the broker has not made the reply queue yet"

@@ -78,6 +78,9 @@ class FakeLink:
         self.published.append(Published(exchange, routing_key, body, properties))
         self._note("publish", exchange or routing_key)
 
+    async def accepted(self, exchange: str, routing_key: str, properties: Properties) -> bool:
+        raise Unroutable(exchange)
+
     def abandon(self, reason: str) -> None:
         self.abandoned = reason
         self.alive = False

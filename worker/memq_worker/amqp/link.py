@@ -191,6 +191,9 @@ class ConsumerLink:
         else:
             await self._publisher.publish(exchange, routing_key, body, properties)
 
+    async def accepted(self, exchange: str, routing_key: str, properties: Properties) -> bool:
+        return await self._publisher.accepted(exchange, routing_key, properties)
+
     def abandon(self, reason: str) -> None:
         if self._alive:
             self._alive = False

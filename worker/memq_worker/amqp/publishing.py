@@ -4,7 +4,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 
-from memq_amqp import Connection
+from memq_amqp import Connection, Refused, Returned
 from memq_amqp.refusals import Fault, Kind, Refusal
 
 from memq_schemas import Topology
@@ -12,6 +12,7 @@ from memq_schemas.properties import Properties
 from memq_worker.amqp.backoff import Backoff
 from memq_worker.amqp.connection import Brokers
 from memq_worker.amqp.declare import DeclareMode, declare
+from memq_worker.amqp.failure import lost
 from memq_worker.amqp.outlet import Outlet, refusal_behind
 from memq_worker.errors import BrokerUnavailable, ConfigurationError, Unconfirmed, Unroutable
 
@@ -19,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 _FIRST_SECONDS = 0.2
 _MOST_SECONDS = 5.0
+_PROBE_SECONDS = 2.0
 # A copy that the broker refuses so often for its own sake is refused for good. The first may be a neighbour's.
 _REFUSALS = 3
 # A copy to an exchange that is missing or forbidden is refused for good after so many timeouts: until then a person may
@@ -101,6 +103,24 @@ class Publishing:
         finally:
             if failures:
                 self._passed()
+
+    async def accepted(self, exchange: str, routing_key: str, properties: Properties) -> bool:
+        """Publish an empty message once, on a channel of its own. Return False if a queue refuses it.
+
+        Raises Unroutable and BrokerUnavailable.
+        """
+        with lost():
+            async with asyncio.timeout(_PROBE_SECONDS):
+                channel = await self.connection.channel()
+                try:
+                    await channel.publisher().publish(exchange, routing_key, b"", properties)
+                except Refused:
+                    return False
+                except Returned as error:
+                    raise Unroutable(str(error)) from error
+                finally:
+                    await channel.close()
+        return True
 
     def _failed(self, reason: str, *, first: bool) -> None:
         self._failing += first

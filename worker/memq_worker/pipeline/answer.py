@@ -25,6 +25,7 @@ from memq_worker.pipeline.command import Request
 from memq_worker.pipeline.contracts import Contracts, check_vector
 from memq_worker.pipeline.decode.vectors import cell_of
 from memq_worker.pipeline.hold import Hold
+from memq_worker.pipeline.limits.report import LimitReport
 from memq_worker.pipeline.outcome import Done, Expire, Outcome, Refuse
 from memq_worker.pipeline.ports import Tracing
 from memq_worker.pipeline.settle import Settler
@@ -50,6 +51,7 @@ class Answerer:
         timeout_seconds: float,
         tracing: Tracing | None,
         spaces: Spaces,
+        limits: LimitReport,
     ) -> None:
         self._store = store
         self._settler = settler
@@ -58,6 +60,7 @@ class Answerer:
         self._timeout_seconds = timeout_seconds
         self._tracing = tracing
         self._spaces = spaces
+        self._limits = limits
 
     async def answer(self, request: Request) -> None:
         if self._tracing is None:
@@ -82,7 +85,7 @@ class Answerer:
         if left is not None and left <= 0:
             return Expire()
         held = self._hold.error
-        if held is not None and held.away:
+        if held is not None and held.away and request.operation is not Operation.LIMITS:
             # A writer keeps probing the store; asking it here as well would only make the caller wait for a timeout.
             return Refuse(_try_later(held, self._hold.most_seconds))
         # The answer has to be on its way before the deadline, also one that says that the store hangs.
@@ -127,6 +130,8 @@ class Answerer:
 
     async def _ask(self, request: Request, timeout: float) -> Any:
         tenant = request.delivery.tenant
+        if request.operation is Operation.LIMITS:
+            return await self._limits.of(request.delivery)
         if tenant is None:
             return await self._ask_store(request.operation, request.collection or "", request.body, timeout)
         ask = partial(self._ask_store, timeout=timeout)

@@ -169,7 +169,7 @@ Write = UpsertPoints | DeletePoints | ChangePayload | ReplaceVectors | RemoveVec
 
 @dataclass(slots=True, eq=False)
 class Request:
-    """Something to answer: the collection is None only for `collections.list` and `alias.list`."""
+    """Something to answer: the collection is None for operations without one, such as `collections.list`."""
 
     delivery: Delivery
     operation: Operation

@@ -32,6 +32,13 @@ class Link(Protocol):
         """
         ...
 
+    async def accepted(self, exchange: str, routing_key: str, properties: Properties) -> bool:
+        """Publish an empty message once. Return False if the broker refuses it, as for a full queue.
+
+        Raises Unroutable and BrokerUnavailable.
+        """
+        ...
+
     def abandon(self, reason: str) -> None:
         """End this life; everything unsettled is delivered again."""
         ...

@@ -18,6 +18,7 @@ from memq_worker.pipeline.delivery import Deadlines, Delivery
 from memq_worker.pipeline.diagnosis import Diagnosis
 from memq_worker.pipeline.held import Holds
 from memq_worker.pipeline.hold import QUESTION, Abandoned, HandedBack, Hold, Reins
+from memq_worker.pipeline.limits.report import LimitReport
 from memq_worker.pipeline.limits.stored import StoredPoints
 from memq_worker.pipeline.options import PipelineOptions
 from memq_worker.pipeline.outcome import Expire, Outcome, Quarantine, Refuse, Release, decide
@@ -57,12 +58,14 @@ class Pipeline:
         self._diagnosis = Diagnosis(store, min(_QUESTION_SECONDS, options.request_timeout_seconds / 2))
         self.tenants = tenants = tenants or Tenants()
         spaces = tenants.spaces
-        contracts = Contracts(store, StoredPoints(store, spaces, tenants.allowances))
+        stored_points = StoredPoints(store, spaces, tenants.allowances)
+        contracts = Contracts(store, stored_points)
         self._settler = Settler(
             options.names, options.worker, observer, options.reply_to, tracing, options.replies, spaces
         )
+        report = LimitReport(options.names, tenants.allowances, stored_points)
         self._answerer = Answerer(
-            store, self._settler, self._hold, contracts, options.request_timeout_seconds, tracing, spaces
+            store, self._settler, self._hold, contracts, options.request_timeout_seconds, tracing, spaces, report
         )
         self._deadlines = Deadlines(broker_timestamp=options.broker_timestamp)
         self._beside_lanes = options.names.beside_lanes

@@ -70,6 +70,7 @@ _REQUEST_BODIES: dict[Operation, type[RequestBody]] = {
     Operation.CREATE: CreateCollection,
     Operation.UPDATE: UpdateCollection,
     Operation.LIST: Empty,
+    Operation.LIMITS: Empty,
     Operation.DESCRIBE: Empty,
     Operation.DROP: Empty,
 }

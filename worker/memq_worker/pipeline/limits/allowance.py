@@ -46,7 +46,7 @@ class Allowance:
     def ask(self) -> None:
         """Count a request. Raise Throttled, naming the limit, if it is one too many now."""
         most = self.limits.concurrency
-        if most is not None and self._asking >= max(1, most // self._workers):
+        if self.crowded:
             self.note("concurrency")
             raise _throttled("concurrency", f"{most} unanswered requests", _AGAIN_SECONDS)
         if self._requests is None:
@@ -57,6 +57,12 @@ class Allowance:
             rate = self.limits.requests_per_second
             raise _throttled("requests_per_second", f"{rate:g} requests per second", seconds)
         self._requests.take(_REQUEST)
+
+    @property
+    def crowded(self) -> bool:
+        """Return True while this worker answers as many requests of the tenant as its share of `concurrency`."""
+        most = self.limits.concurrency
+        return most is not None and self._asking >= max(1, most // self._workers)
 
     def asking(self) -> None:
         self._asking += 1

@@ -8,7 +8,6 @@ from memq_schemas import Count, ErrorCode, Get, Operation
 from memq_worker.errors import MessageError
 from memq_worker.pipeline.command import UpsertPoints, Write
 from memq_worker.pipeline.limits.allowances import Allowances
-from memq_worker.pipeline.spaces.space import Space
 from memq_worker.pipeline.spaces.spaces import Spaces
 from memq_worker.pipeline.store import Id, Store
 
@@ -58,16 +57,20 @@ class StoredPoints:
         account = self._accounts.get(tenant)
         number = len(command.ids)
         if account is None or account.since + number > (most - account.stored) // self._allowances.workers:
-            space = self._spaces.of(tenant)
-            account = self._accounts[tenant] = _Account(await self._count(space))
+            account = self._accounts[tenant] = _Account(await self.count(tenant))
             number = len(command.ids) if account.stored + number <= most else await self._new(collection, command.ids)
             if account.stored + number > most and number:
                 return False
         account.since += number
         return True
 
-    async def _count(self, space: Space) -> int:
-        return await space.stored_points(self._ask)
+    async def count(self, tenant: str) -> int:
+        """Return the number of the tenant's points in all its collections. Raises what Store raises."""
+        return await self._spaces.of(tenant).stored_points(self._ask)
+
+    async def collections(self, tenant: str) -> int:
+        """Return the number of the tenant's collections. Raises what Store raises."""
+        return len(await self._spaces.of(tenant).collections(self._ask))
 
     async def _new(self, collection: str, ids: Sequence[Id]) -> int:
         """Return how many of the ids are not stored."""

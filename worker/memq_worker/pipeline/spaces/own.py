@@ -97,7 +97,7 @@ class OwnSpace:
     async def answer(self, request: Request, ask: Ask) -> Any:
         operation, body = request.operation, walk(request.body, self)
         if operation is Operation.LIST:
-            return {"collections": await self._collections(ask)}
+            return {"collections": await self.collections(ask)}
         if operation is Operation.ALIASES:
             return await self._aliases(ask)
         name = request.collection or ""
@@ -126,12 +126,12 @@ class OwnSpace:
         """Return the tenant's name of a collection or alias; None for those of others."""
         return stored.removeprefix(self._prefix) if stored and stored.startswith(self._prefix) else None
 
-    async def _collections(self, ask: Ask) -> list[str]:
+    async def collections(self, ask: Ask) -> list[str]:
         found = await ask(Operation.LIST, "", None)
         return [name for stored in found["collections"] if (name := self._own(stored)) is not None]
 
     async def stored_points(self, ask: Ask) -> int:
-        names = await self._collections(ask)
+        names = await self.collections(ask)
         counts = [await ask(Operation.COUNT, self.collection(name), Count()) for name in names]
         return sum(each["count"] for each in counts)
 
@@ -144,7 +144,7 @@ class OwnSpace:
         most = self._max_collections
         if most is None:
             return
-        names = await self._collections(ask)
+        names = await self.collections(ask)
         if name not in names and len(names) >= most:
             raise MessageError(
                 ErrorCode.QUOTA_EXCEEDED, f"collections: the tenant's limit of {most} is reached", stage="validate"

@@ -90,7 +90,7 @@ class SharedSpace:
     async def answer(self, request: Request, ask: Ask) -> Any:
         operation = request.operation
         if operation is Operation.LIST:
-            return {"collections": sorted(self._contracts)}
+            return {"collections": await self.collections(ask)}
         if operation is Operation.ALIASES:
             return {"aliases": []}
         name = self.collection(request.collection or "")
@@ -99,6 +99,9 @@ class SharedSpace:
             wanted = getattr(request.body, "with_payload", True)
             return await self._about_points(operation, body, wanted, ask, name)
         return await self._about_collection(operation, name, body, ask)
+
+    async def collections(self, ask: Ask) -> list[str]:
+        return sorted(self._contracts)
 
     async def stored_points(self, ask: Ask) -> int:
         own = Count(filter=owned(None, self.owner))

@@ -25,6 +25,10 @@ class Space(Protocol):
         """Return the result of a request. Raises MessageError for what the tenant may not ask, and what `ask` does."""
         ...
 
+    async def collections(self, ask: Ask) -> list[str]:
+        """Return the tenant's names of its collections, by the operation `LIST`."""
+        ...
+
     async def stored_points(self, ask: Ask) -> int:
         """Count the tenant's points in all its collections, by the operations `LIST` and `COUNT`."""
         ...
