@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NotRequired, TypeAlias, TypedDict
 from uuid import UUID
 
-from memq.deliver.selected import selected
+from memq.deliver.batches import selected
 from memq.deliver.upserts import Given, upserted
 from memq.deliver.writes import Writes
 from memq.encode.requests import wire_ids

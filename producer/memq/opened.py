@@ -12,8 +12,7 @@ from memq.dead import DeadLetters
 from memq.deliver.calls import Calls, read
 from memq.deliver.quota import Quota
 from memq.deliver.sender import Sender
-from memq.deliver.way import Way
-from memq.deliver.window import Window
+from memq.deliver.way import Way, Window
 from memq.errors import Unconfirmed
 from memq.outbox import Outbox
 from memq_schemas import Operation, TenantLimit, TenantLimits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from uuid import UUID
@@ -41,12 +42,13 @@ _FACETS = TypeAdapter(Facets)
 _LIMITS = TypeAdapter(TenantLimits)
 
 
-class Questions:
+class Questions(ABC):
     """The questions of a Producer; it says where they go."""
 
     @property
+    @abstractmethod
     def _opened(self) -> Opened:
-        raise NotImplementedError
+        """The parts of the open producer. Raises MemqError if it is not open."""
 
     async def query(
         self,

@@ -73,6 +73,7 @@ def check_collection(name: str) -> str:
     return name
 
 
+@lru_cache(maxsize=1024)
 def routing_key(operation: Operation, collection: str | None = None) -> str:
     """`<operation>.<collection>`, or the operation alone. Raises ValueError for an unusable collection name."""
     if operation in UNNAMED:
@@ -80,6 +81,7 @@ def routing_key(operation: Operation, collection: str | None = None) -> str:
     return f"{operation.value}.{check_collection(collection or '')}"
 
 
+@lru_cache(maxsize=1024)
 def parse_routing_key(key: str) -> tuple[Operation, str | None]:
     """Operation and collection; the collection is None for operations without one, such as `collections.list`.
 

@@ -10,14 +10,21 @@ import numpy as np
 from memq.deliver.writes import Part
 from memq.encode.columns import Columns, NamedColumns
 from memq.encode.points import EncodedPoints, PointJson
+from memq.encode.requests import body
 from memq.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    import orjson
+
+    from memq.deliver.calls import Calls
     from memq.deliver.sender import Outgoing
     from memq.encode.arrow import ArrowBatch
-    from memq.encode.splitter import Batch, Splitter
+    from memq.encode.points import Batch, Splitter
+    from memq.encode.requests import RestModel
+    from memq_schemas import Filter, Operation
+    from memq_schemas.model import Model
 
 B = TypeVar("B", bound="Batch | ArrowBatch")
 
@@ -95,3 +102,25 @@ def parts(
 def chunks(ids: Sequence[Any], size: int) -> Iterator[range]:
     for start in range(0, len(ids), size):
         yield range(start, min(start + size, len(ids)))
+
+
+IDS_PER_MESSAGE = 1000
+
+
+def selected(
+    calls: Calls,
+    operation: Operation,
+    model: type[Model],
+    collection: str,
+    ids: list[orjson.Fragment] | None,
+    filter: Mapping[str, Any] | Filter | RestModel | None,
+    change: Mapping[str, Any],
+) -> Iterator[Part]:
+    """The messages of a write that names its points by ids or by filter."""
+    if ids is None or filter is not None:
+        text = body(model, {"ids": ids, "filter": filter, **change})
+        yield Part(range(0), calls.outgoing(operation, collection, text), last=True)
+        return
+    for part in chunks(ids, IDS_PER_MESSAGE):
+        text = body(model, {"ids": ids[part.start : part.stop], **change})
+        yield Part(part, calls.outgoing(operation, collection, text), last=part.stop == len(ids))

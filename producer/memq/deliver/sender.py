@@ -14,10 +14,8 @@ from memq_amqp.refusals import Fault
 
 from memq.connection.message import Message
 from memq.connection.replies import Reply, decode_reply
-from memq.deliver.attempt import Attempt
-from memq.deliver.deadlines import Deadlines
-from memq.deliver.refusals import SizeLimit, nacked, refused, unroutable
-from memq.deliver.tracing import tracing
+from memq.deliver.attempt import Attempt, Deadlines, SizeLimit, nacked, refused, unroutable
+from memq.deliver.tracing import Carried
 from memq.errors import BrokerUnavailable, ReplyTimeout, Unconfirmed
 from memq_schemas import Operation, headers, routing_key
 from memq_schemas.properties import Properties
@@ -30,6 +28,7 @@ if TYPE_CHECKING:
     from memq.connection.replies import Pending
     from memq.connection.session import Session
     from memq.deliver.quota import Quota
+    from memq.deliver.tracing import Tracing
 
 # The least silence for which a connection is given up: elections and slow disks take this long, and reconnecting
 # makes nothing of that faster.
@@ -253,6 +252,15 @@ class Sender:
         if not self._link.connected:
             return f"no connection to RabbitMQ ({self._link.reason})"
         return attempt.hindrance()
+
+
+def tracing() -> Tracing:
+    """Return the tracing of OpenTelemetry where that is installed; else what carries the caller's context alone."""
+    try:
+        from memq.deliver.spans import Spans
+    except ImportError:
+        return Carried()
+    return Spans()
 
 
 @lru_cache(maxsize=64)

@@ -12,6 +12,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from memq.deliver.tracing import NOTHING, named
 from memq_schemas import headers
+from memq_schemas.properties import NO_HEADERS
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -33,7 +34,7 @@ class Spans:
 
     def sending(self, message: Message, routing_key: str, session: Session) -> AbstractContextManager[None]:
         # Most publishes of most programs: the package is there because another one needs it, and nobody uses it.
-        if not (self._given or _provided() or get_current() or named() or _carried(message)):
+        if not (self._given or _provided() or get_current() or named.get() or _carried(message)):
             return NOTHING
         return self._span(message, routing_key, session)
 
@@ -73,7 +74,7 @@ class Spans:
                 raise
 
     def here(self) -> str | None:
-        if (traceparent := named()) is not None:
+        if (traceparent := named.get()) is not None:
             return traceparent
         carrier: dict[str, str] = {}
         propagate.inject(carrier)
@@ -87,9 +88,11 @@ def _provided() -> bool:
 
 def _parent(message: Message) -> Context | None:
     """Return the trace context of the message, else the caller's; None for the current one."""
-    carried = _carried(message) or named()
+    carried = _carried(message) or named.get()
     return propagate.extract({headers.TRACEPARENT: carried}) if isinstance(carried, str) else None
 
 
 def _carried(message: Message) -> Any:
-    return message.headers.get(headers.TRACEPARENT) or message.properties.headers.get(headers.TRACEPARENT)
+    given = message.properties.headers
+    own = message.headers.get(headers.TRACEPARENT)
+    return own if own or given is NO_HEADERS else given.get(headers.TRACEPARENT)

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 NOTHING = nullcontext()
 
-_named: ContextVar[str | None] = ContextVar("memq-traceparent", default=None)
+named: ContextVar[str | None] = ContextVar("memq-traceparent", default=None)
+"""The `traceparent` of the innermost `trace_context`."""
 
 
 @contextmanager
@@ -31,16 +32,11 @@ def trace_context(traceparent: str) -> Generator[None]:
     """
     if trace_id(traceparent) is None:
         raise InvalidRequest("traceparent: expected 00-<32 hexadecimal digits>-<16>-<2>, lower case, ids not zero")
-    token = _named.set(traceparent)
+    token = named.set(traceparent)
     try:
         yield
     finally:
-        _named.reset(token)
-
-
-def named() -> str | None:
-    """The innermost `trace_context` here."""
-    return _named.get()
+        named.reset(token)
 
 
 class Tracing(Protocol):
@@ -57,18 +53,10 @@ class Carried:
     """Without OpenTelemetry: what the caller names is carried, and nothing is recorded."""
 
     def sending(self, message: Message, routing_key: str, session: Session) -> AbstractContextManager[None]:
-        traceparent = named()
+        traceparent = named.get()
         if traceparent is not None and headers.TRACEPARENT not in message.properties.headers:
             message.headers.setdefault(headers.TRACEPARENT, traceparent)
         return NOTHING
 
     def here(self) -> str | None:
-        return named()
-
-
-def tracing() -> Tracing:
-    try:
-        from memq.deliver.spans import Spans
-    except ImportError:
-        return Carried()
-    return Spans()
+        return named.get()

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import contextlib
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
 
 from memq.answers import Receipt
 from memq.errors import BufferFull
@@ -10,9 +12,19 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from memq.deliver.sender import Outgoing, Sender
-    from memq.deliver.window import Window
     from memq.options import Options
-    from memq.outbox import Outbox
+
+
+class Keeps(Protocol):
+    """An outbox, as deliveries see it."""
+
+    def put(self, outgoing: Outgoing) -> Awaitable[None]:
+        """Return once the message is on this machine's disk."""
+        ...
+
+    async def sent(self, timeout: float) -> None:
+        """Return when the broker has confirmed all that is kept now. Raises Unconfirmed."""
+        ...
 
 
 class Way:
@@ -21,7 +33,7 @@ class Way:
     asks: every message asks for an answer; otherwise a confirm is enough, or a place in the outbox where there is one.
     """
 
-    def __init__(self, sender: Sender, window: Window, options: Options, outbox: Outbox | None, *, asks: bool) -> None:
+    def __init__(self, sender: Sender, window: Window, options: Options, outbox: Keeps | None, *, asks: bool) -> None:
         self.window = window
         self.asks = asks
         self._sender = sender
@@ -60,3 +72,61 @@ class Way:
 
     async def _asked(self, outgoing: Outgoing) -> float:
         return (await self._sender.ask(outgoing, self._options.timeout)).elapsed_ms
+
+
+class Window:
+    """Limit on unconfirmed messages and bytes; later publishes wait in line.
+
+    A message larger than the whole byte limit passes when nothing else is on its way.
+    """
+
+    def __init__(self, messages: int, size: int) -> None:
+        self._free_messages = self._messages = messages
+        self._free_bytes = size
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+
+    def take(self, size: int) -> bool:
+        """Return True if there was room at once."""
+        if self._waiting or not self._fits(size):
+            return False
+        self._take(size)
+        return True
+
+    async def acquire(self, size: int) -> None:
+        if self.take(size):
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        entry = (size, turn)
+        self._waiting.append(entry)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.release(size)
+            else:
+                with contextlib.suppress(ValueError):
+                    self._waiting.remove(entry)
+                self._admit()
+            raise
+
+    def release(self, size: int) -> None:
+        self._free_messages += 1
+        self._free_bytes += size
+        self._admit()
+
+    def _fits(self, size: int) -> bool:
+        if self._free_messages == self._messages:
+            return True
+        return self._free_messages > 0 and self._free_bytes >= size
+
+    def _take(self, size: int) -> None:
+        self._free_messages -= 1
+        self._free_bytes -= size
+
+    def _admit(self) -> None:
+        while self._waiting and self._fits(self._waiting[0][0]):
+            size, turn = self._waiting.popleft()
+            if turn.cancelled():
+                continue
+            self._take(size)
+            turn.set_result(None)

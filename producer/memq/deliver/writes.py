@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from memq_amqp import stop
 
-from memq.deliver.contiguous import Contiguous
 from memq.errors import MemqError
 
 if TYPE_CHECKING:
@@ -126,3 +125,18 @@ class Writes:
     def _failed(self, positions: range, error: MemqError) -> None:
         error.points = positions
         self._failures.append(error)
+
+
+class Contiguous:
+    """Ranges that are done in any order: `end` is how far they are without a gap, from 0."""
+
+    def __init__(self) -> None:
+        self.end = 0
+        self._later: dict[int, int] = {}
+
+    def add(self, done: range) -> None:
+        if not done:
+            return
+        self._later[done.start] = done.stop
+        while (stop := self._later.pop(self.end, None)) is not None:
+            self.end = stop

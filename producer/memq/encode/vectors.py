@@ -19,6 +19,8 @@ from memq_schemas.vectors import MAX_DIMENSIONS, FloatArray, float32_bytes
 FLOAT32 = np.dtype("<f4")
 _ZERO, _ONE = bytes(4), np.float32(1).astype("<f4").tobytes()
 
+_NUMBERS = (np.ndarray, list)
+
 # The text of a ValueError raised here completes "points[3].vector: ".
 
 
@@ -42,7 +44,7 @@ class VectorJson:
         """One vector: base64 text, rows of them for a multivector, or an object for a sparse vector."""
         if has_rows(value):
             return self._rows(cast("Any", value), name)
-        if type(value) is not np.ndarray and is_sparse(value):
+        if type(value) not in _NUMBERS and is_sparse(value):
             return sparse_json(value)
         return self._dense(value, name)
 

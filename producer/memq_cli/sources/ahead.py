@@ -6,8 +6,7 @@ import itertools
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from memq.encode.arrow import WirePoints
-from memq.encode.points import EncodedPoints, PointJson
-from memq.encode.splitter import fitting
+from memq.encode.points import EncodedPoints, PointJson, fitting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

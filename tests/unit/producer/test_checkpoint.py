@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memq.connection.address import addresses
-from memq.deliver.contiguous import Contiguous
+from memq.deliver.writes import Contiguous
 from memq_cli import checkpoint
 from memq_cli.checkpoint import Checkpoint, Identity
 from memq_cli.sources import BadFile, ColumnNames

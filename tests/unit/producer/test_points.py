@@ -14,8 +14,7 @@ from hypothesis.extra import numpy as npst
 
 from memq import InvalidPoint, InvalidRequest, Point
 from memq.deliver.batches import columns, from_columns, from_rows
-from memq.encode.points import PointJson
-from memq.encode.splitter import Splitter
+from memq.encode.points import PointJson, Splitter
 from memq_schemas import Upsert
 from memq_schemas.vectors import to_array
 

@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from memq import InvalidPoint
-from memq.encode.splitter import FRAME_BYTES, Splitter
+from memq.encode.points import FRAME_BYTES, Splitter
 
 POINTS = st.lists(st.integers(1, 30).map(lambda size: b"7" * size), max_size=60)
 

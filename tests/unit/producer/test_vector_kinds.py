@@ -16,8 +16,8 @@ from qdrant_client import models
 from memq import InvalidPoint, InvalidRequest
 from memq.deliver.batches import columns, from_columns, from_rows
 from memq.encode.arrow import PointTable, split
+from memq.encode.points import Splitter
 from memq.encode.requests import wire_vector
-from memq.encode.splitter import Splitter
 from memq_worker.pipeline.decode.arrow import decode_arrow
 from memq_worker.pipeline.decode.points import decode_points
 

@@ -149,12 +149,12 @@ def test_without_the_package_everything_is_as_it_was() -> None:
     code = """
 import sys
 sys.modules["opentelemetry"] = None
-import memq, memq.deliver.tracing, memq_worker.service
+import memq, memq.deliver.sender, memq_worker.service
 from memq_schemas import Names
 from memq_worker.observe.tracing import traced
 store = object()
 assert traced(store, "http://localhost:6334", Names()) == (store, None)
-assert type(memq.deliver.tracing.tracing()) is memq.deliver.tracing.Carried
+assert type(memq.deliver.sender.tracing()) is memq.deliver.tracing.Carried
 """
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
     assert ended.returncode == 0, ended.stderr
