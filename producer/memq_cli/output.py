@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from dataclasses import fields, is_dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import orjson
 from pydantic import BaseModel
@@ -13,8 +13,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-if TYPE_CHECKING:
-    from memq_cli.options import Target
+
+class Answering(Protocol):
+    """How a command answers."""
+
+    @property
+    def json(self) -> bool: ...
+
 
 notices = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -32,7 +37,7 @@ def say(text: str) -> None:
     sys.stdout.write(text + "\n")
 
 
-def result(target: Target, answer: Any, text: str) -> None:
+def result(target: Answering, answer: Any, text: str) -> None:
     """Print an answer: with --json as a document, otherwise as `text`."""
     if target.json:
         emit(answer)

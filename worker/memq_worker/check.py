@@ -4,6 +4,7 @@ import shutil
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from memq_schemas import ErrorCode
@@ -12,7 +13,6 @@ from memq_worker.amqp.announcement import Missing
 from memq_worker.amqp.bindings import unbound
 from memq_worker.amqp.declare import declare
 from memq_worker.amqp.permissions import check_permissions
-from memq_worker.entry import found
 from memq_worker.errors import BrokerUnavailable, ConfigurationError, MessageError, WorkerError
 from memq_worker.policies import check_policies
 from memq_worker.qdrant.client import QdrantStore, open_store
@@ -131,7 +131,7 @@ async def _write_nothing(store: QdrantStore, collections: list[str], timeout: fl
 
 
 async def _engine(settings: Settings, address: str | None) -> str:
-    if not found("qdrant_edge"):
+    if find_spec("qdrant_edge") is None:
         raise ConfigurationError(
             "the extra 'embedded' is not installed: pip install 'memq[embedded]', or set MEMQ_QDRANT_URL"
         )
