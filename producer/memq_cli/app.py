@@ -36,6 +36,7 @@ COMMANDS = {
     "query": "reads.query",
     "get": "reads.get",
     "count": "reads.count",
+    "facet": "reads.facet",
     "delete": "changes.delete",
     "set-payload": "changes.set_payload",
     "top": "top.top",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
 import orjson
@@ -93,6 +94,20 @@ def json_array(text: str, option: str) -> list[Any]:
     if not isinstance(value, list):
         raise typer.BadParameter("expected a JSON array of numbers, like [0.1, 0.2]", param_hint=option)
     return value  # pyright: ignore[reportUnknownVariableType]
+
+
+def json_value(text: str | None, option: str) -> Any:
+    """Return any JSON value, of the option itself or, after @, of a file. None where the option was not given."""
+    if text is None:
+        return None
+    if not text.startswith("@"):
+        return _json(text, option)
+    try:
+        return _json(Path(text[1:]).read_text(), option)
+    except OSError as error:
+        raise typer.BadParameter(f"{text[1:]}: {error.strerror or error}", param_hint=option) from None
+    except UnicodeDecodeError:
+        raise typer.BadParameter(f"{text[1:]}: not UTF-8", param_hint=option) from None
 
 
 def _json(text: str, option: str) -> Any:

@@ -41,6 +41,7 @@ class Upload:
         distance: Distance | None,
         lane: Lane,
         mode: Mode,
+        vectors_only: bool = False,
         wait: bool,
         json: bool,
     ) -> None:
@@ -51,6 +52,7 @@ class Upload:
         self._distance = distance
         self._lane: Lane = lane
         self._mode: Mode = mode
+        self._vectors_only = vectors_only
         self._wait = wait
         self._json = json
         self._progress: UploadProgress | None = None
@@ -63,14 +65,7 @@ class Upload:
             self._progress = progress
             try:
                 with self._placing(start):
-                    receipt = await producer.upsert(
-                        self._collection,
-                        points,
-                        mode=self._mode,
-                        lane=self._lane,
-                        wait=self._wait,
-                        progress=progress,
-                    )
+                    receipt = await self._written(producer, points, progress)
             except BadFile:
                 # Nothing goes on from here before the file has been changed.
                 self._remove()
@@ -83,6 +78,12 @@ class Upload:
         if producer.bulk_refused:
             notice(f"memq: no bulk lane, sent through the live lane ({producer.bulk_refused}): restart the workers")
         self._report(progress, receipt)
+
+    async def _written(self, producer: Producer, points: Any, progress: UploadProgress) -> Receipt:
+        lane, wait = self._lane, self._wait
+        if self._vectors_only:
+            return await producer.update_vectors(self._collection, points, lane=lane, wait=wait, progress=progress)
+        return await producer.upsert(self._collection, points, mode=self._mode, lane=lane, wait=wait, progress=progress)
 
     async def _begin(self, producer: Producer) -> tuple[int, Any]:
         """Count the skipped points and return the rest."""

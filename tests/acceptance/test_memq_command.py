@@ -220,7 +220,7 @@ def test_an_interrupt_tells_what_was_sent(memq: Memq) -> None:
 
 
 def test_help_teaches_and_the_version_is_the_packages() -> None:
-    for command in ("upsert", "query", "get", "count", "delete", "set-payload"):
+    for command in ("upsert", "query", "get", "count", "facet", "delete", "set-payload"):
         told = subprocess.run([MEMQ, command, "--help"], capture_output=True, text=True, check=True).stdout
         assert f"memq {command} " in told.replace("Usage: memq", "")
         assert "Exit codes:" in told

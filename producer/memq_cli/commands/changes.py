@@ -20,6 +20,10 @@ def delete(
     collection: Collection,
     id_: Ids = None,
     filter_: FilterJson = None,
+    vectors: Annotated[
+        str | None,
+        typer.Option(metavar="NAME,NAME", help="Remove only the vectors of these names, and keep the points."),
+    ] = None,
     wait: options.Wait = False,
     json: Json = False,
     url: Url = options.URL,
@@ -27,18 +31,26 @@ def delete(
     tenant: Tenant = options.TENANT,
     timeout: Timeout = options.TIMEOUT,
 ) -> None:
-    """Delete points, by id or by filter.
+    """Delete points, by id or by filter, or only some of their vectors.
 
     \b
     memq delete -c notes 17 18 --wait
+    memq delete -c notes 17 --vectors title
     memq delete -c memories --filter '{"must": [{"key": "user", "match": {"value": "u03"}}]}'
     """
     target = Target(url, prefix, timeout, json, tenant)
     condition = options.json_object(filter_, "--filter")
     ids = _one_selector(id_, filter_)
+    names = options.names(vectors)
+    if names == ():
+        raise typer.BadParameter("names no vector", param_hint="--vectors")
 
     async def send(producer: Producer) -> None:
-        _report(target, await producer.delete(collection, ids, filter=condition, wait=wait))
+        if names is None:
+            receipt = await producer.delete(collection, ids, filter=condition, wait=wait)
+        else:
+            receipt = await producer.delete_vectors(collection, names, ids, filter=condition, wait=wait)
+        _report(target, receipt)
 
     run(target, send)
 

@@ -35,6 +35,24 @@ def query(
     using: Annotated[
         str | None, typer.Option(metavar="NAME", help="Name of the vector, if the collection has named vectors.")
     ] = None,
+    query_: Annotated[
+        str | None,
+        typer.Option(
+            "--query", metavar="JSON", help="A query in Qdrant's REST grammar instead of a vector; @FILE reads a file."
+        ),
+    ] = None,
+    prefetch: Annotated[
+        str | None, typer.Option(metavar="JSON", help="One prefetch or a list of them for --query; or @FILE.")
+    ] = None,
+    params: Annotated[
+        str | None, typer.Option(metavar="JSON", help='Search parameters, like {"exact": true}; or @FILE.')
+    ] = None,
+    group_by: Annotated[
+        str | None, typer.Option(metavar="KEY", help="Find --limit groups of points, one for each value of this key.")
+    ] = None,
+    group_size: Annotated[
+        int | None, typer.Option(min=1, help="Maximum number of points per group. [default: 3]")
+    ] = None,
     with_vector: WithVector = False,
     fields: Fields = None,
     json: Json = False,
@@ -43,23 +61,35 @@ def query(
     tenant: Tenant = options.TENANT,
     timeout: Timeout = options.TIMEOUT,
 ) -> None:
-    """Find the points nearest to a vector, best first.
+    """Find the points nearest to a vector, or those of a query in Qdrant's grammar, best first.
+
+    --vector-json also takes a sparse vector, {"indices": [3, 17], "values": [0.5, 0.1]}, and a list of vectors for a
+    multivector.
 
     \b
     memq query -c memories --vector-json '[0.1, 0.2, 0.3]' --limit 3
     memq query -c memories --like 5a1f0d3e-7c42-4b8e-9d16-2e8b6f4c9a70 --fields text,user
     embed "where do I live?" | memq query -c memories --vector -
     memq query -c memories --vector q.npy --filter '{"must": [{"key": "user", "match": {"value": "u03"}}]}' --json
+    memq query -c memories --query '{"recommend": {"positive": [17, 18], "negative": [3]}}'
+    memq query -c memories --query '{"fusion": "rrf"}' --prefetch @both.json --limit 5
     """
     target = Target(url, prefix, timeout, json, tenant)
-    if sum(given is not None for given in (vector, vector_json, like)) != 1:
-        raise typer.BadParameter("give exactly one of --vector, --vector-json and --like")
+    if sum(given is not None for given in (vector, vector_json, like, query_)) != 1:
+        raise typer.BadParameter("give exactly one of --vector, --vector-json, --like and --query")
     condition = options.json_object(filter_, "--filter")
     near: Any = None
     if vector is not None:
         near = _vector_file(str(vector))
     elif vector_json is not None:
-        near = options.json_array(vector_json, "--vector-json")
+        near = options.json_value(vector_json, "--vector-json")
+    rest: dict[str, Any] = {
+        "query": options.json_value(query_, "--query"),
+        "prefetch": options.json_value(prefetch, "--prefetch"),
+        "params": options.json_object(params, "--params"),
+        "group_by": group_by,
+        "group_size": group_size,
+    }
 
     async def ask(producer: Producer) -> None:
         wanted, filtered = near, condition
@@ -76,12 +106,16 @@ def query(
             with_payload=options.with_payload(fields),
             with_vector=with_vector,
             using=using,
+            **rest,
         )
         if target.json:
             emit(answer)
             return
-        rows = [[f"{point.score:.4f}", *_cells(point, with_vector)] for point in answer]
-        table(["score", "id", "payload", *(["vector"] if with_vector else [])], rows)
+        group = ["group"] if group_by is not None else []
+        rows = [
+            [f"{point.score:.4f}", *[str(point.group) for _ in group], *_cells(point, with_vector)] for point in answer
+        ]
+        table(["score", *group, "id", "payload", *(["vector"] if with_vector else [])], rows)
 
     run(target, ask)
 
@@ -145,6 +179,37 @@ def count(
     async def ask(producer: Producer) -> None:
         answer = await producer.count(counted, filter=condition)
         result(target, answer, str(answer.count))
+
+    run(target, ask)
+
+
+def facet(
+    key: Annotated[str, typer.Argument(help="An indexed payload key.")],
+    collection: Collection,
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number of values.")] = 10,
+    exact: Annotated[bool, typer.Option("--exact", help="Count exactly, which takes longer.")] = False,
+    filter_: FilterJson = None,
+    json: Json = False,
+    url: Url = options.URL,
+    prefix: Prefix = options.PREFIX,
+    tenant: Tenant = options.TENANT,
+    timeout: Timeout = options.TIMEOUT,
+) -> None:
+    """Count the points for each value of a payload key, most frequent first. The key needs an index.
+
+    \b
+    memq index create user -c memories --type keyword
+    memq facet user -c memories --limit 3
+    """
+    target = Target(url, prefix, timeout, json, tenant)
+    condition = options.json_object(filter_, "--filter")
+
+    async def ask(producer: Producer) -> None:
+        answer = await producer.facet(collection, key, limit=limit, exact=exact, filter=condition)
+        if target.json:
+            emit(answer)
+            return
+        table(["count", key], [[str(each.count), str(each.value)] for each in answer.values])
 
     run(target, ask)
 

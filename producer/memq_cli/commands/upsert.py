@@ -80,6 +80,10 @@ def upsert(
         ModeName,
         typer.Option(help="insert_only: leave stored points alone. update_only: insert none. Both need Qdrant 1.17."),
     ] = ModeName.UPSERT,
+    vectors_only: Annotated[
+        bool,
+        typer.Option("--vectors-only", help="Replace vectors of stored points, and leave their payloads as they are."),
+    ] = False,
     wait: options.Wait = False,
     json: Json = False,
     url: Url = options.URL,
@@ -102,14 +106,19 @@ def upsert(
     memq upsert memories.parquet -c memories --create
     memq upsert notes.jsonl -c notes --id-key user,text --wait
     memq upsert notes.csv -c notes --vector-column embedding --csv-types
+    memq upsert titles.parquet -c notes --vectors-only --wait
     memq upsert vectors.npy --payloads texts.jsonl -c docs --id-start 1
     head -100 notes.jsonl | memq upsert - -c notes
     """
     target = Target(url, prefix, timeout, json, tenant)
+    if vectors_only and (create or mode is not ModeName.UPSERT):
+        raise typer.BadParameter(
+            "not with --create or --mode: all points have to be stored", param_hint="--vectors-only"
+        )
     columns = ColumnNames(
         id_column,
         vector_column,
-        options.names(payload_columns),
+        () if vectors_only else options.names(payload_columns),
         options.names(id_key) or (),
         id_start,
         None if version_column == "none" else version_column,
@@ -130,6 +139,7 @@ def upsert(
         distance=distance if create else None,
         lane=lane.value,
         mode=mode.value,
+        vectors_only=vectors_only,
         wait=wait,
         json=json,
     )
