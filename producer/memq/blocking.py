@@ -617,9 +617,15 @@ class DeadLetters:
     ) -> Listing:
         return self._background.run(lambda: self._inner.list(selection, force=force, progress=progress))
 
-    def find(self, which: int | str, *, force: bool = False, progress: Progress | None = None) -> DeadLetter | None:
-        """Return a letter with its body. which: position from 1, message id or correlation id; the first match."""
-        return self._background.run(lambda: self._inner.find(which, force=force, progress=progress))
+    def find(
+        self, which: int | str, *, tenant: str | None = None, force: bool = False, progress: Progress | None = None
+    ) -> DeadLetter | None:
+        """Return a letter with its body; None if there is none.
+
+        which: position from 1, message id or correlation id; the first match.   tenant: match letters of this tenant
+        alone; two tenants may have used the same message id.
+        """
+        return self._background.run(lambda: self._inner.find(which, tenant=tenant, force=force, progress=progress))
 
     def replay(
         self,

@@ -9,6 +9,8 @@ import typer
 from memq.dead import Selection, attempts, duration
 from memq.dead.letter import UNKNOWN
 from memq_schemas import Operation
+from memq_schemas.tenants import TenantNames
+from memq_schemas.topology import DEFAULT_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,6 +57,16 @@ Force: TypeAlias = Annotated[
 DryRun: TypeAlias = Annotated[bool, typer.Option("--dry-run", help="Only report the selection.")]
 
 
+def of_tenant(name: str) -> str | None:
+    """Return the tenant of `--tenant`; None without one."""
+    if not name:
+        return None
+    try:
+        return TenantNames(DEFAULT_PREFIX, name).tenant
+    except ValueError as error:
+        raise typer.BadParameter(str(error).removeprefix("tenant: "), param_hint="--tenant") from None
+
+
 def selection(
     codes: list[str] | None,
     ops: list[str] | None,
@@ -77,7 +89,7 @@ def selection(
         collections=frozenset(collections or ()),
         queues=frozenset(queues or ()),
         ids=frozenset(ids or ()),
-        tenants=frozenset({tenant} if tenant else ()),
+        tenants=frozenset(filter(None, (of_tenant(tenant),))),
         attempts=_parsed(attempts, tries, "--attempts"),
         older_than=_parsed(duration, older, "--older-than"),
         newer_than=_parsed(duration, newer, "--newer-than"),

@@ -37,7 +37,7 @@ async def edited(producer: Producer, chosen: Selection) -> bytes:
     unchanged.
     """
     (wanted,) = chosen.ids
-    letter = await producer.dead.find(wanted)
+    letter = await producer.dead.find(wanted, tenant=next(iter(chosen.tenants), None))
     if letter is None:
         raise InvalidRequest(f"--id {wanted}: no such dead letter")
     if letter.properties.get("content_encoding"):

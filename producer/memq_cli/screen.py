@@ -21,6 +21,7 @@ UNKNOWN = "–"
 SPACED_HEIGHT = 30  # lines of a terminal with room for empty ones
 TROUBLES = 6
 WORKERS = 6
+TENANTS = 6
 MIB = 2**20
 
 
@@ -37,6 +38,8 @@ def picture(frame: Frame, at: datetime, *, height: int | None = None, keys: str 
     parts += [_flow(frame), *space, _queues(frame)]
     if frame.workers:
         parts += [*space, _workers(frame), *space, _latencies(frame), *space, _codes(frame)]
+        if frame.tenants:
+            parts += [*space, _tenants(frame)]
     return Group(*parts)
 
 
@@ -114,6 +117,16 @@ def _latencies(frame: Frame) -> RenderableType:
     grid = _table("operation", "settled", "p50", "p95")
     for latency in seen:
         grid.add_row(latency.operation, _rate(latency.per_second), _ms(latency.p50_ms), _ms(latency.p95_ms))
+    return grid
+
+
+def _tenants(frame: Frame) -> RenderableType:
+    grid = _table("tenant", "settled", "ready", "p95", "limits reached")
+    for tenant in frame.tenants[:TENANTS]:
+        limited = ", ".join(f"{limit} {times:,}" for limit, times in sorted(tenant.limited.items()))
+        grid.add_row(tenant.name, _rate(tenant.settled_per_second), _number(tenant.ready), _ms(tenant.p95_ms), limited)
+    if more := len(frame.tenants) - TENANTS:
+        return Group(grid, Text(f"and {more} more", "dim")) if more > 0 else grid
     return grid
 
 

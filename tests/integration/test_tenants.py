@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 import subprocess
 import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING
 
+import aio_pika
 import pytest
 
 from memq import ConfigurationError, MemqError, Producer, RemoteError, Unroutable
 from memq_schemas import Names
+from memq_schemas.tenants import TenantNames
 from tests.support.broker import consumers, depth
 from tests.support.command import Memq
 from tests.support.tenants import Tenants, tenants_of
@@ -203,6 +206,75 @@ async def test_dead_letters_are_listed_and_replayed_for_their_tenant(tenants: Te
             assert left["tenant"] is None
 
 
+async def test_a_dead_letter_is_shown_and_corrected_for_its_tenant_alone(tenants: Tenants, memq: Memq) -> None:
+    tenants.write("acme", "beta")
+    tenants.ok("apply")
+    with running_worker(tenants.amqp, **tenants.settings):
+        for tenant in ("beta", "acme"):  # who chooses the id of another tenant's message comes first
+            async with await aio_pika.connect(tenants.url(tenant)) as connection:
+                names = TenantNames(tenants.amqp.prefix, tenant)
+                exchange = await (await connection.channel()).get_exchange(names.commands, ensure=False)
+                body = f'{{"points": [{{"id": 1, "vector": "of {tenant}"}}]}}'.encode()
+                await exchange.publish(aio_pika.Message(body, message_id="same"), "upsert.notes")
+        await until(lambda: letters(tenants, 2))
+    for tenant in ("acme", "beta"):
+        shown = await asyncio.to_thread(memq.json, "dead", "show", "same", "--tenant", tenant)
+        assert shown["tenant"] == tenant
+        assert f"of {tenant}" in str(shown["body"])
+    (acme,) = (await asyncio.to_thread(memq.json, "dead", "list", "--tenant", "acme"))["letters"]
+    position = acme["position"]
+    assert (await asyncio.to_thread(memq.json, "dead", "show", position, "--tenant", "acme"))["tenant"] == "acme"
+    assert "of tenant beta" in await asyncio.to_thread(memq.fails, 2, "dead", "show", position, "--tenant", "beta")
+    for command in (("list",), ("show", "1"), ("replay",), ("purge", "--yes")):
+        await asyncio.to_thread(memq.fails, 2, "dead", *command, "--tenant", "No Such")
+    # An editor that leaves the body of another tenant's letter as it is, which is an error.
+    memq.environ |= {"EDITOR": "sed -i s/acme/corrected/", "VISUAL": ""}
+    await asyncio.to_thread(memq.ok, "dead", "replay", "--id", "same", "--edit", "--tenant", "acme")
+
+
+async def letters(tenants: Tenants, number: int) -> bool:
+    return await depth(tenants.amqp, Names(tenants.amqp.prefix).dead) == number
+
+
+def test_check_tests_the_tenants_queues_and_exchanges(tenants: Tenants) -> None:
+    tenants.write("acme", tables={"acme": 'lane = "own"'})
+    state, found = checked(tenants)
+    assert state == 1
+    assert "memq-worker tenants apply" in found["tenants"]
+    tenants.ok("apply")
+    state, found = checked(tenants)
+    assert (state, found["tenants"].split()[0]) == (0, "1")
+    prefix = tenants.amqp.prefix
+    for kind, lacking in (("read", f"{prefix}.lane.acme"), ("write", f"{prefix}.r.acme")):
+        all_but = f"^(?!{re.escape(lacking)}$).*"
+        with tenants.worker_user({"read": ".*", "write": ".*"} | {kind: all_but}) as url:
+            state, found = checked(tenants, url)
+        assert state == 1
+        assert repr(lacking) in found["tenants"]
+        assert f"no {kind} permission" in found["tenants"]
+
+
+async def test_collections_of_a_new_tenants_name_are_given_to_it_by_adopt_alone(tenants: Tenants) -> None:
+    with running_worker(tenants.amqp, **tenants.settings | {"tenants_file": ""}):
+        async with Producer(tenants.amqp.url) as operator:
+            await operator.collections.create("acme.notes", size=2)
+            await operator.collections.create("acmeandson.notes", size=2)
+            await operator.upsert("acme.notes", ROWS, wait=True)
+    tenants.write("acme")
+    for command in ("plan", "apply"):
+        refused = await asyncio.to_thread(tenants.run, command)
+        assert refused.returncode == 2
+        assert "acme.notes" in refused.stderr
+        assert "acmeandson" not in refused.stderr
+        assert "--adopt" in refused.stderr
+    await asyncio.to_thread(tenants.ok, "apply", "--adopt")
+    assert (await asyncio.to_thread(tenants.ok, "plan")).splitlines() == ["no changes"]
+    with running_worker(tenants.amqp, **tenants.settings):
+        async with Producer(tenants.url("acme"), tenant="acme") as acme:
+            assert (await acme.collections.list()).names == ["notes"]
+            assert (await acme.count("notes", exact=True)).count == 1
+
+
 async def test_a_tenant_is_removed_under_load_and_the_receipt_counts_it(tenants: Tenants, memq: Memq) -> None:
     tenants.write("acme", "beta", tables={"acme": 'lane = "own"'})
     tenants.ok("apply")
@@ -235,6 +307,14 @@ async def test_a_tenant_is_removed_under_load_and_the_receipt_counts_it(tenants:
         assert again.returncode == 0, again.stderr
         tenants.write("acme", "beta")
         assert "may still be under way" in tenants.run("plan").stderr
+
+
+def checked(tenants: Tenants, url: str | None = None) -> tuple[int, dict[str, str]]:
+    """Run `memq-worker check`. Return its exit code, and what it found, by subject."""
+    environ = tenants.environ | ({} if url is None else {"MEMQ_AMQP_URL": url, "MEMQ_DECLARE": "check"})
+    done = subprocess.run([COMMAND, "check"], env=environ, capture_output=True, text=True, timeout=60, check=False)
+    lines = [line.split(maxsplit=2) for line in done.stdout.splitlines()]
+    return done.returncode, {line[1].rstrip(":"): line[2] for line in lines if len(line) == 3}
 
 
 async def writes(producer: Producer) -> None:

@@ -97,6 +97,16 @@ class Tenants:
         user, password = unquote(parts.username or ""), unquote(parts.password or "")
         return management(method, f"{self.amqp.management_url}/api/{path}", user, password, body)
 
+    @contextmanager
+    def worker_user(self, permissions: dict[str, str]) -> Iterator[str]:
+        """Address of the broker for a user with these permissions, and none to configure."""
+        name, password = f"worker-{self._run}", secrets.token_hex(8)
+        self.api("PUT", f"users/{name}", {"password": password, "tags": ""})
+        self._users.add(name)
+        self.api("PUT", self.here("permissions", name), {"configure": "", **permissions})
+        parts = urlsplit(self.amqp.url)
+        yield parts._replace(netloc=f"{name}:{password}@{parts.hostname}:{parts.port}").geturl()
+
     def here(self, kind: str, *names: str) -> str:
         return "/".join([kind, quote(self.amqp.vhost, safe=""), *(quote(name, safe="") for name in names)])
 

@@ -19,6 +19,7 @@ from memq_worker.qdrant.client import QdrantStore, open_store
 from memq_worker.qdrant.version import check_version
 from memq_worker.settings import Settings
 from memq_worker.store_commands import Identity, comparison
+from memq_worker.tenants.check import check_tenants
 
 _ENGINE_SECONDS = 5.0
 
@@ -50,7 +51,10 @@ async def findings(settings: Settings, directory: Identity, engine: Callable[[Pa
         else _finding("engine", lambda: _engine(settings, engine(settings.data_dir)))
     )
     policies = _finding("policies", lambda: check_policies(settings))
-    results = [Finding("settings", True, "valid"), *await asyncio.gather(broker, store, policies)]
+    looks = [broker, store, policies]
+    if settings.tenants_file is not None:
+        looks.append(_finding("tenants", lambda: check_tenants(settings)))
+    results = [Finding("settings", True, "valid"), *await asyncio.gather(*looks)]
     if all(finding.ok for finding in results):
         results.append(await _finding("store", lambda: _announced(settings, directory)))
     return results

@@ -4,14 +4,15 @@ import time
 from collections.abc import Awaitable, Callable
 
 from memq_schemas import Names
-from memq_schemas.tenants import TenantNames, own_lanes, shared_lanes
-from memq_schemas.topology import LIVE, Order
+from memq_schemas.tenants import TenantNames
+from memq_schemas.topology import Order
 from memq_worker.amqp.session import Session
 from memq_worker.amqp.watch import Unseen
 from memq_worker.errors import BrokerUnavailable, ConfigurationError, WorkerError
 from memq_worker.pipeline.intake import Pipeline
 from memq_worker.tenants.applied import Applied
 from memq_worker.tenants.file import TenantsFile
+from memq_worker.tenants.force import queues_of
 from memq_worker.tenants.register import Register
 
 logger = logging.getLogger(__name__)
@@ -127,10 +128,5 @@ class Tenancy:
 
     def _lanes(self, current: TenantsFile) -> dict[str, str]:
         """Lanes by queue."""
-        lanes = {queue: lane for lane, queue in reversed(shared_lanes(self._names, self._order).items())}
-        lanes[self._names.tenants_query] = LIVE
-        for name, tenant in current.tenants.items():
-            if tenant.own_lane or (self._applied is not None and name in self._applied.draining):
-                own = own_lanes(TenantNames(self._names.prefix, name), self._order)
-                lanes |= {queue: lane for lane, queue in reversed(own.items())}
-        return lanes
+        draining = frozenset[str]() if self._applied is None else self._applied.draining.keys()
+        return queues_of(current, self._names, self._order, draining)

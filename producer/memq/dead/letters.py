@@ -93,11 +93,17 @@ class DeadLetters:
         return Listing(letters, tally)
 
     async def find(
-        self, which: int | str, *, force: bool = False, progress: Progress | None = None
+        self, which: int | str, *, tenant: str | None = None, force: bool = False, progress: Progress | None = None
     ) -> DeadLetter | None:
-        """Return a letter with its body. which: position from 1, message id or correlation id; the first match."""
+        """Return a letter with its body; None if there is none.
+
+        which: position from 1, message id or correlation id; the first match.   tenant: match letters of this tenant
+        alone; two tenants may have used the same message id.
+        """
         tally = Tally()
-        chosen = Selection() if isinstance(which, int) else Selection(ids=frozenset({which}))
+        tenants = frozenset[str]() if tenant is None else frozenset({tenant})
+        ids = frozenset[str]() if isinstance(which, int) else frozenset({which})
+        chosen = Selection(ids=ids, tenants=tenants)
         async with self._walk(tally, force) as walked:
             async for block in walked.blocks():
                 async for message in block:

@@ -95,13 +95,15 @@ def show(
     memq dead show 3 --body - | jq .points[0].id
     """
     target = Target(url, prefix, timeout, json)
+    of = choice.of_tenant(tenant)
     wanted = int(which) if which.isascii() and which.isdigit() else which
 
     async def look(producer: Producer) -> None:
         with WalkProgress("looking") as progress:
-            found = await producer.dead.find(wanted, force=force, progress=progress)
+            found = await producer.dead.find(wanted, tenant=of, force=force, progress=progress)
         if found is None:
-            raise InvalidRequest(f"no dead letter {which}: look with `memq dead list`")
+            whose = "" if of is None else f" of tenant {of}"
+            raise InvalidRequest(f"no dead letter {which}{whose}: look with `memq dead list`")
         if body is not None:
             await asyncio.to_thread(_save, str(body), found.body or b"")
         if json:

@@ -51,6 +51,8 @@ def top(
 ) -> None:
     """Watch queues and workers: problems first, then rates, depth, age, latency and errors.
 
+    With tenants, a row shows each tenant's traffic and the limits that it reached; --tenant shows one of them.
+
     Reads the metrics of the worker pools and the queues of the broker. A source that cannot be read is named. Rates and
     latencies cover the last ten seconds. q or Ctrl-C ends it.
 
@@ -65,7 +67,8 @@ def top(
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--metrics") from None
     console = Console(highlight=False)
-    watch = Watch(list(dict.fromkeys(urls)), broker := Broker(brokers(target.url, "memq top", fast=False), prefix))
+    broker = Broker(brokers(target.url, "memq top", fast=False), prefix)
+    watch = Watch(list(dict.fromkeys(urls)), broker, tenant or None)
     if not (once or json) and console.is_terminal:
         with reported():
             asyncio.run(until_terminated(_live(watch, broker, interval, console)))

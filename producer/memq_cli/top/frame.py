@@ -57,11 +57,26 @@ class Code:
 
 
 @dataclass(slots=True)
+class Tenant:
+    """Traffic of a tenant; `other` adds up those without metrics of their own.
+
+    ready: messages in lanes of its own.   p95_ms: delay of its writes from publish to settlement.
+    limited: times that it reached a limit in the window, by the limit's name.
+    """
+
+    name: str
+    settled_per_second: float | None
+    ready: int | None
+    p95_ms: float | None
+    limited: dict[str, int]
+
+
+@dataclass(slots=True)
 class Frame:
     """Queues, workers and rates of one reading.
 
     window_seconds: span of the rates, latencies and recent numbers; 0 after a single reading.
-    lanes: settled messages per second by lane.   unseen: sources that could not be read.
+    lanes: settled messages per second by lane.   tenants: the busiest first.   unseen: sources that could not be read.
     """
 
     window_seconds: float
@@ -76,6 +91,7 @@ class Frame:
     latencies: list[Latency]
     errors: list[Code]
     dead_letters: list[Code]
+    tenants: list[Tenant] = field(default_factory=list[Tenant])
     unseen: list[str] = field(default_factory=list[str])
     troubles: list[str] = field(default_factory=list[str])
 

@@ -6,6 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from memq_cli.top.frame import Code, Frame, Latency, Queue, Worker
+from memq_cli.top.tenants import tenants
 from memq_cli.top.window import added, quantile
 from memq_schemas import ErrorCode, Operation
 from memq_schemas.topology import BULK, LIVE
@@ -80,6 +81,7 @@ def frame(
         latencies=[_latency(operation, windows) for operation in Operation] if pools else [],
         errors=_codes(pools, "memq_refusals_total"),
         dead_letters=_codes(pools, "memq_dead_letters_total"),
+        tenants=tenants([pool.page for pool in pools], windows),
     )
 
 

@@ -26,7 +26,9 @@ WITHOUT_BOTH = "depth and consumers"
 
 
 class Watch:
-    def __init__(self, urls: Sequence[str], broker: Broker) -> None:
+    def __init__(self, urls: Sequence[str], broker: Broker, tenant: str | None = None) -> None:
+        """tenant: shown alone; None for all."""
+        self._tenant = tenant
         self._pages: dict[str, deque[Page]] = {url: deque() for url in urls}
         self._waiting: deque[tuple[float, float]] = deque()
         self._broker = broker
@@ -48,6 +50,8 @@ class Watch:
         else:
             seen = depths
         found = frame(pools, seen, self._broker.roles, self._growth(waiting(pools, seen)))
+        if self._tenant is not None:
+            found.tenants = [tenant for tenant in found.tenants if tenant.name == self._tenant]
         found.unseen = [*unseen, *_hidden(found, seen)]
         found.troubles = troubles(found)
         return found

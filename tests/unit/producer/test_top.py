@@ -280,6 +280,40 @@ def test_the_picture_has_every_number() -> None:
     assert max(map(len, rendered(frame([one], None, ROLES, 2.0), 80).splitlines())) <= 80
 
 
+TENANTS = """\
+memq_ready{{worker="0"}} 1
+memq_tenant_messages_total{{tenant="acme",outcome="applied",worker="0"}} {messages}
+memq_tenant_messages_total{{tenant="beta",outcome="answered",worker="1"}} {more}
+memq_tenant_queue_messages{{tenant="acme",worker="0"}} 17
+memq_tenant_limited_total{{tenant="acme",limit="points_per_second",worker="0"}} {messages}
+memq_tenant_queue_delay_seconds_bucket{{tenant="acme",worker="0",le="0.1"}} 0
+memq_tenant_queue_delay_seconds_bucket{{tenant="acme",worker="0",le="0.2"}} {messages}
+memq_tenant_queue_delay_seconds_bucket{{tenant="acme",worker="0",le="+Inf"}} {messages}
+"""
+
+
+def tenants_page(at: float, messages: int) -> Page:
+    read = parse(TENANTS.format(messages=messages, more=3 * messages))
+    read.at = at
+    return read
+
+
+def test_tenants_have_a_row_each_and_the_busiest_is_first() -> None:
+    found = frame([pool("a:1", tenants_page(0.0, 0), tenants_page(10.0, 20))], None, ROLES, None)
+    busiest, acme = found.tenants
+    assert (busiest.name, busiest.settled_per_second, busiest.ready, busiest.limited) == ("beta", 6.0, None, {})
+    assert (acme.name, acme.settled_per_second, acme.ready) == ("acme", 2.0, 17)
+    assert acme.limited == {"points_per_second": 20}
+    assert acme.p95_ms == pytest.approx(195)
+    text = rendered(found, 80)
+    assert text.index("beta") < text.index("acme")
+    assert "points_per_second 20" in text
+    assert max(map(len, text.splitlines())) <= 80
+    found.tenants *= 5
+    assert "and 4 more" in rendered(found, 80)
+    assert "tenant" not in rendered(frame([pool("a:1", page(), page(at=1.0))], None, ROLES, None))
+
+
 def test_a_small_terminal_shows_what_is_wrong_and_the_live_queues() -> None:
     roles = ["write", "write.bulk", "query", *(f"retry.{n}" for n in range(5)), "suspect", "dead", "store"]
     one = pool("a:1", page(), page(at=10.0, upserts=50, refused=5, ready=0))

@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from memq_amqp import Channel, Connection, Lost, Refused, Returned
 from memq_amqp.refusals import Kind, Refusal
@@ -23,14 +23,27 @@ async def check_permissions(connection: Connection, topology: Topology, timeout:
     """
     names = topology.names
     consumed = (names.write, names.write_bulk, names.query, names.suspect)
+    queues = [queue.name for queue in topology.queues if queue.name in consumed]
     # Copies go through the fanout exchanges, replies through the default exchange.
-    exchanges = ("", *(exchange.name for exchange in topology.exchanges if exchange.kind == "fanout"))
+    exchanges = ["", *(exchange.name for exchange in topology.exchanges if exchange.kind == "fanout")]
+    await check_access(connection, queues, exchanges, timeout)
+
+
+async def check_access(
+    connection: Connection, queues: Iterable[str], exchanges: Iterable[str], timeout: float
+) -> list[str]:
+    """Try to consume the queues and to publish to the exchanges, without taking or leaving a message.
+
+    Return the names of those that do not exist. Raises ConfigurationError for the first permission that is missing, and
+    BrokerUnavailable.
+    """
     with lost():
         async with asyncio.timeout(timeout):
-            for queue in (queue.name for queue in topology.queues if queue.name in consumed):
-                await _try(connection, _consume(queue), "read", "queue", queue)
+            there = {queue: await _try(connection, _consume(queue), "read", "queue", queue) for queue in queues}
             for exchange in exchanges:
-                await _try(connection, _publish(exchange), "write", "exchange", exchange or "amq.default")
+                shown = exchange or "amq.default"
+                there[exchange] = await _try(connection, _publish(exchange), "write", "exchange", shown)
+    return [name for name, found in there.items() if not found]
 
 
 async def _try(
@@ -39,7 +52,8 @@ async def _try(
     permission: str,
     kind: str,
     name: str,
-) -> None:
+) -> bool:
+    """Return False if there is no such queue or exchange."""
     # A channel of its own: the broker closes it with the answer.
     channel = await connection.channel()
     try:
@@ -51,8 +65,10 @@ async def _try(
             raise denied(permission, kind, name, error.refusal) from error
         if error.kind is Kind.LOST:
             raise
+        return error.kind is not Kind.NOT_FOUND
     finally:
         await channel.close()
+    return True
 
 
 def _consume(queue: str) -> Callable[[Channel], Awaitable[object]]:

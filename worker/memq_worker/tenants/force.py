@@ -1,6 +1,10 @@
 """A tenants file put in force in a worker."""
 
-from memq_schemas.tenants import TenantNames
+from collections.abc import Collection
+
+from memq_schemas import Names
+from memq_schemas.tenants import TenantNames, own_lanes, shared_lanes
+from memq_schemas.topology import LIVE, Order
 from memq_worker.pipeline.spaces.own import OwnSpace
 from memq_worker.pipeline.spaces.shared import SharedSpace
 from memq_worker.pipeline.spaces.space import Space
@@ -15,6 +19,20 @@ async def enter(store: Store, tenants: Tenants, file: TenantsFile, timeout: floa
     await prepare(store, file.shared, timeout)
     tenants.spaces.replace(spaces_of(file))
     tenants.allowances.replace({name: tenant.limits for name, tenant in file.tenants.items()})
+
+
+def queues_of(file: TenantsFile, names: Names, order: Order, draining: Collection[str] = frozenset()) -> dict[str, str]:
+    """Return the queues of tenants that a worker consumes, each with its lane.
+
+    draining: tenants whose former lane may still hold messages.
+    """
+    lanes = {queue: lane for lane, queue in reversed(shared_lanes(names, order).items())}
+    lanes[names.tenants_query] = LIVE
+    for name, tenant in file.tenants.items():
+        if tenant.own_lane or name in draining:
+            own = own_lanes(TenantNames(names.prefix, name), order)
+            lanes |= {queue: lane for lane, queue in reversed(own.items())}
+    return lanes
 
 
 def own_queues(file: TenantsFile | None, prefix: str) -> dict[str, list[str]]:
