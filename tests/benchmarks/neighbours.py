@@ -25,22 +25,28 @@ if TYPE_CHECKING:
 GOOD = "good"
 PAUSE_SECONDS = 0.01  # between two messages of a poison
 _AT_A_TIME = 4
+_TURNS = 4  # with and without a poison, so that a slow minute of the machine hits both
 _HEAVY = 3  # a backlog of slow writes would fill the prefetch window
 
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """Latencies in milliseconds of good upserts of one point with `wait`, a few at a time."""
+    """Latencies in milliseconds of good upserts of one point with `wait`, a few at a time.
+
+    alone_p50, alone_p99: of as many upserts without the poison, in turns with those beside it.
+    """
 
     poison: str
     upserts: int
     p50: float
     p99: float
     most: float
+    alone_p50: float
+    alone_p99: float
 
 
 async def neighbours(address: Address, directory: Path, upserts: int) -> list[Neighbour]:
-    """Without a poison, beside each, and beside all of them. Raises NoQdrantError."""
+    """Beside each poison and beside all of them. Raises NoQdrantError."""
     with poisoned_server(directory, GOOD) as store:
         await store.create(GOOD)
         given = {"qdrant_url": store.url, "qdrant_api_key": store.token, "filter_timeout_seconds": 0.5}
@@ -54,16 +60,25 @@ async def _measured(address: Address, store: Poisoned, upserts: int) -> list[Nei
     found: list[Neighbour] = []
     async with Producer(address.url, prefix=address.prefix, timeout=60) as producer:
         await _good(producer, 50)
-        for name, chosen in (("none", ()), *((name, (name,)) for name in NAMES), ("all", NAMES)):
-            sending = asyncio.create_task(_poison(address, chosen))
-            taken = await _good(producer, upserts)
-            sending.cancel()
-            with suppress(asyncio.CancelledError):
-                await sending
-            ranked = statistics.quantiles(taken, n=100, method="inclusive")
-            found.append(Neighbour(name, len(taken), ranked[49], ranked[98], max(taken)))
+        for name, chosen in (*((name, (name,)) for name in NAMES), ("all", NAMES)):
+            alone: list[float] = []
+            taken: list[float] = []
+            for _ in range(_TURNS):
+                alone += await _good(producer, upserts // _TURNS)
+                sending = asyncio.create_task(_poison(address, chosen))
+                taken += await _good(producer, upserts // _TURNS)
+                sending.cancel()
+                with suppress(asyncio.CancelledError):
+                    await sending
+            (p50, p99), (alone_p50, alone_p99) = _ranked(taken), _ranked(alone)
+            found.append(Neighbour(name, len(taken), p50, p99, max(taken), alone_p50, alone_p99))
         await store.heal()
     return found
+
+
+def _ranked(taken: list[float]) -> tuple[float, float]:
+    ranked = statistics.quantiles(taken, n=100, method="inclusive")
+    return ranked[49], ranked[98]
 
 
 async def _good(producer: Producer, upserts: int) -> list[float]:

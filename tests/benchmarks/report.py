@@ -271,7 +271,7 @@ def _fair(fairness: Sequence[Fair]) -> tuple[Sequence[str], list[list[str]]]:
 
 
 def _beside(neighbours: Sequence[Neighbour]) -> tuple[Sequence[str], list[list[str]]]:
-    columns = ("failing collection", "upserts", "p50 ms", "p99 ms", "most ms")
+    columns = ("failing collection", "upserts", "p50 ms", "p99 ms", "most ms", "p50 alone", "p99 alone", "times")
     return columns, [
         [
             poison,
@@ -279,6 +279,9 @@ def _beside(neighbours: Sequence[Neighbour]) -> tuple[Sequence[str], list[list[s
             f"{_middle(runs, 'p50'):,.1f}",
             f"{_middle(runs, 'p99'):,.1f}",
             f"{_middle(runs, 'most'):,.0f}",
+            f"{_middle(runs, 'alone_p50'):,.1f}",
+            f"{_middle(runs, 'alone_p99'):,.1f}",
+            f"{_middle(runs, 'p99') / _middle(runs, 'alone_p99'):.1f}",
         ]
         for poison, runs in _groups(neighbours, lambda run: run.poison).items()
     ]

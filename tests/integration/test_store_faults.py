@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -39,12 +40,19 @@ async def store(engine: EmbeddedEngine) -> AsyncIterator[FaultyStore]:
 
 @pytest.fixture
 async def worker(amqp: Address, store: FaultyStore) -> AsyncIterator[WorkerProcess]:
+    given = {"max_attempts": 2, "store_timeout_seconds": 3, "drain_seconds": 8, "log_repeats": 0}
+    async with worker_beside(amqp, store, **given) as worker:
+        yield worker
+
+
+@asynccontextmanager
+async def worker_beside(amqp: Address, store: FaultyStore, **settings: Any) -> AsyncIterator[WorkerProcess]:
+    """A worker that talks to a proxy on this loop, so it is started in a thread."""
+
     def enter() -> Any:
-        given = {"max_attempts": 2, "store_timeout_seconds": 3, "drain_seconds": 8, "log_repeats": 0}
-        context = running_worker(amqp, qdrant_url=store.url, **given)
+        context = running_worker(amqp, qdrant_url=store.url, **settings)
         return context, context.__enter__()
 
-    # In a thread: the proxy the worker talks to lives on this loop.
     context, worker = await asyncio.to_thread(enter)
     try:
         yield worker
@@ -207,6 +215,47 @@ async def test_a_held_collection_leaves_others_alone_and_parks_most_of_its_messa
     await until(lambda: count_is(producer, 400), within=120, every=0.5)
     assert await depth(amqp, Names(amqp.prefix).dead) == 0
     await producer.collections.delete("other")
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["written before", "never written"])
+@pytest.mark.parametrize("operation", ["upsert", "delete by filter"])
+async def test_a_slow_collection_leaves_room_for_others_and_loses_nothing(
+    operation: str, known: bool, amqp: Address, store: FaultyStore
+) -> None:
+    opened = asyncio.Event()
+    patient = {"store_timeout_seconds": 80, "drain_seconds": 90, "prefetch": 64, "log_repeats": 0}
+    async with (
+        worker_beside(amqp, store, **patient) as worker,
+        Producer(amqp.url, prefix=amqp.prefix, timeout=40, max_points_per_message=1) as producer,
+    ):
+        for name in ("docs", "other"):
+            await producer.collections.create(name, 2)
+        await write(producer, 1000)
+        if known:
+            await producer.upsert("other", [(0, [1.0, 1.0])], wait=True)
+        method = "Upsert" if operation == "upsert" else "Delete"
+        store.fail_always(method, Fault(until=opened, only=lambda request: b"docs" in request[:20]))
+        try:
+            await slow_writes(producer, operation)
+            await until(lambda: store.calls.count(method) >= 2 - (operation != "upsert"), within=30)
+            await producer.upsert("docs", ids=range(150), vectors=np.ones((150, 2)))
+            for number in range(30):
+                await producer.upsert("other", [(number, [1.0, 1.0])], wait=True)
+        finally:
+            opened.set()
+        assert not worker.logged("store unavailable, writes held")
+        assert not worker.logged("collection unavailable, writes held")
+        await until(lambda: count_is(producer, 151 - (operation != "upsert")), within=60, every=0.5)
+        assert {line["attempt"] for line in worker.logged("delivery not applied")} == {1}
+        assert await depth(amqp, Names(amqp.prefix).dead) == 0
+
+
+async def slow_writes(producer: Producer, operation: str) -> None:
+    """Send a write that the store does not finish for now."""
+    if operation == "upsert":
+        await producer.upsert("docs", [(0, [1.0, 1.0])])
+    else:
+        await producer.delete("docs", filter={"must": [{"has_id": [1000]}]})
 
 
 REFUSALS = {

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +14,15 @@ from memq_worker.pipeline.store import Contract
 from tests.simulation.model import mark_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from memq_schemas import CreateCollection, Filter, Get, Operation, Query, SetPayload
     from memq_worker.pipeline.store import PointsBatch
     from tests.simulation.world import Process, World
+
+# A write is slow after a second, of which its calls, four at most, share out the time.
+_SLOW_SECONDS = 0.25
+_LATELY_SECONDS = 160.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,25 @@ class Points:
         self.failures: dict[int, int] = {}  # by message: how often it failed for its own sake
         self.away: Away | None = None
         self.lost: set[int] = set()  # messages of which a reply was lost
+        self.writing: dict[object, tuple[int, float]] = {}  # writes in flight: process, and when each began
+        self._slow: dict[int, float] = {}  # by process: when a write of it was last in flight for long
+
+    def slow(self, process: int, now: float) -> bool:
+        """Return True if a write of the process was in flight for long, now or lately."""
+        long = any(number == process and now - began >= _SLOW_SECONDS for number, began in self.writing.values())
+        return long or now - self._slow.get(process, -math.inf) < _LATELY_SECONDS
+
+    @contextmanager
+    def written(self, process: int, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+        """A write, or the question for the contract that comes before it."""
+        write, began = object(), loop.time()
+        self.writing[write] = process, began
+        try:
+            yield
+        finally:
+            del self.writing[write]
+            if loop.time() - began >= _SLOW_SECONDS:
+                self._slow[process] = loop.time()
 
     def note(self, point: int, event: Event) -> None:
         self.events.setdefault(point, []).append(event)
@@ -61,7 +86,8 @@ class SimulatedStore:
         self._began = 0
 
     async def contract(self, collection: str, timeout: float | None = None) -> Contract:
-        await self._ask()
+        with self._world.points.written(self._process.number, self._world.loop):
+            await self._ask()
         return Contract({"": 2})
 
     async def upsert(self, collection: str, points: PointsBatch) -> None:
@@ -170,12 +196,13 @@ class SimulatedStore:
             process.check_order(point, n)
         self._in_flight.update(reached)
         try:
-            away = world.points.away
-            await self._pause(writing=True)
-            if away is not None:
-                raise away.error
-            self._fail_for_a_message(marks)
-            await self._apply(writes, began, marks)
+            with world.points.written(process.number, world.loop):
+                away = world.points.away
+                await self._pause(writing=True)
+                if away is not None:
+                    raise away.error
+                self._fail_for_a_message(marks)
+                await self._apply(writes, began, marks)
         finally:
             for point, _ in reached:
                 self._in_flight.pop(point, None)

@@ -1,13 +1,15 @@
 """Options of the parts of a worker, from its settings."""
 
+import math
+
 from memq_worker.amqp.session import SessionOptions
 from memq_worker.pipeline.batch import BatchLimits
 from memq_worker.pipeline.decode.bodies import Limits
-from memq_worker.pipeline.held import HeldLimits
 from memq_worker.pipeline.options import PipelineOptions
 from memq_worker.pipeline.outcome import RetryPolicy
 from memq_worker.pipeline.reply_to import ReplyTo
 from memq_worker.pipeline.settle import ReplyOptions
+from memq_worker.pipeline.window import HeldLimits
 from memq_worker.settings import Settings
 
 
@@ -16,7 +18,12 @@ def pipeline_options(settings: Settings) -> PipelineOptions:
         names=settings.topology.names,
         worker=settings.worker_name,
         limits=Limits(settings.max_body_bytes, settings.max_points),
-        batches=BatchLimits(settings.batch_points, settings.batch_bytes),
+        # Half of the prefetch window stays free for other collections while one write is in flight.
+        batches=BatchLimits(
+            settings.batch_points,
+            settings.batch_bytes,
+            math.inf if settings.order == "strict" else max(1, settings.prefetch // 2),
+        ),
         retries=RetryPolicy(settings.max_attempts, in_place=settings.order == "strict"),
         writes_in_flight=settings.writes_in_flight,
         store_writes=settings.store_writes,
@@ -24,6 +31,7 @@ def pipeline_options(settings: Settings) -> PipelineOptions:
         reply_to=ReplyTo(settings.topology.names, any_queue=settings.reply_to == "any"),
         held=HeldLimits(
             None if settings.order == "strict" else max(1, settings.prefetch // 4),
+            settings.prefetch_bytes / 4,
             settings.consumer_timeout_seconds / 2,
         ),
         broker_timestamp=settings.broker_timestamp,

@@ -58,9 +58,9 @@ def overlaps(first: Write, second: Write) -> bool:
     return first.ids is None or second.ids is None or not set(first.ids).isdisjoint(second.ids)
 
 
-@given(steps=st.lists(step, max_size=60), most=st.integers(1, 8))
-def test_writes_of_an_id_keep_their_order_and_never_overlap(steps: list[Any], most: int) -> None:
-    queue = WriteQueue(BatchLimits(max_points=most, max_bytes=1000))
+@given(steps=st.lists(step, max_size=60), most=st.integers(1, 8), messages=st.integers(1, 8))
+def test_writes_of_an_id_keep_their_order_and_never_overlap(steps: list[Any], most: int, messages: int) -> None:
+    queue = WriteQueue(BatchLimits(max_points=most, max_bytes=1000, max_messages=messages))
     added: list[Write] = []
     begun: dict[Write, int] = {}
     flying: list[Batch] = []
@@ -76,6 +76,7 @@ def test_writes_of_an_id_keep_their_order_and_never_overlap(steps: list[Any], mo
                 assert not any(overlaps(one, c) for c in other.commands), "two writes of one id in flight"
             begun[one] = len(begun)
         assert len({c.kind for c in batch.commands}) == 1
+        assert len(batch.commands) <= messages
         assert len(batch.commands) == 1 or sum(len(c.ids or ()) for c in batch.commands) <= most
         assert len(batch.commands) == 1 or not any(c.delivery.alone for c in batch.commands)
         assert len(batch.commands) == 1 or batch.kind not in ("payload", "mixed")
@@ -229,3 +230,28 @@ def test_nothing_passes_a_write_of_the_same_id_that_waits_itself() -> None:
     rest = queue.take()
     assert rest is not None
     assert rest.commands == [blocked, behind]
+
+
+@given(
+    sizes=st.lists(st.tuples(st.integers(0, 9), LANES), max_size=20),
+    kept=st.integers(0, 10),
+    kept_size=st.integers(0, 40),
+)
+def test_a_cut_keeps_the_first_commands_within_both_limits(
+    sizes: list[tuple[int, str]], kept: int, kept_size: int
+) -> None:
+    queue = WriteQueue(BatchLimits(max_points=100, max_bytes=1000))
+    commands = [command("upsert", [n], n, lane=lane) for n, (_, lane) in enumerate(sizes)]
+    for one, (size, _) in zip(commands, sizes, strict=True):
+        one.delivery.body = b"." * size
+        queue.add(one)
+    gone = queue.cut(kept, kept_size)
+    stayed = [one for one in commands if one not in gone]
+    size = sum(len(one.delivery.body) for one in stayed)
+    assert len(stayed) <= kept
+    assert size <= kept_size
+    assert (len(queue), queue.size) == (len(stayed), size)
+    for lane in {lane for _, lane in sizes}:
+        own = [one for one in commands if one.delivery.lane == lane]
+        assert [one in gone for one in own] == sorted(one in gone for one in own), "a later command stays instead"
+    assert not gone or len(stayed) == kept or size + max(len(one.delivery.body) for one in gone) > kept_size

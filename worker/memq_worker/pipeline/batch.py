@@ -1,4 +1,5 @@
 import itertools
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ class BatchLimits:
 
     max_points: int
     max_bytes: int
+    max_messages: float = math.inf
 
 
 @dataclass(slots=True, eq=False)
@@ -61,6 +63,11 @@ class WriteQueue:
 
     def __len__(self) -> int:
         return sum(map(len, self._lanes.values()))
+
+    @property
+    def size(self) -> int:
+        """Bytes of the bodies of waiting commands."""
+        return self._bytes
 
     @property
     def idle(self) -> bool:
@@ -130,11 +137,14 @@ class WriteQueue:
             self._barrier = False
         self._in_flight -= batch.ids
 
-    def cut(self, kept: int) -> list[Write]:
-        """Take out all but the first `kept` waiting commands, in order."""
+    def cut(self, kept: int, kept_size: float = math.inf) -> list[Write]:
+        """Take out all but the first `kept` waiting commands, of `kept_size` bytes at most, in order."""
         staying: set[int] = set()
-        for waiting in self._lanes.values():
-            staying.update(id(command) for command in itertools.islice(waiting, kept - len(staying)))
+        for command in itertools.chain.from_iterable(self._lanes.values()):
+            kept_size -= len(command.delivery.body)
+            if len(staying) >= kept or kept_size < 0:
+                break
+            staying.add(id(command))
         return self.remove(lambda command: id(command) not in staying)
 
     def remove(self, unwanted: Callable[[Write], bool]) -> list[Write]:
@@ -168,7 +178,7 @@ class _Filling:
     def fill(self, waiting: deque[Write]) -> bool:
         """Take commands from one lane. Return False once no other command fits."""
         chosen, ids, in_flight = self.chosen, self.ids, self._in_flight
-        max_points, max_bytes = self._limits.max_points, self._limits.max_bytes
+        max_points, max_bytes, max_messages = self._limits.max_points, self._limits.max_bytes, self._limits.max_messages
         points, size, joined = self.points, self.size, self._joined
         passed: list[Write] = []
         passed_ids: set[Id] = set()
@@ -186,7 +196,7 @@ class _Filling:
             points_then, size_then = points + len(wanted), size + len(command.delivery.body)
             if not chosen:
                 joined = _joined_by(command)
-            elif points_then > max_points or size_then > max_bytes:
+            elif points_then > max_points or size_then > max_bytes or len(chosen) >= max_messages:
                 room = False
                 break
             points, size = points_then, size_then

@@ -1,7 +1,7 @@
 import asyncio
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 from memq_schemas import ErrorCode
 from memq_worker.errors import CollectionOutage, DependencyError, Outage, StoreOutage, WorkerError
@@ -30,12 +30,17 @@ class Diagnosis:
         if len(self._written) > _REMEMBERED:
             self._written.pop(next(iter(self._written)))
 
+    def wrote_others(self, collections: Collection[str]) -> bool:
+        """Return True if a collection beside these was written lately."""
+        after = time.monotonic() - _RECENT_SECONDS
+        return any(when > after and name not in collections for name, when in self._written.items())
+
     async def of(self, error: Outage, collection: str, began: float) -> WorkerError:
         """Return `error` as StoreOutage, CollectionOutage or, for the message's own failure, DependencyError.
 
         began: when the failed call began, on the monotonic clock.
         """
-        if not await self._answers():
+        if not await self.answers():
             return StoreOutage.of(error)
         other = self._other(collection)
         if other is not None and other[1] < began and await self._refuses(other[0]):
@@ -53,8 +58,8 @@ class Diagnosis:
         found = [(when, name) for name, when in self._written.items() if name != collection and when > after]
         return (max(found)[1], max(found)[0]) if found else None
 
-    async def _answers(self) -> bool:
-        """Whether the store answers at all. Writes that fail together share one question."""
+    async def answers(self) -> bool:
+        """Return True if the store answers at all. Writes that fail together share one question."""
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._listed())
         return await asyncio.shield(self._asking)

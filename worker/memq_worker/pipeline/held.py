@@ -12,9 +12,11 @@ from memq_worker.pipeline.command import Write
 from memq_worker.pipeline.delivery import Delivery
 from memq_worker.pipeline.diagnosis import Diagnosis, too_slow
 from memq_worker.pipeline.hold import QUESTION, Abandoned, Hold, Reins
-from memq_worker.pipeline.outcome import Outcome, Release, Retry, tier
+from memq_worker.pipeline.outcome import Outcome, Release, Retry, tier, tier_within
 from memq_worker.pipeline.parked import Parked, Throttles
 from memq_worker.pipeline.ports import Observer
+from memq_worker.pipeline.scheduler import Place
+from memq_worker.pipeline.window import Share, Window
 
 _PARK_SECONDS = 5.0
 _MOST_PARKED_SECONDS = 120.0
@@ -24,24 +26,13 @@ WriteCall = Callable[[list[Write]], Awaitable[Sequence[Outcome]]]
 
 
 @dataclass(frozen=True, slots=True)
-class HeldLimits:
-    """Limits on the messages of one collection while it is held and the store answers others.
-
-    messages: that stay unacknowledged, the rest are parked in the retry tiers; None keeps all in their place, as strict
-    order needs. seconds: after which those are parked too.
-    """
-
-    messages: int | None = None
-    seconds: float = math.inf
-
-
-@dataclass(frozen=True, slots=True)
 class Holds:
     """What writes wait for, of all collections: the store, and what was throttled or parked before them."""
 
     store: Hold
     reins: Reins
     diagnosis: Diagnosis
+    window: Window
     throttles: Throttles = field(default_factory=Throttles)
     parked: Parked = field(default_factory=Parked)
 
@@ -55,7 +46,6 @@ class HeldCollection:
         queue: WriteQueue,
         holds: Holds,
         observer: Observer,
-        limits: HeldLimits,
         writes_in_flight: int,
         settle: Callable[[Delivery, Outcome], asyncio.Task[None]],
     ) -> None:
@@ -64,7 +54,7 @@ class HeldCollection:
         self._store_hold = holds.store
         self._hold = Hold(observer, catches=CollectionOutage, scope=collection, reins=holds.reins)
         self._diagnosis = holds.diagnosis
-        self._limits = limits
+        self._window = holds.window
         self._writes_in_flight = writes_in_flight
         self._throttles = holds.throttles
         self._parked = holds.parked
@@ -79,14 +69,18 @@ class HeldCollection:
     def elsewhere(self, command: Write) -> Retry | None:
         """The outcome of an arriving write that has to wait in a retry tier; None if it may wait in its place."""
         behind = self._parked.arrived(command)
-        error, limit = self._hold.error, self._limits.messages
-        if limit is None:
+        error, share = self._hold.error, self._window.share
+        if share is None:
             return None
         if (throttled := self._throttles.of(self._collection)) is not None:
             return Retry(tier(throttled.retry_after_seconds), throttled, spends=False)
-        if error is not None and self._in_hand + len(self._queue) >= limit:
+        if error is not None and self._exceeds(share):
             return self._parking(error)
-        return behind
+        slow = self._slow()
+        if slow is None or command.delivery.alone or not self._exceeds(share):
+            return behind
+        self._window.moved(self._collection, 1)
+        return slow
 
     def park(self, command: Write, outcome: Retry) -> asyncio.Task[None]:
         """Settle a write that waits in a retry tier because its collection is held or throttled."""
@@ -94,7 +88,7 @@ class HeldCollection:
 
     def park_behind(self, parked: Collection[Write], outcome: Retry) -> None:
         """Park the writes by filter that wait behind the parked ones, and all that waits behind a write by filter."""
-        if self._limits.messages is None:
+        if self._window.limits.messages is None:
             return
         lanes = {command.delivery.lane for command in parked}
         begun = {command.delivery.lane for command in parked if command.ids is None}
@@ -129,23 +123,26 @@ class HeldCollection:
         with suppress(Abandoned, WorkerError):
             await self._hold.through(ask, wanted, size=QUESTION)
 
-    async def through(self, commands: list[Write], wanted: Callable[[], bool], write: WriteCall) -> Sequence[Outcome]:
+    async def through(
+        self, commands: list[Write], wanted: Callable[[], bool], write: WriteCall, place: Place
+    ) -> Sequence[Outcome]:
         """The outcomes of `write`, called again until the store lets it through. Raises Abandoned and WorkerError.
 
-        While the collection is held `commands` is shortened to what may stay unacknowledged.
+        While the collection is held `commands` is shortened to what may stay unacknowledged. place: the write's, which
+        it gives up if it is slow and no write by filter, for which other places are kept free.
         """
         by_filter = commands[0].ids is None
         size = math.inf if by_filter else sum(len(c.ids or ()) for c in commands)
         slow = False
 
         def kept() -> bool:
-            return bool(commands) and wanted() and self._hold.seconds < self._limits.seconds
+            return bool(commands) and wanted() and self._hold.seconds < self._window.limits.seconds
 
         async def attempt() -> Sequence[Outcome]:
             nonlocal slow
             if slow:
                 await self._answered()
-            found = await self._written(commands, write)
+            found = await self._written(commands, write, None if by_filter else place.release)
             if isinstance(found, Outage) and by_filter and too_slow(found):
                 # Collection and store answered before this write began: it is this write that keeps them busy.
                 if slow:
@@ -175,7 +172,9 @@ class HeldCollection:
         except WorkerError:
             return  # a refusal is an answer
 
-    async def _written(self, commands: list[Write], write: WriteCall) -> Sequence[Outcome] | WorkerError:
+    async def _written(
+        self, commands: list[Write], write: WriteCall, release: Callable[[], None] | None
+    ) -> Sequence[Outcome] | WorkerError:
         """The outcomes of one write, or whose failure it is.
 
         A write that fails while the store answers is sent again before its messages are at fault: the connection may
@@ -183,36 +182,67 @@ class HeldCollection:
         """
         for left in reversed(range(_TRIES)):
             began = time.monotonic()
+            watch = self._window.watch(self._collection, len(commands), release, self._shed_slow)
             try:
                 outcomes = await write(commands)
             except Outage as error:
                 outage = error
             else:
                 self._diagnosis.wrote(self._collection)
+                self._window.wrote(self._collection, time.monotonic() - began)
                 return outcomes
+            finally:
+                watch.end()
             found = await self._diagnosis.of(outage, self._collection, began)
             if not left or isinstance(found, Outage) or too_slow(found):
                 return found
         raise AssertionError("the last write has returned")
 
-    @property
-    def _in_hand(self) -> int:
-        return sum(map(len, self._writing))
+    def _exceeds(self, share: Share) -> bool:
+        left = self._left(share)
+        return len(self._queue) >= left.messages or self._queue.size >= left.size
+
+    def _left(self, share: Share) -> Share:
+        """What the writes in flight leave of a share to the commands that wait."""
+        messages = share.messages - sum(map(len, self._writing))
+        if messages <= 0:
+            return Share(0, 0)
+        return Share(messages, share.size - sum(len(c.delivery.body) for writing in self._writing for c in writing))
 
     def _shed(self, commands: list[Write], error: WorkerError) -> None:
         """Park what a held collection may not keep unacknowledged, the newest messages first."""
-        if self._limits.messages is None:
+        self._window.held(self._collection)
+        share = self._window.share
+        if share is None:
             return
         outcome = self._parking(error)
         # A suspect keeps every other suspect waiting while it is held.
-        kept = 0 if commands[0].delivery.alone else max(1, self._limits.messages // self._writes_in_flight)
+        kept = 0 if commands[0].delivery.alone else max(1, share.messages // self._writes_in_flight)
         gone = commands[kept:]
         del commands[kept:]
         for command in gone:
             self.park(command, outcome)
         self.park_behind(gone, outcome)
-        for command in self._queue.cut(max(0, self._limits.messages - self._in_hand)):
+        for command in self._queue.cut(*self._left(share)):
             self.park(command, outcome)
+
+    def _shed_slow(self) -> None:
+        """Park what a slow collection may not keep unacknowledged beside its writes in flight."""
+        share, outcome = self._window.share, self._slow()
+        if share is None or outcome is None:
+            return
+        gone = self._queue.cut(*self._left(share))
+        for command in gone:
+            self.park(command, outcome)
+        self._window.moved(self._collection, len(gone))
+
+    def _slow(self) -> Retry | None:
+        """The outcome of a message that may not stay because the collection is slow; None if it may."""
+        error = self._window.slow(self._collection, self._parked.waiting)
+        if error is None:
+            return None
+        seconds = min(_MOST_PARKED_SECONDS, max(_PARK_SECONDS, error.retry_after_seconds))
+        return Retry(tier_within(seconds), error, spends=False)
 
     def _parking(self, error: WorkerError) -> Retry:
         seconds = min(_MOST_PARKED_SECONDS, max(_PARK_SECONDS, self._hold.seconds))

@@ -27,6 +27,7 @@ from memq_worker.pipeline.scheduler import Round, Scheduler
 from memq_worker.pipeline.settle import Settler
 from memq_worker.pipeline.store import Store
 from memq_worker.pipeline.tenants import Tenants
+from memq_worker.pipeline.window import Window
 from memq_worker.pipeline.write import CollectionWriter, WriterParts
 
 logger = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ class Pipeline:
         self._writing = WriterParts(
             store=store,
             settler=self._settler,
-            holds=Holds(self._hold, reins, self._diagnosis),
+            holds=Holds(self._hold, reins, self._diagnosis, Window(options.held, self._diagnosis)),
             contracts=contracts,
             scheduler=Scheduler(options.store_writes, self.round),
             observer=observer,

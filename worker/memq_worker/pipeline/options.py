@@ -3,10 +3,10 @@ from dataclasses import dataclass, field
 from memq_schemas import Names
 from memq_worker.pipeline.batch import BatchLimits
 from memq_worker.pipeline.decode.bodies import Limits
-from memq_worker.pipeline.held import HeldLimits
 from memq_worker.pipeline.outcome import RetryPolicy
 from memq_worker.pipeline.reply_to import ReplyTo
 from memq_worker.pipeline.settle import ReplyOptions
+from memq_worker.pipeline.window import HeldLimits
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,11 @@ def tier(seconds: float) -> int:
     return next((each for each in RETRY_SECONDS if each >= seconds), RETRY_SECONDS[-1])
 
 
+def tier_within(seconds: float) -> int:
+    """Return the longest tier that ends within `seconds`, or the shortest there is."""
+    return next((each for each in reversed(RETRY_SECONDS) if each <= seconds), RETRY_SECONDS[0])
+
+
 Outcome = Done | Retry | DeadLetter | Refuse | Expire | Quarantine | Release
 
 

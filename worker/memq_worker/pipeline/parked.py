@@ -7,10 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from memq_schemas import headers
-from memq_schemas.topology import RETRY_SECONDS
 from memq_worker.errors import Throttled
 from memq_worker.pipeline.command import Write
-from memq_worker.pipeline.outcome import Retry
+from memq_worker.pipeline.outcome import Retry, tier_within
 
 if TYPE_CHECKING:
     from memq_worker.errors import WorkerError
@@ -86,7 +85,7 @@ class Parked:
             line.filters.returned(number)
         awaited = line.every if command.ids is None else line.filters
         seconds = awaited.seconds(command.delivery.place, time.monotonic())
-        return None if seconds is None else Retry(_tier_within(seconds), line.reason, spends=False)
+        return None if seconds is None else Retry(tier_within(seconds + _MARGIN_SECONDS), line.reason, spends=False)
 
     def park(self, command: Write, outcome: Retry) -> Retry:
         """Note that a delivery is parked. Return its outcome with its number."""
@@ -101,6 +100,10 @@ class Parked:
         if command.ids is None:
             line.filters.add(number, back)
         return replace(outcome, place=f"{self._here}-{number}")
+
+    def waiting(self, collection: str) -> int:
+        """How many messages of a collection are parked, and some that have returned."""
+        return sum(len(line.every) for (name, _), line in self._lines.items() if name == collection)
 
     def _number(self, command: Write) -> int:
         """The number that this worker gave a message before it parked it; 0 for others."""
@@ -117,12 +120,6 @@ class Parked:
 
 def _key(command: Write) -> tuple[str, str]:
     return command.collection, command.delivery.lane
-
-
-def _tier_within(seconds: float) -> int:
-    """Return the longest tier that ends within `seconds`, or the shortest there is."""
-    within = seconds + _MARGIN_SECONDS
-    return next((each for each in reversed(RETRY_SECONDS) if each <= within), RETRY_SECONDS[0])
 
 
 _REACHED = "the collection's rate limit in the store is reached"

@@ -76,7 +76,7 @@ class CollectionWriter:
         self._filter_cost = options.batches.max_points  # as a full batch: how many points it selects is not known
         self._queue = WriteQueue(options.batches)
         self.held = HeldCollection(
-            collection, self._queue, parts.holds, parts.observer, options.held, options.writes_in_flight, parts.settle
+            collection, self._queue, parts.holds, parts.observer, options.writes_in_flight, parts.settle
         )
         self._busy = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -157,7 +157,7 @@ class CollectionWriter:
             return self._hold.keeps(alone) and any(c.delivery.link.alive for c in commands)
 
         try:
-            outcomes = await self.held.through(commands, wanted, lambda each: self._attempt(each, place))
+            outcomes = await self.held.through(commands, wanted, lambda each: self._attempt(each, place), place)
         except Abandoned:
             outcomes = [self.held.abandoned(wanted()) for _ in commands]
         except WorkerError as error:
