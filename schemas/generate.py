@@ -4,7 +4,6 @@ python -m schemas.generate           writes the files
 python -m schemas.generate --check   writes nothing; exits 1 and names the files that are stale
 """
 
-import argparse
 import json
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ from pydantic.json_schema import models_json_schema
 from memq_schemas import CODES, ErrorReply, definitions, topology
 from schemas.asyncapi import asyncapi
 from schemas.operations import OPERATIONS
+from stack.generated import Generated
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "schemas/README.md"
@@ -118,33 +118,10 @@ def generated() -> dict[Path, str]:
     return texts | {README: readme()}
 
 
-def stale() -> list[Path]:
-    """Files that differ from what would be written, are missing, or are no longer generated."""
-    wanted = generated()
-    differing = [path for path, text in wanted.items() if not path.is_file() or path.read_text("utf-8") != text]
-    return differing + sorted(set((ROOT / "schemas/json").glob("*.json")) - wanted.keys())
-
-
-def write() -> None:
-    wanted = generated()
-    for path in set((ROOT / "schemas/json").glob("*.json")) - wanted.keys():
-        path.unlink()
-    for path, text in wanted.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, "utf-8")
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m schemas.generate", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a file is stale")
-    if not parser.parse_args().check:
-        write()
-        return 0
-    found = stale()
-    for path in found:
-        sys.stderr.write(f"stale: {path.relative_to(ROOT)}; run python -m schemas.generate\n")
-    return 1 if found else 0
+def files() -> Generated:
+    """All files of this generator."""
+    return Generated("schemas.generate", __doc__ or "", ROOT, generated, ROOT / "schemas/json")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(files().command())

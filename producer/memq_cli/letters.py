@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 import orjson
+from rich.filesize import decimal
 
 from memq_cli.output import compact, printable
 from memq_schemas.properties import legible
@@ -30,7 +31,7 @@ def row(letter: DeadLetter, now: datetime) -> list[str]:
         letter.collection or "",
         str(letter.attempts),
         "" if seconds is None else age(seconds),
-        size(letter.size),
+        decimal(letter.size),
         letter.reason,
         letter.tenant or "",
     ]
@@ -133,10 +134,3 @@ def age(seconds: float) -> str:
         if seconds >= length:
             return f"{seconds / length:.1f}{unit}"
     return f"{max(seconds, 0):.0f}s"
-
-
-def size(count: int) -> str:
-    for unit, length in (("MB", 1_000_000), ("kB", 1000)):
-        if count >= length:
-            return f"{count / length:.1f} {unit}"
-    return f"{count} B"

@@ -56,16 +56,16 @@ def expressions(page: dict[str, Any]) -> list[str]:
 
 
 def test_the_files_are_what_is_generated() -> None:
-    assert generate.stale() == [], "run python -m grafana.generate"
+    assert generate.files().stale() == [], "run python -m grafana.generate"
     assert [file.stem for file in FILES] == ["memq-dead-letters", "memq-overview", "memq-worker"]
 
 
 def test_a_changed_file_is_stale(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(generate, "FOLDER", tmp_path)
-    generate.write()
+    generate.files().write()
     (tmp_path / "memq-worker.json").write_text("{}")
     (tmp_path / "left-over.json").write_text("{}")
-    assert {path.name for path in generate.stale()} == {"memq-worker.json", "left-over.json"}
+    assert {path.name for path in generate.files().stale()} == {"memq-worker.json", "left-over.json"}
 
 
 def test_panels_have_ids_of_their_own(page: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from memq_cli.load.arrivals import Arrivals
 from memq_cli.load.points import Points
 from memq_cli.load.record import Record
 from memq_cli.load.session import Session, own_collection
-from memq_cli.load.stages import MOST_USERS, Stage, duration, parse_stages
+from memq_cli.load.stages import MOST_USERS, Stage, parse_stages, total_seconds
 from memq_cli.load.thresholds import ERROR_PERCENT, P95_MS, thresholds
 from memq_cli.load.users import Users
 from memq_cli.options import Json, Prefix, Target, Tenant, Timeout, Url
@@ -117,7 +117,7 @@ async def _by_users(
 ) -> None:
     users = Users(plan, session.upsert_and_query, pause)
     most = max(stage.users for stage in plan)
-    notice(f"memq: up to {most:,} users for {duration(plan):,.0f} s")
+    notice(f"memq: up to {most:,} users for {total_seconds(plan):,.0f} s")
     async with status(record, lambda: f"{users.present:,} users, "):
         await users.run(stop)
 

@@ -6,10 +6,11 @@ import itertools
 import re
 from dataclasses import dataclass
 
-UNITS = {"s": 1, "m": 60}
+from memq.dead import duration
+
 MOST_USERS = 10_000
 
-_STAGE = re.compile(r"(\d+(?:\.\d+)?)([sm]):(\d+)")
+_USERS = re.compile(r"\d{1,9}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,19 +25,23 @@ def parse_stages(text: str) -> tuple[Stage, ...]:
     """`30s:10,1m:50`. Raises ValueError naming the part that cannot be read."""
     stages: list[Stage] = []
     for part in text.split(","):
-        found = _STAGE.fullmatch(part.strip())
-        if found is None:
+        time, _, users = part.strip().rpartition(":")
+        try:
+            seconds = duration(time).total_seconds()
+        except ValueError:
+            seconds = None
+        if seconds is None or not _USERS.fullmatch(users):
             raise ValueError(f"{part.strip()!r} is not DURATION:USERS, like 30s:10 or 1m:50")
-        stage = Stage(float(found[1]) * UNITS[found[2]], int(found[3]))
+        stage = Stage(seconds, int(users))
         if stage.users > MOST_USERS:
             raise ValueError(f"{part.strip()!r}: at most {MOST_USERS} users")
         stages.append(stage)
-    if not duration(stages):
+    if not total_seconds(stages):
         raise ValueError("the stages take no time")
     return tuple(stages)
 
 
-def duration(stages: tuple[Stage, ...] | list[Stage]) -> float:
+def total_seconds(stages: tuple[Stage, ...] | list[Stage]) -> float:
     return sum(stage.seconds for stage in stages)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from memq_cli.load.stages import duration, users_at
+from memq_cli.load.stages import total_seconds, users_at
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -35,7 +35,7 @@ class Users:
         began = loop.time()
         async with asyncio.TaskGroup() as users:
             working: dict[int, asyncio.Task[None]] = {}
-            while (elapsed := loop.time() - began) < duration(self._stages) and not stop.is_set():
+            while (elapsed := loop.time() - began) < total_seconds(self._stages) and not stop.is_set():
                 wanted = users_at(self._stages, elapsed)
                 self._present = wanted
                 for number in range(wanted):

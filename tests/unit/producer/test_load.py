@@ -15,7 +15,7 @@ from memq_cli.load.arrivals import Arrivals
 from memq_cli.load.mix import OPERATIONS, Mix
 from memq_cli.load.points import Points
 from memq_cli.load.record import NOT_SENT, Record, code_of, latency
-from memq_cli.load.stages import Stage, duration, parse_stages, users_at
+from memq_cli.load.stages import Stage, parse_stages, total_seconds, users_at
 from memq_cli.load.thresholds import thresholds
 from memq_cli.load.users import Users
 from memq_schemas import Operation
@@ -90,21 +90,25 @@ def test_nothing_measured_keeps_no_promise() -> None:
 @given(stages, st.floats(0, 600))
 def test_users_stay_between_the_stages(plan: tuple[Stage, ...], seconds: float) -> None:
     users = users_at(plan, seconds)
-    if seconds > duration(plan) + 1e-6:
+    if seconds > total_seconds(plan) + 1e-6:
         assert users == 0
-    elif seconds < duration(plan) - 1e-6:
+    elif seconds < total_seconds(plan) - 1e-6:
         assert min(stage.users for stage in plan) <= users <= max(stage.users for stage in plan)
 
 
 def test_users_change_in_a_straight_line() -> None:
     plan = parse_stages("10s:10, 20s:50,1m:50,10s:0")
-    assert duration(plan) == 100
+    assert total_seconds(plan) == 100
     assert [users_at(plan, at) for at in (0, 9, 10, 20, 30, 60, 89, 95, 100)] == [10, 10, 10, 30, 50, 50, 50, 25, 0]
+
+
+def test_stages_take_the_durations_of_memq_dead() -> None:
+    assert [stage.seconds for stage in parse_stages("1m30s:5, 1h:2,0.5s:1")] == [90, 3600, 0.5]
 
 
 @pytest.mark.parametrize(
     ("text", "told"),
-    [("10:5", "'10:5' is not"), ("10s:5,", "''"), ("1h:5", "'1h:5'"), ("0s:5", "no time"), ("1s:99999", "10000 users")],
+    [("10:5", "'10:5' is not"), ("10s:5,", "''"), ("1y:5", "'1y:5'"), ("0s:5", "no time"), ("1s:99999", "10000 users")],
 )
 def test_stages_that_cannot_be_read_are_named(text: str, told: str) -> None:
     with pytest.raises(ValueError, match=told):

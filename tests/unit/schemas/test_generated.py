@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from memq_schemas import CODES, ErrorCode, ErrorReply, Filter, definitions, headers, topology
 from memq_schemas.model import Model
 from schemas import generate
-from schemas.generate import ROOT, json_schemas, stale
+from schemas.generate import ROOT, files, json_schemas
 from schemas.operations import OPERATIONS, WireOperation
 from tests.unit.schemas.json_schema import Schema
 from tests.unit.schemas.strategies import FILTERS
@@ -26,21 +26,21 @@ def body_schema(model: type[Model]) -> Schema:
 
 
 def test_no_generated_file_is_stale():
-    assert [str(path.relative_to(ROOT)) for path in stale()] == []
+    assert [str(path.relative_to(ROOT)) for path in files().stale()] == []
 
 
 def test_a_changed_model_makes_every_file_that_shows_it_stale(monkeypatch: pytest.MonkeyPatch):
     code = ErrorCode.OVERLOADED
     monkeypatch.setitem(CODES, code, replace(CODES[code], status=420))
-    found = {str(path.relative_to(ROOT)) for path in stale()}
+    found = {str(path.relative_to(ROOT)) for path in files().stale()}
     assert found == {"schemas/json/codes.json", "schemas/asyncapi.json", "schemas/README.md"}
 
 
 def test_check_names_the_stale_files_and_fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.setattr("sys.argv", ["generate", "--check"])
-    assert generate.main() == 0
+    assert files().command() == 0
     monkeypatch.setattr(generate, "asyncapi", dict)
-    assert generate.main() == 1
+    assert files().command() == 1
     assert capsys.readouterr().err == "stale: schemas/asyncapi.json; run python -m schemas.generate\n"
 
 
