@@ -40,7 +40,8 @@ def legend(template: str, labels: Mapping[str, str]) -> str:
 
 def _scaled(value: float, units: tuple[tuple[float, str], ...], plain: str) -> str:
     size, name = next(((size, name) for size, name in units if abs(value) >= size), (1, plain))
-    return f"{_digits(value / size)} {name}"
+    text = f"{_digits(value / size)} {name}"
+    return text.removesuffix("s") if text in ("1 days", "1 hours") else text
 
 
 def _digits(value: float, decimals: int | None = None) -> str:

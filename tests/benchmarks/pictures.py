@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 import tempfile
 import time
 from contextlib import suppress
@@ -53,26 +54,28 @@ def main() -> None:
         with private() as (server, how), tempfile.TemporaryDirectory(prefix="memq-pictures-") as home:
             say(f"memq: {how}")
             asyncio.run(_drawn(server, programs, Path(home)))
+            FOLDER.mkdir(exist_ok=True)
+            for path in Path(home).glob("*.png"):
+                shutil.copy(path, FOLDER)
     except (NoBroker, NoPrometheus) as error:
         say(str(error))
         raise typer.Exit(1) from error
 
 
 async def _drawn(server: Server, programs: Programs, home: Path) -> None:
-    FOLDER.mkdir(exist_ok=True)
     async with observed(server, programs, home) as seen:
         await asyncio.sleep(MOMENTS["cold"][1] / 2)
-        await _moment(seen, "cold")
+        await _moment(seen, home, "cold")
         async with Producer(seen.amqp_url, timeout=10, name="memq pictures") as producer:
             await producer.collections.create("docs", DIMENSIONS)
             tasks = [asyncio.create_task(_write(producer)), asyncio.create_task(_ask(producer))]
             tasks.append(asyncio.create_task(_mistake(producer)))
             await asyncio.sleep(LOAD_SECONDS)
-            await _moment(seen, "load")
+            await _moment(seen, home, "load")
             await asyncio.to_thread(seen.engine.kill)
             await until(lambda: _fires(seen, "QdrantDown"), within=240, every=1)
             await until(lambda: _fires(seen, "HighErrorRate"), within=240, every=1)
-            await _moment(seen, "outage")
+            await _moment(seen, home, "outage")
             await stopped(*tasks)
 
 
@@ -106,13 +109,13 @@ async def _fires(seen: Observed, alert: str) -> bool:
     return bool(await seen.value(f'count(ALERTS{{alertname="{alert}",alertstate="firing"}})'))
 
 
-async def _moment(seen: Observed, name: str) -> None:
+async def _moment(seen: Observed, home: Path, name: str) -> None:
     title, span = MOMENTS[name]
     end = time.time()
     for board in DASHBOARDS:
         answers = {panel.title: await _answers(seen, panel, end, span) for panel in _open(board)}
         marks = await _marks(seen, board, end, span)
-        path = FOLDER / f"{board.uid.removeprefix('memq-')}-{name}.png"
+        path = home / f"{board.uid.removeprefix('memq-')}-{name}.png"
         await asyncio.to_thread(write, path, board, title, answers, marks, span)
         say(f"memq: {path.name}, {path.stat().st_size // 1000} kB")
 

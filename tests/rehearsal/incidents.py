@@ -97,16 +97,15 @@ async def mend_queries(stage: Stage) -> None:
 
 
 async def slow_writes(stage: Stage) -> None:
-    stage.store.fail_always("Upsert", Fault(seconds=20.0))
+    stage.store.fail_always("Upsert", Fault(seconds=12.0))
 
 
 async def publish_more(stage: Stage) -> None:
-    """Publish ten messages a second that nobody waits for."""
+    """Publish about two hundred messages a second that nobody waits for."""
     async with Producer(stage.server.amqp_url) as producer:
-        number = 0
         while True:
-            number += 1
-            await producer.upsert(COLLECTION, ids=[number % 1000], vectors=np.ones((1, 4)))
+            vectors = np.ones((1, 4))
+            await asyncio.gather(*(producer.upsert(COLLECTION, ids=[number], vectors=vectors) for number in range(20)))
             await asyncio.sleep(0.1)
 
 
@@ -202,10 +201,6 @@ async def enough_disk(stage: Stage) -> None:
     await asyncio.to_thread(stage.server.control, "set_disk_free_limit", "1MB")
 
 
-async def wait_for_writes(stage: Stage) -> None:
-    stage.store.fail_always("Upsert", Fault(seconds=12.0))
-
-
 async def flood(stage: Stage) -> None:
     """Publish fifty messages a second of one tenant."""
     async with Producer(stage.tenants.url(NOISY), tenant=NOISY) as producer:
@@ -258,7 +253,7 @@ INCIDENTS: dict[str, Incident] = {
     "MemqConnectionBlocked": Incident(low_memory, r"(?i)memory", enough_memory),
     "RabbitMQMemoryAlarm": Incident(low_memory, r"(?i)binary|queue_procs", enough_memory),
     "RabbitMQDiskAlarm": Incident(little_disk, r"memq\.write", enough_disk),
-    "MemqTenantNoisy": Incident(wait_for_writes, rf"{NOISY}.*shared", mend_writes, lasting=flood),
+    "MemqTenantNoisy": Incident(slow_writes, rf"{NOISY}.*shared", mend_writes, lasting=flood),
     "MemqTenantAtLimit": Incident(nothing, rf"{LIMITED}.*requests_per_second", lasting=ask_beyond_limit),
 }
 

@@ -98,6 +98,8 @@ class Stage:
             "tenants_file": self.tenants.path,
             "metrics_port": METRICS_PORT,
             "processes": PROCESSES,
+            # Small writes, so that a slow store cannot keep up by merging more messages.
+            "batch_points": 10,
             "max_attempts": 2,
             "drain_seconds": 31,
             "store_timeout_seconds": 30,

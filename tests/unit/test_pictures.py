@@ -58,6 +58,7 @@ def test_colours_are_those_of_the_highest_threshold_and_grey_without_a_value() -
     [
         ("s", 0.0124, "12.4 ms"),
         ("s", 90, "1.5 min"),
+        ("s", 86400, "1 day"),
         ("bytes", 2**20 * 113, "113 MiB"),
         ("percentunit", 0.5, "50 %"),
         ("suffix:messages/s", 14.52, "14.5 messages/s"),
