@@ -23,6 +23,7 @@ PACKAGES = (
 )
 LEVELS = ("debug", "info", "warning", "error", "critical", "exception")
 LOGGERS = ("logger", "log")
+PARTS = ("said", "remedy", "hint")  # keywords with a part of a message
 PRINTED = ("notice", "say", "echo", "print", "fail", "write")
 ERRORS = ("BadParameter", "Exception", "OSError", "RuntimeError", "TypeError", "ValueError", "KeyError", "Finding")
 LONGEST = 40  # characters of an expression that is shown in a message
@@ -33,7 +34,8 @@ SHORTEST = 3  # characters of a text that is a message
 class Message:
     """A message of a module.
 
-    kind: name of the error, level of the log line, or "printed".   fields: names of the log line's fields.
+    kind: name of the error, level of the log line, "printed", or "part" of a message of the module.
+    fields: names of the log line's fields.
     """
 
     text: str
@@ -51,6 +53,7 @@ def page() -> str:
     ]
     trees = {path: ast.parse(path.read_text("utf-8")) for path in _sources()}
     errors = _error_classes(trees.values())
+    errors |= _makers(trees.values(), errors)
     for path, tree in trees.items():
         found = sorted(set(_messages(tree, errors)))
         if found:
@@ -83,21 +86,57 @@ def _error_classes(trees: Iterable[ast.Module]) -> set[str]:
     return known
 
 
+def _makers(trees: Iterable[ast.Module], errors: set[str]) -> set[str]:
+    """Return the names of functions that return an error."""
+    functions = (node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
+    return {each.name for each in functions if each.returns is not None and _name(each.returns) in errors}
+
+
 def _messages(tree: ast.Module, errors: set[str]) -> Iterator[Message]:
+    variables = _variables(tree)
     for node in ast.walk(tree):
-        if not isinstance(node, ast.Call):
-            continue
-        name = _name(node.func)
-        if name in LEVELS and isinstance(node.func, ast.Attribute) and _name(node.func.value) in LOGGERS:
-            yield from (Message(text, name, _fields(node)) for text in _texts(node.args[:1]))
-        elif name in errors:
-            given = [*node.args, *(each.value for each in node.keywords if each.arg in ("message", "text"))]
-            yield from (Message(text, name) for text in _texts(given))
-        elif name in PRINTED:
-            yield from (Message(text, "printed") for text in _texts(node.args[:1]))
-        for each in node.keywords:
-            if each.arg == "custom_error_message":
-                yield from (Message(text, "ValidationError") for text in _texts([each.value]))
+        if isinstance(node, ast.Call):
+            for message, values in _of_call(node, errors):
+                yield message
+                yield from (Message(text, "part") for name in values for text in variables.get(name, ()))
+
+
+def _of_call(node: ast.Call, errors: set[str]) -> Iterator[tuple[Message, set[str]]]:
+    """Every message of a call, with the names of the variables that it contains."""
+    name = _name(node.func)
+    found: list[tuple[str, Iterable[ast.expr], tuple[str, ...]]] = []
+    if name in LEVELS and isinstance(node.func, ast.Attribute) and _name(node.func.value) in LOGGERS:
+        found.append((name, node.args[:1], _fields(node)))
+    elif name in errors:
+        given = [*node.args, *(each.value for each in node.keywords if each.arg in ("message", "text"))]
+        found.append((name, given, ()))
+    elif name in PRINTED:
+        found.append(("printed", node.args[:1], ()))
+    for each in node.keywords:
+        if each.arg == "custom_error_message":
+            found.append(("ValidationError", [each.value], ()))
+        elif each.arg in PARTS:
+            found.append(("part", [each.value], ()))
+    for kind, values, fields in found:
+        for value in values:
+            names = {part.id for part in ast.walk(value) if isinstance(part, ast.Name)}
+            texts = list(_texts([value]))
+            yield from ((Message(text, kind, fields), names) for text in texts)
+
+
+def _variables(tree: ast.Module) -> dict[str, set[str]]:
+    """Return the texts that are assigned to each variable of a module, with a space in them."""
+    texts: dict[str, set[str]] = defaultdict(set)
+    for node in ast.walk(tree):
+        targets = (
+            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        )
+        value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
+        if value is not None:
+            found = {text for text in _texts(value.values if isinstance(value, ast.Dict) else [value]) if " " in text}
+            for target in targets:
+                texts[_name(target)] |= found
+    return texts
 
 
 def _fields(call: ast.Call) -> tuple[str, ...]:

@@ -82,7 +82,7 @@ def selection(
     known = [operation.value for operation in Operation] + [UNKNOWN]
     for operation in ops or ():
         if operation not in known:
-            raise typer.BadParameter(f"{operation!r} is none of {', '.join(known)}", param_hint="--op")
+            raise typer.BadParameter(f"{operation!r} is not one of {', '.join(known)}", param_hint="--op")
     return Selection(
         codes=frozenset(codes or ()),
         operations=frozenset(ops or ()),

@@ -18,7 +18,7 @@ class WalkProgress(Bar):
 
     def __call__(self, tally: Tally) -> None:
         if tally.walked == 1 and tally.looks.unknown:
-            notice(f"memq: policies of the queue unknown ({tally.looks.unknown}): one could drop letters")
+            notice(f"memq: policies of the queue unknown ({tally.looks.unknown}): a policy may drop letters")
         told = f"{tally.selected:,} selected" + (f", {tally.done:,} done" if tally.done else "")
         line = f"{self._doing}: {tally.walked:,} of {tally.depth:,}, {told}"
         self.advance(tally.walked, tally.depth, told, line)

@@ -52,7 +52,7 @@ def sparse_arrays(indices: "list[int] | str", values: "list[float] | str") -> tu
     return found, numbers
 
 
-REPEATED = "indices: an index is there twice; give each one once"
+REPEATED = "indices: duplicate index; give each index once"
 
 
 def check_lengths(indices: int, values: int) -> None:

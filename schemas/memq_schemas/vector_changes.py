@@ -78,7 +78,7 @@ class ChangeVectors(Input):
         return self
 
 
-TWICE = "an id is there twice in one message"
+TWICE = "duplicate id in one message"
 
 
 class VectorsChanged(Model):

@@ -132,7 +132,7 @@ def test_a_corrected_letter_is_applied(memq: Memq, tmp_path: Path) -> None:
     [
         (["list", "--older-than", "yesterday"], "'yesterday': expected a duration like 90s"),
         (["replay", "--attempts", "many"], "3, 3+ or 2-5"),
-        (["replay", "--op", "insert"], "'insert' is none of upsert,"),
+        (["replay", "--op", "insert"], "'insert' is not one of upsert,"),
         (["replay", "--body", "-"], "exactly one --id"),
         (["replay", "--edit", "--id", "a", "--id", "b"], "exactly one --id"),
         (["replay", "--body", "/nowhere/at/all", "--id", "a"], "/nowhere/at/all: No such file"),

@@ -220,7 +220,7 @@ async def test_hostile_letters_are_listed_and_one_that_no_queue_takes_stays(
     await settled(amqp, 3)
     tally = await memq.dead.replay()
     assert (tally.done, tally.unroutable) == (1, 2)
-    assert "no queue takes frobnicate.docs" in (tally.unroutable_reason or "")
+    assert "no queue is bound for frobnicate.docs" in (tally.unroutable_reason or "")
     await settled(amqp, 2)
     assert await left(amqp, Names(amqp.prefix).dead) == ["1", "2"]
 

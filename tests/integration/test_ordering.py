@@ -145,7 +145,7 @@ async def test_overwriting_by_filter_keeps_the_versions_of_as_many_points_as_the
 
 async def test_overwriting_a_point_that_is_not_there_changes_none(store: QdrantStore, collection: str) -> None:
     await store.upsert(collection, upserted([1], [3], 1).points)
-    with pytest.raises(MessageError, match=r"ids\[1\]: there is no such point") as caught:
+    with pytest.raises(MessageError, match=r"ids\[1\]: no such point") as caught:
         await store.set_payload(collection, SetPayload(ids=[1, 2], overwrite={"new": True}))
     assert caught.value.code == "unknown_point"
     assert await stored(store, collection) == {1: (3, {"mark": 1})}

@@ -129,7 +129,7 @@ async def test_a_worker_with_an_older_file_takes_no_tenant_s_messages(tenants: T
             await acme.upsert("notes", ROWS, wait=True)
             tenants.write("acme", "gamma")
             tenants.ok("apply")
-            await asyncio.to_thread(worker.until, "tenants' messages not taken")
+            await asyncio.to_thread(worker.until, "tenants' messages paused")
             await until(lambda: not_consumed(tenants, write))
             await acme.upsert("notes", [{"id": 7, "vector": [0.0, 1.0]}])
             assert (await operator.collections.list()).names is not None
@@ -306,7 +306,7 @@ async def test_a_tenant_is_removed_under_load_and_the_receipt_counts_it(tenants:
         again = tenants.run("remove", "acme", "--yes")
         assert again.returncode == 0, again.stderr
         tenants.write("acme", "beta")
-        assert "may still be under way" in tenants.run("plan").stderr
+        assert "may still be in transit" in tenants.run("plan").stderr
 
 
 def checked(tenants: Tenants, url: str | None = None) -> tuple[int, dict[str, str]]:

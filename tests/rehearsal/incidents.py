@@ -31,6 +31,7 @@ Step = Callable[["Stage"], Awaitable[None]]
 
 INTERNAL = Fault(grpc.StatusCode.INTERNAL, "Service internal error: odd")
 MALFORMED = b"not json"
+VECTOR = np.ones((1, 4))
 WRONG = json.dumps({"points": [{"id": 1, "vector": [1.0]}]}).encode()
 
 
@@ -104,8 +105,10 @@ async def publish_more(stage: Stage) -> None:
     """Publish about two hundred messages a second that nobody waits for."""
     async with Producer(stage.server.amqp_url) as producer:
         while True:
-            vectors = np.ones((1, 4))
-            await asyncio.gather(*(producer.upsert(COLLECTION, ids=[number], vectors=vectors) for number in range(20)))
+            with suppress(MemqError):
+                await asyncio.gather(
+                    *(producer.upsert(COLLECTION, ids=[number], vectors=VECTOR) for number in range(20))
+                )
             await asyncio.sleep(0.1)
 
 
@@ -179,10 +182,14 @@ async def ask_and_leave(stage: Stage) -> None:
 
 
 async def close_connections(stage: Stage) -> None:
-    """Have RabbitMQ close every connection, again and again, while messages are unacknowledged."""
-    while True:
-        await asyncio.to_thread(stage.server.control, "close_all_connections", "rehearsal")
-        await asyncio.sleep(2)
+    """Have RabbitMQ close every connection, again and again, while many messages are unacknowledged."""
+
+    async def close() -> None:
+        while True:
+            await asyncio.to_thread(stage.server.control, "close_all_connections", "rehearsal")
+            await asyncio.sleep(8)
+
+    await asyncio.gather(close(), publish_more(stage))
 
 
 async def low_memory(stage: Stage) -> None:
@@ -194,7 +201,7 @@ async def enough_memory(stage: Stage) -> None:
 
 
 async def little_disk(stage: Stage) -> None:
-    await asyncio.to_thread(stage.server.control, "set_disk_free_limit", "100TB")
+    await asyncio.to_thread(stage.server.control, "set_disk_free_limit", "100000GB")
 
 
 async def enough_disk(stage: Stage) -> None:
@@ -207,7 +214,7 @@ async def flood(stage: Stage) -> None:
         number = 0
         while True:
             number += 1
-            await producer.upsert(COLLECTION, ids=[number % 1000], vectors=np.ones((1, 4)))
+            await producer.upsert(COLLECTION, ids=[number % 1000], vectors=VECTOR)
             await asyncio.sleep(0.02)
 
 

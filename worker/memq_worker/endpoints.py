@@ -15,8 +15,7 @@ def qdrant(value: str | None) -> str | None:
         raise ValueError("expected http://host:6334, or https://, with an IPv6 address in brackets")
     if url.user or url.password or url.path != "/" or url.query_string or url.fragment:
         raise ValueError(
-            "expected http://host:6334, or https://, and nothing after it or for a user; a key goes into "
-            "MEMQ_QDRANT_API_KEY"
+            "expected http://host:6334, or https://, without user, path and query; MEMQ_QDRANT_API_KEY takes the key"
         )
     if url.explicit_port == 6333:
         raise ValueError("6333 is Qdrant's REST port; memq speaks gRPC, which is 6334 unless configured otherwise")

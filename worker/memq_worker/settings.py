@@ -235,7 +235,7 @@ class Settings(BaseSettings):
             return None
         # It travels as a gRPC header, which holds printable ASCII alone.
         if not all(" " <= each <= "~" for each in value.get_secret_value()):
-            raise ValueError("characters other than printable ASCII; expected the key as Qdrant has it")
+            raise ValueError("characters other than printable ASCII; expected the key of Qdrant's configuration")
         return value
 
     @field_validator("qdrant_url")
@@ -270,9 +270,9 @@ class Settings(BaseSettings):
     def _ladder(self) -> "Settings":
         # Each has to be able to end within the next, or the outer one cuts off work that was about to succeed.
         if not self.store_timeout_seconds < self.drain_seconds < self.consumer_timeout_seconds:
-            raise ValueError("store_timeout_seconds < drain_seconds < consumer_timeout_seconds has to hold")
+            raise ValueError("expected store_timeout_seconds < drain_seconds < consumer_timeout_seconds")
         if (self.filter_timeout_seconds or 0) >= self.drain_seconds:
-            raise ValueError("filter_timeout_seconds < drain_seconds has to hold")
+            raise ValueError("expected filter_timeout_seconds < drain_seconds")
         if self.order == "strict" and self.max_attempts > STRICT_ATTEMPTS:
             raise ValueError(
                 f"max_attempts: at most {STRICT_ATTEMPTS} with order strict, where all of them have to end within "

@@ -46,7 +46,7 @@ class Suspects:
             session.end(str(error))
         except Exception as error:
             # Ended here it would leave the suspects without anybody on a connection that looks well.
-            logger.exception("unexpected error among the suspects")
+            logger.exception("unexpected error while a suspect was processed")
             session.end(f"unexpected {type(error).__name__}")
 
     async def _waiting(self, session: Session) -> bool:

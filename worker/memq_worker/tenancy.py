@@ -68,7 +68,7 @@ class Tenancy:
         except (BrokerUnavailable, ConfigurationError) as error:
             session.end(str(error))
         except Exception as error:
-            logger.exception("unexpected error while the tenants were looked after")
+            logger.exception("unexpected error in the check of the tenants")
             session.end(f"unexpected {type(error).__name__}")
 
     async def _in_force(self, current: TenantsFile) -> bool:
@@ -96,9 +96,9 @@ class Tenancy:
         self.outdated = "" if applied is None else applied.outdates(self.register.current)
         self._pipeline.removed = frozenset() if applied is None else frozenset(applied.removed)
         if self.outdated and self.outdated != before:
-            logger.error("tenants' messages not taken", extra={"reason": self.outdated})
+            logger.error("tenants' messages paused", extra={"reason": self.outdated})
         elif before and not self.outdated:
-            logger.info("tenants' messages taken again")
+            logger.info("tenants' messages resumed")
 
     async def _read(self, session: Session) -> Applied | None:
         """The applied file; None where none was, or where the message was away at every look."""

@@ -86,11 +86,11 @@ class Replay:
         if tenant is None:
             return (BULK if lane == BULK else LIVE), None
         if not tenant:
-            raise Unroutable("nobody can tell whose this letter is: its headers name no exchange or tenant")
+            raise Unroutable("unknown tenant: the headers of this letter name no exchange and no tenant")
         if self._walk.before_4 and self._whose.forgeable(given):
             raise Unroutable(
-                "RabbitMQ moved this letter out of the lane that tenants share, and before 4.0 it lets the sender "
-                "choose whose the letter is; look at it with `memq dead show` and publish it yourself, or remove it"
+                "RabbitMQ dead-lettered this message from the lane that tenants share; before RabbitMQ 4.0 its sender "
+                "can forge the tenant. Inspect it with `memq dead show`, then publish it yourself or remove it"
             )
         own = TenantNames(names.prefix, tenant)
         return LIVE, own.bulk if isinstance(lane, str) and lane.endswith(".bulk") else own.commands

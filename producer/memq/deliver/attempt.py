@@ -171,7 +171,7 @@ def unroutable(exchange: str, routing_key: str) -> Unroutable:
         told = "the user may only read"
     else:
         told = "declare the tenant's queues with `memq-worker tenants apply`"
-    return Unroutable(f"no queue takes {routing_key}: {told}")
+    return Unroutable(f"no queue is bound for {routing_key}: {told}")
 
 
 def refused(broker: str, exchange: str, refusal: Refusal) -> ConfigurationError:

@@ -128,8 +128,8 @@ class Sender:
                         return decode_reply(body)
                     if attempt.uncertain and outgoing.operation not in REPEATABLE:
                         raise BrokerUnavailable(
-                            f"{outgoing.routing_key}: the connection was lost before the answer came; "
-                            "it may or may not have been done"
+                            f"{outgoing.routing_key}: the connection was lost before the answer arrived; "
+                            "it is unknown whether the operation was applied"
                         )
         except TimeoutError:
             self._doubt(attempt, timeout)

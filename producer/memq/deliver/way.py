@@ -58,8 +58,8 @@ class Way:
                 await self.window.acquire(len(outgoing.body))
         except TimeoutError:
             raise BufferFull(
-                f"{outgoing.routing_key}: no room within {seconds:g} s: the broker confirms slower "
-                "than this producer is given work, or is away; try later, or raise max_in_flight or buffer_timeout"
+                f"{outgoing.routing_key}: no room within {seconds:g} s: the broker confirms more slowly than the "
+                "producer publishes, or is unavailable; retry later, or raise max_in_flight or buffer_timeout"
             ) from None
 
     def deliver(self, outgoing: Outgoing) -> Awaitable[float | None]:

@@ -37,7 +37,7 @@ def parse_stages(text: str) -> tuple[Stage, ...]:
             raise ValueError(f"{part.strip()!r}: at most {MOST_USERS} users")
         stages.append(stage)
     if not total_seconds(stages):
-        raise ValueError("the stages take no time")
+        raise ValueError("the stages have no duration")
     return tuple(stages)
 
 

@@ -57,7 +57,7 @@ class ArrowTable:
                 row += batch.num_rows
                 yield batch
         except (pyarrow().ArrowException, OSError) as error:
-            raise BadFile(f"{self.place(row)}: cannot be read on from here: {error}") from None
+            raise BadFile(f"{self.place(row)}: unreadable from here on: {error}") from None
 
 
 def parquet(path: Path, columns: ColumnNames) -> ArrowTable:

@@ -63,7 +63,7 @@ class JsonDocuments:
             except UnicodeDecodeError:
                 raise BadFile(f"{self.name}, line {text.line}: not UTF-8; save the file as UTF-8") from None
             except (EOFError, OSError) as error:
-                raise BadFile(f"{self.place()}: cannot be read on from here: {error}") from None
+                raise BadFile(f"{self.place()}: unreadable from here on: {error}") from None
             except BadFile:
                 raise
             except ValueError as error:
@@ -80,12 +80,12 @@ class JsonDocuments:
             yield self._next(text)
             separator = text.peek()
             if separator not in (",", "]"):
-                raise ValueError("expected a comma or the end of the array" if separator else "cut short")
+                raise ValueError("expected a comma or the end of the array" if separator else "the array has no end")
             if separator == ",":
                 text.skip()
         text.skip()
         if text.peek():
-            raise ValueError("more text behind the array")
+            raise ValueError("text after the end of the array")
 
     def _next(self, text: _Text) -> Any:
         text.peek()

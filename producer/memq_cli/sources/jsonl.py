@@ -74,7 +74,7 @@ class JsonLines:
                 if line and not line.isspace():
                     yield line
         except (EOFError, OSError) as error:
-            raise BadFile(f"{self.place()}: cannot be read on from here: {error}") from None
+            raise BadFile(f"{self.place()}: unreadable from here on: {error}") from None
 
     def _first(self, line: bytes) -> bytes:
         if line.startswith(_UTF_16):

@@ -201,7 +201,7 @@ def _maps(pa: Any, column: Any, rules: Rules) -> Values:
         names = keys[span.start : span.stop]
         objects.append(dict(zip(names, values, strict=True)))
         if len(objects[-1]) < len(names):
-            raise InexactValue("the map has a key twice", row=row)
+            raise InexactValue("duplicate key in a map", row=row)
     return objects
 
 

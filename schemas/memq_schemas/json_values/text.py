@@ -79,6 +79,6 @@ def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen: set[str] = set()
         for name, _ in pairs:
             if name in seen:
-                raise InexactValue("the key is there twice", name)
+                raise InexactValue("duplicate key", name)
             seen.add(name)
     return found

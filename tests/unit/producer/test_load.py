@@ -108,7 +108,13 @@ def test_stages_take_the_durations_of_memq_dead() -> None:
 
 @pytest.mark.parametrize(
     ("text", "told"),
-    [("10:5", "'10:5' is not"), ("10s:5,", "''"), ("1y:5", "'1y:5'"), ("0s:5", "no time"), ("1s:99999", "10000 users")],
+    [
+        ("10:5", "'10:5' is not"),
+        ("10s:5,", "''"),
+        ("1y:5", "'1y:5'"),
+        ("0s:5", "duration"),
+        ("1s:99999", "10000 users"),
+    ],
 )
 def test_stages_that_cannot_be_read_are_named(text: str, told: str) -> None:
     with pytest.raises(ValueError, match=told):

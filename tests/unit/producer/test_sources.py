@@ -245,5 +245,5 @@ def test_a_matrix_may_have_ids_of_both_kinds(tmp_path: Path) -> None:
 def test_a_table_that_ends_early_is_told_with_its_place(tmp_path: Path) -> None:
     whole = write_ipc(tmp_path / "a.arrows").read_bytes()
     (tmp_path / "b.arrows").write_bytes(whole[: len(whole) * 3 // 4])
-    with pytest.raises(BadFile, match=r"b\.arrows, row 1100 \(from 0\): cannot be read on from here"):
+    with pytest.raises(BadFile, match=r"b\.arrows, row 1100 \(from 0\): unreadable from here on"):
         read(tmp_path / "b.arrows")

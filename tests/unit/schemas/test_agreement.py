@@ -35,7 +35,7 @@ EXCEPT = {
     "sizes of whole filters": r"in a filter|of a filter",
     "bytes of names": r"bytes of UTF-8",
     "one name for a dense and a sparse vector": r"name of a dense vector",
-    "another number of values than of indices, and an index twice": r"for each index|is there twice",
+    "another number of values than of indices, and an index twice": r"for each index|duplicate index",
     "rows of a multivector of different lengths, or more than 1,048,575 numbers": r"rows have one length|1048575",
 }
 VALUES: list[Any] = [

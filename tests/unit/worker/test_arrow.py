@@ -194,7 +194,7 @@ class TestTheWholeBody:
             writer.write_table(table())
             first = sink.tell()
             writer.write_table(table())
-        assert "cut short" in refusal(sink.getvalue().to_pybytes()[:first]).message
+        assert "truncated" in refusal(sink.getvalue().to_pybytes()[:first]).message
 
     def test_record_batches_are_limited_also_those_without_rows(self) -> None:
         def batches(count: int) -> bytes:

@@ -183,7 +183,7 @@ def test_a_process_ends_although_nobody_reads_its_log() -> None:
 @pytest.mark.parametrize(
     ("code", "told", "exit_code"),
     [
-        (f"int({SPELT})", "ended by an unexpected error", 1),
+        (f"int({SPELT})", "unexpected error, exiting", 1),
         (f"threading.Thread(target=int, args=[{SPELT}]).start()", "unhandled error in a thread", 0),
         (f"type('X', (), {{'__del__': lambda self: int({SPELT})}})()", "unhandled error in a background task", 0),
         (f"warnings.warn({SPELT})", "Python warning", 0),

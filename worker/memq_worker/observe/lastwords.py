@@ -17,7 +17,7 @@ def caught() -> None:
 
 def _crashed(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     if isinstance(error, Exception):
-        logger.critical("ended by an unexpected error", exc_info=(kind, error, trace))
+        logger.critical("unexpected error, exiting", exc_info=(kind, error, trace))
     else:
         sys.__excepthook__(kind, error, trace)
 

@@ -86,7 +86,7 @@ class Settler:
             # handed back it would come again: the broker's own dead-lettering needs nothing from us.
             logger.exception("settlement failed, delivery abandoned", extra={"queue": delivery.queue})
             delivery.link.reject(delivery.tag)
-            outcome = DeadLetter(DependencyError(ErrorCode.UNEXPECTED, "it could not be settled", stage="settle"))
+            outcome = DeadLetter(DependencyError(ErrorCode.UNEXPECTED, "settlement failed", stage="settle"))
         self._count(delivery, outcome)
 
     def acknowledge(self, operation: str, outcome: str, deliveries: Sequence[Delivery]) -> None:

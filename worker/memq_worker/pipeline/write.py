@@ -138,7 +138,7 @@ class CollectionWriter:
                     await self._apply(batch.commands, reason, place)
         except Exception as error:
             # Whatever of ours went wrong, nothing may stay unsettled: it would fill the prefetch window for good.
-            logger.exception("unexpected error beside a write", extra={"messages": len(batch.commands)})
+            logger.exception("unexpected error after a write", extra={"messages": len(batch.commands)})
             for command in batch.commands:
                 await self._settler.settle(command.delivery, decide(error, command.delivery.attempt, self._policy))
         finally:

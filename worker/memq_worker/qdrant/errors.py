@@ -63,7 +63,7 @@ _LARGE = "the request exceeds a rate limit of the collection by itself: send few
 # First match wins. Sources: Qdrant's src/tonic and error conversions as of 1.19, and answers of a running 1.18.3.
 ROWS: tuple[Row, ...] = (
     Row(_S.NOT_FOUND, MessageError, ErrorCode.UNKNOWN_COLLECTION, text="Collection "),
-    Row(_S.NOT_FOUND, MessageError, ErrorCode.UNKNOWN_COLLECTION, text="Alias ", said="there is no such alias"),
+    Row(_S.NOT_FOUND, MessageError, ErrorCode.UNKNOWN_COLLECTION, text="Alias ", said="no such alias"),
     Row(_S.NOT_FOUND, MessageError, ErrorCode.UNKNOWN_VECTOR, text="Vector with name"),
     Row(_S.NOT_FOUND, MessageError, ErrorCode.UNKNOWN_POINT, text="No point with id"),
     Row(_S.NOT_FOUND, MessageError, ErrorCode.REJECTED_BY_STORE),
@@ -181,7 +181,7 @@ ROWS: tuple[Row, ...] = (
 
 # What a person needs to know where Qdrant's own words would help nobody.
 _SAID: dict[ErrorCode, str] = {
-    ErrorCode.UNKNOWN_COLLECTION: "there is no such collection",
+    ErrorCode.UNKNOWN_COLLECTION: "no such collection",
     ErrorCode.STORE_UNAVAILABLE: "Qdrant cannot be reached or takes no writes",
     ErrorCode.OVERLOADED: "the collection's rate limit in Qdrant is reached",
     ErrorCode.COLLECTION_EXISTS: "the collection exists already",

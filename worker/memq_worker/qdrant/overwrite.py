@@ -37,7 +37,7 @@ def check_all_found(change: SetPayload, found: list[Any]) -> None:
     stored = {id_of(point.id) for point in found}
     for index, wanted in enumerate(change.ids or ()):
         if wanted not in stored:
-            raise MessageError(ErrorCode.UNKNOWN_POINT, f"ids[{index}]: there is no such point")
+            raise MessageError(ErrorCode.UNKNOWN_POINT, f"ids[{index}]: no such point")
 
 
 def overwrite_requests(collection: str, payload: dict[str, Any], kept: tuple[str, ...], found: Any) -> Iterator[Any]:

@@ -33,7 +33,7 @@ class Needed:
         has = None if found is None else (int(found[1]), int(found[2]))
         if has is None or has[0] == 0 or has >= self.version:
             return
-        text = f"Qdrant {'.'.join(map(str, self.version))} or later has it, this server is {server}"
+        text = f"Qdrant {'.'.join(map(str, self.version))} or later is needed; this server is {server}"
         # The path may hold the name of a vector, which is the sender's own word.
         option = self.path.rpartition(".")[2]
         raise MessageError(

@@ -15,7 +15,7 @@ def check_stored(ids: Sequence[Id], found: Sequence[Any], place: str) -> None:
     stored = {id_of(point.id) for point in found}
     for index, wanted in enumerate(ids):
         if wanted not in stored:
-            raise MessageError(ErrorCode.UNKNOWN_POINT, f"{place.format(index)}: there is no such point")
+            raise MessageError(ErrorCode.UNKNOWN_POINT, f"{place.format(index)}: no such point")
 
 
 def removal_request(collection: str, ids: list[Id] | None, where: Filter | None, names: list[str]) -> Any:

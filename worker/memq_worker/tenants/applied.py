@@ -32,8 +32,8 @@ class Applied:
             return cls(int(fields["generation"]), str(fields["digest"]), removed, draining)
         except (ValueError, KeyError, TypeError, AttributeError):
             raise ConfigurationError(
-                f"queue {queue!r} holds a message that is no tenants file's generation: empty the queue and run "
-                "memq-worker tenants apply"
+                f"queue {queue!r} holds a message that is not the generation of a tenants file: empty the queue and "
+                "run memq-worker tenants apply"
             ) from None
 
     def body(self) -> bytes:

@@ -53,8 +53,8 @@ def _check_names(tenants: list[str], collections: list[str]) -> None:
     for name in tenants:
         if taken := sorted(each for each in collections if each.startswith(f"{name}.")):
             raise ConfigurationError(
-                f"[tenants.{name}]: the store has collections already that the tenant would own by their names: "
-                f"{', '.join(taken[:5])}; choose another name, or give them to it with --adopt"
+                f"[tenants.{name}]: the store has collections whose names begin with the tenant's: "
+                f"{', '.join(taken[:5])}; choose another name, or transfer them to the tenant with --adopt"
             )
 
 
@@ -119,7 +119,7 @@ async def _store(settings: Settings, engine: Engine) -> AsyncGenerator[QdrantSto
     url = settings.qdrant_url or engine(settings.data_dir)
     if url is None:
         raise ConfigurationError(
-            f"the engine of {settings.data_dir} does not run: start a worker, or set MEMQ_QDRANT_URL to the store"
+            f"the engine of {settings.data_dir} is not running: start a worker, or set MEMQ_QDRANT_URL to the store"
         )
     opening = open_store(
         url if "://" in url else f"http://{url}",

@@ -88,7 +88,7 @@ class Planner:
             left = at + FENCE_SECONDS - time.time()
             if name in self._file.tenants and left > 0:
                 raise ConfigurationError(
-                    f"[tenants.{name}]: a tenant of this name was removed, and messages of it may still be under way; "
+                    f"[tenants.{name}]: a tenant of this name was removed, and its messages may still be in transit; "
                     f"expected another name, or this one in {left:.0f} s"
                 )
 
@@ -199,7 +199,9 @@ class Planner:
     def _user(self, tenant: str, user: str, declared: User, notes: list[str]) -> Iterator[Step]:
         place = f"[tenants.{tenant}.users.{user}]"
         if user == self._api.user:
-            raise ConfigurationError(f"{place}: the user of this command itself, which would lose its permissions")
+            raise ConfigurationError(
+                f"{place}: this command's own user, which would lose its permissions; expected another user"
+            )
         given = password(declared, place, self._directory)
         known = self._broker.user(user)
         if known is None and given is None:
@@ -238,7 +240,9 @@ def announce(broker: Broker, applied: Applied) -> None:
     }
     answer: dict[str, Any] | None = broker.api.post(broker.api.here("exchanges", "amq.default", "publish"), message)
     if answer is None or not answer.get("routed"):
-        raise ConfigurationError(f"queue {broker.names.tenants!r} took no message: is its node down?")
+        raise ConfigurationError(
+            f"queue {broker.names.tenants!r} did not accept a message; check that its node is running"
+        )
 
 
 def policy_name(prefix: str, tenant: str) -> str:

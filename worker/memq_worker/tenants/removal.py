@@ -144,8 +144,8 @@ class Removal:
                 return
             if time.monotonic() > ends:
                 raise ConfigurationError(
-                    f"{consumers} consumers still take messages of tenant {self._name!r}: do all workers have the new "
-                    "tenants file? Run memq-worker tenants remove again afterwards"
+                    f"{consumers} consumers still receive messages of tenant {self._name!r}: bring the new "
+                    "tenants file to all workers, then run memq-worker tenants remove again"
                 )
             await asyncio.sleep(1.0)
 

@@ -40,7 +40,9 @@ def decode_arrow(body: bytes, max_points: int) -> PointsBatch:
         pa: Any = importlib.import_module("pyarrow")
     except ImportError:
         raise MessageError(
-            ErrorCode.UNSUPPORTED_CONTENT, "content_type: this worker is without pyarrow (memq[arrow])", stage="decode"
+            ErrorCode.UNSUPPORTED_CONTENT,
+            "content_type: this worker cannot read Arrow without pyarrow (memq[arrow])",
+            stage="decode",
         ) from None
     try:
         batches = record_batches(pa, body, max_points)
@@ -67,7 +69,7 @@ def _points(pa: Any, batch: Any, first: int) -> PointsBatch:
     names = batch.schema.names
     for name in names:
         if (name not in _TAKEN and not name.startswith(_NAMED)) or names.count(name) > 1:
-            raise _invalid(f"{name[:100]}: not a column of points, or twice: expected {', '.join(_TAKEN)}")
+            raise _invalid(f"{name[:100]}: not a column of points, or a duplicate; expected {', '.join(_TAKEN)}")
         if len(name.encode()) > len(_NAMED) + MAX_VECTOR_NAME:
             raise _invalid(f"{name[:20]}...: a vector's name has at most {MAX_VECTOR_NAME} bytes of UTF-8")
     named = [name for name in names if name.startswith("vector")]

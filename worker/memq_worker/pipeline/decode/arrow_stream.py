@@ -80,7 +80,7 @@ def _children(pa: Any, array: Any) -> list[Any]:
     if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
         return [array.values]
     if not _is_plain(types, kind):
-        raise malformed(f"payload: {str(kind)[:80]} is not read; send structs, lists and plain values")
+        raise malformed(f"payload: {str(kind)[:80]} is not supported; send structs, lists and plain values")
     return []
 
 
@@ -140,10 +140,10 @@ def _schema(pa: Any, message: Any) -> Any:
 
 def _batch(pa: Any, message: Any, schema: Any) -> Any:
     if message.type != "record batch":
-        raise malformed(f"{message.type} messages are not read; send plain columns")
+        raise malformed(f"{message.type} messages are not supported; send plain columns")
     if _compressed(message.metadata.to_pybytes()):
         # What it expands to is nowhere bounded: content_encoding is the way to compress.
-        raise malformed("compressed buffers are not read; use content_encoding zstd")
+        raise malformed("compressed buffers are not supported; use content_encoding zstd")
     batch = pa.ipc.read_record_batch(message, schema)
     batch.validate(full=True)
     return batch
@@ -152,7 +152,7 @@ def _batch(pa: Any, message: Any, schema: Any) -> Any:
 def _check_end(size: int, before: int, after: int) -> None:
     """Raise MessageError unless the stream ends with its mark, and the body with the stream."""
     if after - before not in _END_BYTES:
-        raise malformed("the Arrow stream is cut short: it does not end with the mark of its end")
+        raise malformed("the Arrow stream is truncated: its end marker is missing")
     if after < size:
         raise malformed(f"{size - after} bytes after the end of the Arrow stream")
 

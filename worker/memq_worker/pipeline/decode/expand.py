@@ -58,11 +58,11 @@ def _frame_end(body: bytes, at: int, has_checksum: bool) -> int:
         block = int.from_bytes(body[at : at + 3], "little")
         at += 3 + (1 if block >> 1 & 3 == _REPEATED else block >> 3)
         if at > len(body):
-            raise _damaged("the zstd frame is cut short")
+            raise _damaged("the zstd frame is truncated")
         if block & 1:
             end = at + 4 * has_checksum
             if end > len(body):
-                raise _damaged("the zstd frame is cut short")
+                raise _damaged("the zstd frame is truncated")
             return end
     raise _damaged(f"more than {_MAX_BLOCKS} blocks in the zstd frame")
 

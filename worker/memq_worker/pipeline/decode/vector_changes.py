@@ -69,7 +69,7 @@ def decode_arrow_replacement(body: bytes, max_points: int) -> PointsBatch:
     if any(payload is not None for payload in points.payloads):
         raise _invalid("payload: not a column of new vectors; payload.<collection> changes payloads")
     if points.mode != "upsert":
-        raise _invalid("mode: only in an upsert; new vectors are of stored points alone")
+        raise _invalid("mode: only in an upsert; vectors.<collection> changes stored points alone")
     return _checked(points)
 
 

@@ -43,11 +43,11 @@ class SharedSpace:
 
     def collection(self, name: str) -> str:
         if name not in self._contracts:
-            raise MessageError(ErrorCode.UNKNOWN_COLLECTION, "there is no such collection", stage="validate")
+            raise MessageError(ErrorCode.UNKNOWN_COLLECTION, "no such collection", stage="validate")
         return name
 
     def alias(self, name: str) -> str:
-        raise MessageError(ErrorCode.FORBIDDEN, "alias: a shared collection has none", stage="validate")
+        raise MessageError(ErrorCode.FORBIDDEN, "alias: not available for a shared collection", stage="validate")
 
     def point(self, point: Id) -> Id:
         return self._ids.stored(point)
