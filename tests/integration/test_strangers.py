@@ -17,7 +17,7 @@ import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from memq_amqp import decode, encode
-from memq_amqp.wire.channel import send
+from memq_amqp.wire.frames import send
 from memq_amqp.wire.table import Table
 
 from memq_schemas import Names

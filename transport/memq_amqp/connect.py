@@ -24,13 +24,14 @@ from memq_amqp.tls import TlsError
 from memq_amqp.wire.deliveries import Deliveries
 from memq_amqp.wire.frames import AROUND, KINDS, METHOD, START, Frames
 from memq_amqp.wire.neutral import Neutral
-from memq_amqp.wire.properties import decode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from aio_pika.abc import AbstractConnection
     from yarl import URL
+
+    from memq_schemas.properties import Properties
 
 # What is replaced is no public interface of aiormq, so only releases that have been read are trusted.
 KNOWN = "7.2."
@@ -262,8 +263,7 @@ def _read_back() -> list[Any]:
     frames = Frames()
     found: list[Any] = []
 
-    def delivered(tag: int, redelivered: bool, exchange: str, key: str, properties: bytes, body: bytes) -> None:
-        read = decode(properties)
+    def delivered(tag: int, redelivered: bool, exchange: str, key: str, read: Properties, body: bytes) -> None:
         found.append((tag, redelivered, exchange, key, read.correlation_id, dict(read.headers or {}), body))
 
     frames.attach(1, Deliveries(delivered))

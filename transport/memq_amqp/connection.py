@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     import aiormq.abc
 
     from memq_amqp.address import Address
-    from memq_amqp.consume import Receive, Received
+    from memq_amqp.consume import Received
     from memq_amqp.publish import Publisher
+    from memq_amqp.wire.deliveries import Receive
     from memq_amqp.wire.frames import Frames
 
     Ended = Callable[[Lost], None]

@@ -9,18 +9,15 @@ from pamqp.commands import Basic
 from memq_amqp.loss import losing
 from memq_amqp.wire.deliveries import Deliveries
 from memq_amqp.wire.neutral import read
-from memq_amqp.wire.properties import decode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from aiormq.abc import AbstractChannel, DeliveredMessage
 
+    from memq_amqp.wire.deliveries import Receive
     from memq_amqp.wire.frames import Frames
     from memq_schemas.properties import Properties
-
-    Receive = Callable[[int, bool, str, str, Properties, bytes], None]
-    """Delivery tag, redelivered, exchange, routing key, properties, body. Must not raise."""
 
 
 class Received(NamedTuple):
@@ -40,7 +37,7 @@ class Consumer:
         self._channel = channel
         self._receive = receive
         if frames is not None:
-            frames.attach(channel.number, Deliveries(self._from_frames))
+            frames.attach(channel.number, Deliveries(receive))
 
     async def start(
         self,
@@ -64,11 +61,6 @@ class Consumer:
                 arguments=given,
                 timeout=timeout,
             )
-
-    def _from_frames(
-        self, tag: int, redelivered: bool, exchange: str, key: str, properties: bytes, body: bytes
-    ) -> None:
-        self._receive(tag, redelivered, exchange, key, decode(properties), body)
 
     async def _from_aiormq(self, message: DeliveredMessage) -> None:
         # aiormq runs this in a task that it cancels when the channel dies: hand over, and do nothing else.

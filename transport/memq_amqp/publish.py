@@ -11,7 +11,7 @@ from pamqp.commands import Basic
 
 from memq_amqp.loss import Refused, Returned, cancellable, outcome_of
 from memq_amqp.refusals import LOSSES
-from memq_amqp.wire.channel import check_room, largest_frame
+from memq_amqp.wire.frames import check_room, largest_frame
 from memq_amqp.wire.properties import encode
 from memq_amqp.wire.publisher import ConfirmingPublisher
 

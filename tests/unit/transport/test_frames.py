@@ -2,18 +2,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pamqp.frame
 import pytest
 from aiormq.exceptions import AMQPConnectionError, InvalidFrameError, ProtocolSyntaxError
 from hypothesis import given
 from hypothesis import strategies as st
-from memq_amqp import Deliveries, Frames, decode, unusable
+from memq_amqp import Deliveries, Frames, unusable
 from pamqp.body import ContentBody
 from pamqp.commands import Basic, Channel
 from pamqp.header import ContentHeader
 from pamqp.heartbeat import Heartbeat
+
+if TYPE_CHECKING:
+    from memq_schemas.properties import Properties
 
 MINE, OTHER = 1, 2
 
@@ -45,8 +48,10 @@ class Read:
         self.frames = Frames()
         self.frames.attach(MINE, Deliveries(self._delivered))
 
-    def _delivered(self, tag: int, redelivered: bool, exchange: str, key: str, properties: bytes, body: bytes) -> None:
-        self.taken.append((tag, redelivered, exchange, key, decode(properties).message_id, body))
+    def _delivered(
+        self, tag: int, redelivered: bool, exchange: str, key: str, properties: Properties, body: bytes
+    ) -> None:
+        self.taken.append((tag, redelivered, exchange, key, properties.message_id, body))
 
     def feed(self, data: bytes) -> None:
         while data:

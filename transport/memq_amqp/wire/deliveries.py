@@ -5,19 +5,18 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from memq_amqp.wire.channel import send
-from memq_amqp.wire.frames import BODY, HEADER
+from memq_amqp.wire.frames import BODY, HEADER, send
+from memq_amqp.wire.properties import decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from aiormq.abc import AbstractChannel
 
-    Delivered = Callable[[int, bool, str, str, bytes, bytes], None]
-    """Delivery tag, redelivered, exchange, routing key, property list, body; memq_amqp.decode reads the properties.
+    from memq_schemas.properties import Properties
 
-    Must not raise.
-    """
+    Receive = Callable[[int, bool, str, str, Properties, bytes], None]
+    """Delivery tag, redelivered, exchange, routing key, properties, body. Must not raise."""
 
 _DELIVER = 60 << 16 | 60  # class basic, method deliver
 _U32 = struct.Struct(">I").unpack_from
@@ -29,8 +28,8 @@ _NACK = _ACK
 class Deliveries:
     """A sink for a channel that consumes: memq_amqp.wire.frames.Sink."""
 
-    def __init__(self, delivered: Delivered) -> None:
-        self._delivered = delivered
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
         self._open = False
         self._tag = 0
         self._redelivered = False
@@ -82,7 +81,7 @@ class Deliveries:
 
     def _complete(self, body: bytes) -> None:
         self._open = False
-        self._delivered(self._tag, self._redelivered, self._exchange, self._key, self._properties, body)
+        self._receive(self._tag, self._redelivered, self._exchange, self._key, decode(self._properties), body)
 
 
 async def acknowledge(

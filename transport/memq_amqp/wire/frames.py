@@ -1,4 +1,4 @@
-"""Frames out of the socket's buffer (AMQP 0-9-1, section 4.2.3)."""
+"""Frames out of the socket's buffer (AMQP 0-9-1, section 4.2.3), and into aiormq's writer."""
 
 from __future__ import annotations
 
@@ -6,15 +6,23 @@ import asyncio
 import struct
 import time
 from collections import deque
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import pamqp.frame
+from aiormq.abc import ChannelFrame
 from aiormq.exceptions import AMQPConnectionError, InvalidFrameError, ProtocolSyntaxError
 from pamqp.commands import Connection
 from pamqp.exceptions import PAMQPException
 from pamqp.heartbeat import Heartbeat
 
+from memq_amqp.loss import MessageRefused
+from memq_amqp.refusals import Kind, Refusal
 from memq_amqp.wire.neutral import Neutral
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aiormq.abc import AbstractChannel
 
 METHOD, HEADER, BODY = 1, 2, 3
 
@@ -183,3 +191,43 @@ def _frame(data: bytes) -> tuple[int, int, Any]:
         return pamqp.frame.unmarshal(data)
     except PAMQPException as error:
         raise InvalidFrameError(str(error)) from error
+
+
+async def send(channel: AbstractChannel, payload: bytes) -> None:
+    """Frames, encoded, in the order of the calls; returns when they are queued for the connection's writer."""
+    await cast("Any", channel).write_queue.put(ChannelFrame(payload=payload, should_close=False))
+
+
+async def send_through(channel: AbstractChannel, payload: bytes) -> None:
+    """`send`, returning when the socket has taken the frames."""
+    drained: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    frame = ChannelFrame(payload=payload, should_close=False, drain_future=drained)
+    await cast("Any", channel).write_queue.put(frame)
+    await drained
+
+
+def on_closing(channel: AbstractChannel, callback: Callable[[BaseException | None], None]) -> None:
+    """Call back once the channel is closed or its connection is gone: with the reason, if there is one."""
+
+    def closing(future: asyncio.Future[Any]) -> None:
+        callback(None if future.cancelled() else future.exception())
+
+    cast("Any", channel).closing.add_done_callback(closing)
+
+
+# A frame is at most what the broker said at the handshake.
+_UNLIMITED = 1 << 17
+_BEFORE_PROPERTIES = 12  # bytes of a content header
+
+
+def largest_frame(channel: AbstractChannel) -> int:
+    """Bytes of the largest payload of a frame."""
+    return (channel.connection.connection_tune.frame_max or _UNLIMITED) - AROUND
+
+
+def check_room(properties: bytes, largest: int) -> None:
+    """Raise MessageRefused for a property list that does not fit a frame: the broker closes the connection then."""
+    size = _BEFORE_PROPERTIES + len(properties)
+    if size > largest:
+        text = f"properties: {size} bytes with their frame's header, the broker takes {largest} in one frame"
+        raise MessageRefused(Refusal(Kind.HEADERS_TOO_LARGE, text, limit=largest))

@@ -10,8 +10,7 @@ from uuid import uuid4
 
 from memq_amqp.loss import Lost, Refused, Returned, outcome_of
 from memq_amqp.tasks import stop
-from memq_amqp.wire.channel import check_room, largest_frame, on_closing, send_through
-from memq_amqp.wire.frames import BODY, HEADER
+from memq_amqp.wire.frames import BODY, HEADER, check_room, largest_frame, on_closing, send_through
 from memq_amqp.wire.properties import decode, encode, short
 
 if TYPE_CHECKING:

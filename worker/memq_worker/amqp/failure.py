@@ -17,8 +17,12 @@ def lost() -> Generator[None]:
         with cancellable():
             yield
     except Lost as error:
-        if error.kind in (Kind.LOST, Kind.TIMEOUT):
-            raise BrokerUnavailable(f"the broker is gone or does not answer: {error}") from error
-        raise BrokerUnavailable(f"the broker refused: {error}") from error
+        raise BrokerUnavailable(reason(error)) from error
     except TimeoutError as error:
         raise BrokerUnavailable("the broker is gone or does not answer: no answer in time") from error
+
+
+def reason(error: Lost) -> str:
+    """Return why the broker is unavailable."""
+    gone = error.kind in (Kind.LOST, Kind.TIMEOUT)
+    return f"the broker {'is gone or does not answer' if gone else 'refused'}: {error}"

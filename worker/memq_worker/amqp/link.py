@@ -4,16 +4,15 @@ import uuid
 from collections.abc import Callable
 
 import memq_amqp
-from memq_amqp import Channel
+from memq_amqp import Channel, Lost
 
 from memq_schemas.properties import Properties
 from memq_schemas.tenants import Whose
 from memq_schemas.topology import BULK, LIVE
-from memq_worker.amqp.acks import AckLedger
-from memq_worker.amqp.failure import lost
-from memq_worker.amqp.prefetch import Prefetch
+from memq_worker.amqp.failure import lost, reason
 from memq_worker.amqp.publishing import Publishing
 from memq_worker.amqp.replies import Replies
+from memq_worker.amqp.unsettled import AckLedger, Prefetch
 from memq_worker.errors import BrokerUnavailable
 from memq_worker.pipeline.delivery import Delivery, lane_of
 
@@ -209,10 +208,9 @@ class ConsumerLink:
             await self._wake.wait()
             self._wake.clear()
             try:
-                with lost():
-                    await self.flush()
-            except BrokerUnavailable as error:
-                self.abandon(str(error))
+                await self.flush()
+            except Lost as error:
+                self.abandon(reason(error))
 
     async def close(self, timeout: float) -> None:
         """End this life on purpose, once nothing is unsettled and nothing is consumed."""

@@ -7,16 +7,16 @@ and numbers of fields are taken from Qdrant's own classes.
 import struct
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from qdrant_client import grpc
 from qdrant_client.conversions.conversion import payload_to_grpc
 
 from memq_schemas.points import VERSION_KEY, Mode
-from memq_worker.pipeline.store import Id, PointsBatch
+from memq_worker.pipeline.store import Id, PointsBatch, RowsCell, SparseCell
 from memq_worker.qdrant.encode import newer_only, not_newer
 from memq_worker.qdrant.protobuf import VARINTS, field, tag
-from memq_worker.qdrant.vectors import dense_column, vectors_of
+from memq_worker.qdrant.vectors import vectors_of
 
 _POINT = tag(grpc.UpsertPoints(points=[grpc.PointStruct()]))
 _FILTER = tag(grpc.UpsertPoints(update_filter=grpc.Filter()))
@@ -44,6 +44,7 @@ _MODES: dict[Mode, Any] = {
 _CHANGED = tag(grpc.UpdatePointVectors(points=[grpc.PointVectors()]))
 _CHANGED_VECTORS = tag(grpc.PointVectors(vectors=grpc.Vectors()))
 _CHANGES_FILTER = tag(grpc.UpdatePointVectors(update_filter=grpc.Filter()))
+_NOT_DENSE = frozenset({SparseCell, RowsCell, type(None)})
 
 
 def vectors_request(collection: str, points: PointsBatch) -> bytes:
@@ -61,7 +62,7 @@ def upsert_request(collection: str, points: PointsBatch) -> bytes:
     """An UpsertPoints with `wait`, under the condition that stored points are older where these have versions."""
     head = grpc.UpsertPoints(collection_name=collection, wait=True, update_mode=_MODES[points.mode])
     pieces: list[bytes | memoryview] = [head.SerializeToString()]
-    rows = dense_column(points)
+    rows = _dense_column(points)
     vectors = vectors_of(points) if rows is None else []
     for index, (point, payload) in enumerate(zip(points.ids, points.payloads, strict=True)):
         fields = _id(point) + (_payload(payload) if payload else b"")
@@ -79,8 +80,19 @@ def upsert_request(collection: str, points: PointsBatch) -> bytes:
     return b"".join(pieces)
 
 
+def _dense_column(points: PointsBatch) -> list[bytes | memoryview] | None:
+    """The unnamed vectors, if every point has a dense one and no other."""
+    column = points.columns.get("") if len(points.columns) == 1 else None
+    if column is None or not _NOT_DENSE.isdisjoint(map(type, column)):
+        return None
+    return cast("list[bytes | memoryview]", column)
+
+
 def _id(point: Id) -> bytes:
-    return field(_ID, _NUMBER + VARINTS[point]) if isinstance(point, int) else _UUID + point.encode()
+    if isinstance(point, int):
+        number = VARINTS[point]
+        return _ID + VARINTS[len(_NUMBER) + len(number)] + _NUMBER + number
+    return _UUID + point.encode()
 
 
 @lru_cache(maxsize=64)

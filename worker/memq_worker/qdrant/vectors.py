@@ -1,7 +1,7 @@
 """The vectors of points, written as the bytes of the field `vectors`."""
 
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from qdrant_client import grpc
@@ -16,17 +16,6 @@ _VALUE = tag(grpc.NamedVectors.VectorsEntry(value=grpc.Vector()))
 _SPARSE, _MULTI = tag(grpc.Vector(sparse=grpc.SparseVector())), tag(grpc.Vector(multi_dense=grpc.MultiDenseVector()))
 _VALUES = grpc.SparseVector(values=[0.0]).SerializeToString()[:1]
 _INDICES = grpc.SparseVector(indices=[0]).SerializeToString()[:1]
-
-
-_NOT_DENSE = frozenset({SparseCell, RowsCell, type(None)})
-
-
-def dense_column(points: PointsBatch) -> list[bytes | memoryview] | None:
-    """The unnamed vectors, if every point has a dense one and no other."""
-    column = points.columns.get("") if len(points.columns) == 1 else None
-    if column is None or not _NOT_DENSE.isdisjoint(map(type, column)):
-        return None
-    return cast("list[bytes | memoryview]", column)
 
 
 def vectors_of(points: PointsBatch) -> list[bytes]:
