@@ -32,7 +32,8 @@ class Bar:
         self._task = self._bar.add_task(doing, total=total, completed=done, beside="")
 
     def __enter__(self) -> Self:
-        self._bar.start()
+        if not self._bar.disable:
+            self._bar.start()
         return self
 
     def __exit__(
@@ -41,7 +42,9 @@ class Bar:
         self.stop()
 
     def stop(self) -> None:
-        self._bar.stop()
+        # A disabled one still ends with an empty line, before rich 14.3.
+        if not self._bar.disable:
+            self._bar.stop()
 
     def advance(self, done: int, total: int | None, beside: str, line: str) -> None:
         """Show how far the work is. beside: a few words beside the bar.   line: the same where there is no terminal."""

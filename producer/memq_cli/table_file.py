@@ -96,7 +96,7 @@ class TableFile:
             stream = pa.ipc.open_stream(source)
             parquet = self._suffix == ".parquet"
             writer = (
-                importlib.import_module("pyarrow.parquet").ParquetWriter(target, stream.schema)
+                importlib.import_module("pyarrow.parquet").ParquetWriter(target, stream.schema, store_schema=False)
                 if parquet
                 else pa.ipc.new_file(target, stream.schema)
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import pytest
@@ -27,9 +28,9 @@ def leaves() -> dict[str, Any]:
 def text_parameters() -> list[Any]:
     chosen = []
     for words, command in leaves().items():
+        declared = inspect.signature(inspect.unwrap(command.callback), eval_str=True).parameters
         for parameter in command.params:
-            kind = str(parameter.type_descriptor.annotation).removesuffix(" | None")
-            if kind in ("<class 'str'>", "list[str]", "str", "list[str] | None"):
+            if parameter.name in declared and "str" in str(declared[parameter.name].annotation.__origin__):
                 chosen.append(pytest.param(words, parameter, command, id=f"{words} {parameter.name}"))
     return chosen
 
