@@ -51,8 +51,8 @@ ARROW_STREAM: dict[str, Any] = {
     "description": "An Arrow IPC stream of record batches, a row for each point. Columns: id (an unsigned 64-bit "
     "integer, or a UUID as string or fixed_size_binary[16]), vector, or vector.<name> for each named vector "
     "(fixed_size_list of float or halffloat; for a multivector a list of these; for a sparse vector a struct of the "
-    "lists indices, unsigned 32-bit integers, and values, floats), and optionally payload (string, each the JSON of an object, or struct) "
-    "and version (integer).",
+    "lists indices, unsigned 32-bit integers, and values, floats), and optionally payload (string, each the JSON of an "
+    "object, or struct) and version (integer).",
 }
 
 REQUEST_PROPERTIES: dict[str, Any] = {

@@ -29,9 +29,11 @@ def text_parameters() -> list[Any]:
     chosen = []
     for words, command in leaves().items():
         declared = inspect.signature(inspect.unwrap(command.callback), eval_str=True).parameters
-        for parameter in command.params:
-            if parameter.name in declared and "str" in str(declared[parameter.name].annotation.__origin__):
-                chosen.append(pytest.param(words, parameter, command, id=f"{words} {parameter.name}"))
+        chosen += [
+            pytest.param(words, parameter, command, id=f"{words} {parameter.name}")
+            for parameter in command.params
+            if parameter.name in declared and "str" in str(declared[parameter.name].annotation.__origin__)
+        ]
     return chosen
 
 
