@@ -190,7 +190,7 @@ async def test_an_integer_correlation_id_stops_consumers_of_rabbitmq_3_10(
         await until(lambda: stored(docs))
         return
     await until(lambda: worker.logged("RabbitMQ unavailable", reason="the broker refused: INTERNAL_ERROR"), within=60)
-    await docs.upsert("docs", [POINT | {"id": 2}])
+    await docs.upsert("docs", [(2, [0.0, 1.0])])
     await until(lambda: removed(address), within=60)
     await until(lambda: count(docs), within=60)
 

@@ -1,11 +1,11 @@
 import asyncio
-import os
 import shutil
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from memq_schemas import ErrorCode
 from memq_worker import access
@@ -14,6 +14,7 @@ from memq_worker.amqp.bindings import unbound
 from memq_worker.amqp.declare import declare
 from memq_worker.amqp.permissions import check_permissions
 from memq_worker.errors import BrokerUnavailable, ConfigurationError, MessageError, WorkerError
+from memq_worker.places import require_address, require_directory
 from memq_worker.policies import check_policies
 from memq_worker.qdrant.client import QdrantStore, open_store
 from memq_worker.qdrant.version import check_version
@@ -51,10 +52,10 @@ async def findings(settings: Settings, directory: Identity, engine: Callable[[Pa
         else _finding("engine", lambda: _engine(settings, engine(settings.data_dir)))
     )
     policies = _finding("policies", lambda: check_policies(settings))
-    looks = [broker, store, policies]
+    looks = [_finding("settings", lambda: _machine(settings)), broker, store, policies]
     if settings.tenants_file is not None:
         looks.append(_finding("tenants", lambda: check_tenants(settings)))
-    results = [Finding("settings", True, "valid"), *await asyncio.gather(*looks)]
+    results = [*await asyncio.gather(*looks)]
     if all(finding.ok for finding in results):
         results.append(await _finding("store", lambda: _announced(settings, directory)))
     return results
@@ -99,6 +100,13 @@ async def _broker(settings: Settings) -> str:
                 "release"
             )
     return f"{', '.join(brokers.places)} answers; topology {settings.prefix!r} is there"
+
+
+async def _machine(settings: Settings) -> str:
+    if settings.metrics_port:
+        # Not the port: a worker that runs already has it.
+        require_address("MEMQ_METRICS_HOST", settings.metrics_host, 0)
+    return "valid"
 
 
 async def _qdrant(settings: Settings) -> str:
@@ -151,12 +159,8 @@ async def _engine(settings: Settings, address: str | None) -> str:
                     f"{error.message}; restart its pool if it hangs"
                 ) from error
         return f"embedded, runs on {place} at {address}, {len(collections)} collections"
-    parent = place
-    while not parent.exists():
-        parent = parent.parent
-    if not parent.is_dir():
-        raise ConfigurationError(f"MEMQ_DATA_DIR: {parent} is not a directory; name one that the worker may write to")
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise ConfigurationError(f"MEMQ_DATA_DIR: {parent} is not writable by this user")
-    free = shutil.disk_usage(parent).free // 2**20
+    nearest = require_directory(place)
+    listen = urlsplit(f"//{settings.embedded_listen}")
+    require_address("MEMQ_EMBEDDED_LISTEN", listen.hostname or "", listen.port or 0)
+    free = shutil.disk_usage(nearest).free // 2**20
     return f"embedded, {place} {'exists' if place.exists() else 'will be created'}, {free} MiB free"

@@ -17,6 +17,7 @@ from memq_worker.flags import EXIT_FAILED, fail, option, with_settings
 from memq_worker.notify import notified
 from memq_worker.observe import lastwords, logs
 from memq_worker.observe.healthcheck import ask
+from memq_worker.places import require_directory
 from memq_worker.settings import Settings
 from memq_worker.tenants.app import tenants_app
 
@@ -70,6 +71,8 @@ def run(settings: Settings, flags: dict[str, str]) -> int:
     from memq_worker.service import serve
 
     _log(settings, settings.worker_name)
+    if not settings.qdrant_url:
+        require_directory(settings.data_dir)
     with notified(settings):
         if settings.qdrant_url and settings.processes == 1:
             garbage.settle_in()

@@ -243,6 +243,13 @@ class Settings(BaseSettings):
     def _qdrant(cls, value: str | None) -> str | None:
         return endpoints.qdrant(value)
 
+    @field_validator("data_dir", mode="before")
+    @classmethod
+    def _directory(cls, value: object) -> object:
+        if value == "":
+            raise ValueError("empty; expected a directory")
+        return value
+
     @field_validator("tenants_file", mode="before")
     @classmethod
     def _empty(cls, value: object) -> object:

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
+from contextlib import closing
+from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.support.worker import COMMAND
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 BLOCK = """
 import sys
@@ -44,3 +52,42 @@ def test_without_the_embedded_extra_its_own_command_names_it() -> None:
 def test_the_check_fails_where_the_engine_is_not_installed() -> None:
     code, _ = run({"qdrant_edge"}, "check", "--amqp-url", "amqp://127.0.0.1:1/")
     assert code == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "named"),
+    [
+        ("--data-dir", "{file}", "MEMQ_DATA_DIR: {file} is not a directory"),
+        ("--data-dir", "{file}/below", "MEMQ_DATA_DIR: {file} is not a directory"),
+        ("--data-dir", "{dangling}", "MEMQ_DATA_DIR: {dangling} is not a directory"),
+        ("--data-dir", "/proc/none", "MEMQ_DATA_DIR: /proc: "),
+        ("--data-dir", "", "--data-dir: empty"),
+        ("--metrics-host", "203.0.113.1", "cannot listen on 203.0.113.1"),
+        ("--embedded-listen", "203.0.113.1:6334", "cannot listen on 203.0.113.1:6334"),
+        ("--embedded-listen", "127.0.0.1:{taken}", "cannot listen on 127.0.0.1:{taken}"),
+        ("--tenants-file", "{file}/tenants.toml", "{file}/tenants.toml: the file cannot be read"),
+    ],
+)
+def test_the_check_fails_where_a_worker_would(tmp_path: Path, option: str, value: str, named: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    with (
+        closing(socket.create_server(("127.0.0.1", 0))) as taken,
+        closing(socket.create_server(("127.0.0.1", 0))) as free,
+    ):
+        listen, metrics = free.getsockname()[1], "0" if option != "--metrics-host" else "9464"
+        free.close()
+        words = {"file": tmp_path / "file", "dangling": tmp_path / "dangling", "taken": taken.getsockname()[1]}
+        given = {
+            "--amqp-url": "amqp://127.0.0.1:1/",
+            "--data-dir": str(tmp_path / "data"),
+            "--embedded-listen": f"127.0.0.1:{listen}",
+            "--metrics-port": metrics,
+            option: value.format(**words),
+        }
+        line = [each for pair in given.items() for each in pair]
+        for command, status in (("run", {2}), ("check", {1, 2})):
+            ended = subprocess.run([COMMAND, command, *line], capture_output=True, text=True, timeout=60, check=False)
+            assert ended.returncode in status, ended
+            assert named.format(**words) in ended.stdout + ended.stderr, ended
+            assert "Traceback" not in ended.stderr
