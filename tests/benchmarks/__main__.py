@@ -144,7 +144,7 @@ class Bench:
 
     def fairness(self, number: int) -> None:
         with own_address(self.broker) as address:
-            messages, upserts = self._count(10_000), max(20, self._count(1_000))
+            messages, upserts = self._count(10_000), max(20, self._count(300))
             self.figures.fairness += asyncio.run(fairness(address, self.place(number, "fairness"), messages, upserts))
 
     def neighbours(self, number: int) -> None:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from memq import Producer
 from memq_schemas import Names
+from memq_worker.pipeline.decode.points import decode_points
+from memq_worker.qdrant.client import open_store
 from tests.benchmarks.compare import COLLECTION, create
 from tests.benchmarks.load import DIMENSIONS, bodies, publish
 from tests.support.engine import embedded_engine
@@ -27,7 +29,10 @@ _MOST_SECONDS = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Fair:
-    """Latencies in milliseconds of live upserts of one point with `wait`, one at a time, into another collection."""
+    """Latencies in milliseconds of live upserts of one point with `wait`, one at a time, into another collection.
+
+    store: of the same upserts sent to the store itself, in turn with the others: the part that no queue can shorten.
+    """
 
     backlog: str
     points: int
@@ -35,6 +40,8 @@ class Fair:
     p50: float
     p99: float
     most: float
+    store_p50: float
+    store_p99: float
 
 
 async def fairness(address: Address, directory: Path, messages: int, upserts: int) -> list[Fair]:
@@ -51,9 +58,9 @@ async def fairness(address: Address, directory: Path, messages: int, upserts: in
             count = upserts if exchange != names.commands else max(3, upserts // 20)
             with running_worker(address, qdrant_url=engine.url) as worker:
                 async with Producer(address.url, prefix=address.prefix, timeout=_MOST_SECONDS) as producer:
-                    taken = await _live(producer, count)
+                    taken, direct = await _live(producer, engine.url, count)
                 worker.terminate()
-            results.append(_figures(backlog, 0 if exchange is None else messages * POINTS, taken))
+            results.append(_figures(backlog, 0 if exchange is None else messages * POINTS, taken, direct))
     return results
 
 
@@ -66,16 +73,24 @@ async def _prepare(address: Address, store: str) -> None:
         worker.terminate()
 
 
-async def _live(producer: Producer, upserts: int) -> list[float]:
+async def _live(producer: Producer, store: str, upserts: int) -> tuple[list[float], list[float]]:
+    """Return the latencies through memq, and of the store alone."""
     taken: list[float] = []
-    for number in range(upserts):
-        began = time.perf_counter()
-        await producer.upsert("live", [(number, [0.5] * DIMENSIONS)], wait=True)
-        taken.append((time.perf_counter() - began) * 1000)
-        await asyncio.sleep(PAUSE_SECONDS)
-    return taken
+    direct: list[float] = []
+    point = decode_points(next(iter(bodies(1, 1, "base64"))), 1)
+    async with open_store(store, None, 30.0) as client:
+        for number in range(upserts):
+            began = time.perf_counter()
+            await producer.upsert("live", [(number, [0.5] * DIMENSIONS)], wait=True)
+            taken.append((time.perf_counter() - began) * 1000)
+            await asyncio.sleep(PAUSE_SECONDS / 2)
+            began = time.perf_counter()
+            await client.upsert("live", point)
+            direct.append((time.perf_counter() - began) * 1000)
+            await asyncio.sleep(PAUSE_SECONDS / 2)
+    return taken, direct
 
 
-def _figures(backlog: str, points: int, taken: list[float]) -> Fair:
-    ranked = statistics.quantiles(taken, n=100, method="inclusive")
-    return Fair(backlog, points, len(taken), ranked[49], ranked[98], max(taken))
+def _figures(backlog: str, points: int, taken: list[float], direct: list[float]) -> Fair:
+    ranked, store = (statistics.quantiles(each, n=100, method="inclusive") for each in (taken, direct))
+    return Fair(backlog, points, len(taken), ranked[49], ranked[98], max(taken), store[49], store[98])

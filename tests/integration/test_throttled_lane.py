@@ -19,6 +19,7 @@ from tests.support.worker import running_worker
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from memq.changes import Row
     from tests.support.broker import Server
     from tests.support.engine import EmbeddedEngine
 
@@ -59,7 +60,7 @@ async def throttled(
                 await acme.collections.create("notes", size=1)
                 await beta.collections.create("notes", size=1)
                 began = time.monotonic()
-                rows = ({"id": number, "vector": [1.0]} for number in range(messages))
+                rows: list[Row] = [{"id": number, "vector": [1.0]} for number in range(messages)]
                 await asyncio.gather(*(acme.upsert("notes", [row]) for row in rows))
                 while time.monotonic() - began < wait:
                     # A neighbour writes meanwhile, and what waits is ready: the worker holds no message of the lane.

@@ -70,9 +70,9 @@ def copies_are_not_waited_for() -> Any:
 
 def ids_in_flight_hold_nothing_back() -> Any:
     def mutate(original: Any) -> Any:
-        def take(self: WriteQueue, first: str | None = None) -> Any:
+        def take(self: WriteQueue, first: str | None = None, **how: Any) -> Any:
             self._in_flight = set()
-            return original(self, first)
+            return original(self, first, **how)
 
         return take
 

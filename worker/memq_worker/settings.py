@@ -117,7 +117,12 @@ class Settings(BaseSettings):
         int, Field(ge=1, le=100_000, description="Maximum number of points or ids in one message.")
     ] = 1000
     batch_points: Annotated[
-        int, Field(ge=1, le=100_000, description="Maximum number of points in one write that merges waiting messages.")
+        int,
+        Field(
+            ge=1,
+            le=100_000,
+            description="Maximum number of points in one merged write; a quarter while lanes alternate.",
+        ),
     ] = 512
     batch_bytes: Annotated[
         int, Field(ge=1024, description="Maximum size of such a write in bytes of message bodies.")

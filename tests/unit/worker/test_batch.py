@@ -255,3 +255,17 @@ def test_a_cut_keeps_the_first_commands_within_both_limits(
         own = [one for one in commands if one.delivery.lane == lane]
         assert [one in gone for one in own] == sorted(one in gone for one in own), "a later command stays instead"
     assert not gone or len(stayed) == kept or size + max(len(one.delivery.body) for one in gone) > kept_size
+
+
+def test_a_small_batch_takes_a_quarter() -> None:
+    queue = WriteQueue(BatchLimits(max_points=8, max_bytes=1000))
+    for number in range(6):
+        queue.add(command("upsert", [number], number))
+    assert not queue.full()
+    assert queue.full(small=True)
+    small = queue.take(small=True)
+    assert small is not None
+    assert len(small.commands) == 2
+    rest = queue.take()
+    assert rest is not None
+    assert len(rest.commands) == 4

@@ -187,3 +187,33 @@ async def test_every_lane_gets_its_turn_within_a_round(number: int) -> None:
     await drained(collection)
     for start in range(0, 3 * number, number):
         assert len({lane for lane, _ in log[start : start + number]}) == number
+
+
+class Sizes(Collection):
+    """Notes which writes were to be small."""
+
+    def __init__(self, scheduler: Scheduler, log: list[tuple[str, int]]) -> None:
+        super().__init__(scheduler, log)
+        self.small: list[bool] = []
+
+    def begin(self, lane: str, place: Place, *, next_in_line: bool, filter_allowed: bool) -> Mapping[str, int] | None:
+        self.small.append(place.small)
+        return super().begin(lane, place, next_in_line=next_in_line, filter_allowed=filter_allowed)
+
+
+async def test_writes_are_small_while_lanes_alternate_and_only_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("memq_worker.pipeline.scheduler.time.monotonic", lambda: clock[0])
+    collection = Sizes(scheduler(), [])
+
+    async def write(lane: str) -> bool:
+        collection.add(lane, 1)
+        await drained(collection)
+        return collection.small[-1]
+
+    # A lane alone, from the first write on, has full batches.
+    assert [await write("bulk") for _ in range(3)] == [False, False, False]
+    await write("live")
+    assert [await write("bulk"), await write("bulk"), await write("live")] == [True, True, True]
+    clock[0] += 1.1
+    assert [await write("live"), await write("live")] == [False, False]

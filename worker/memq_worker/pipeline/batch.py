@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from memq_worker.pipeline.command import Write
 from memq_worker.pipeline.store import Id
 
+_PARTS = 4  # small batches in a full one
+
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
@@ -50,16 +52,17 @@ class WriteQueue:
 
     def __init__(self, limits: BatchLimits) -> None:
         self._limits = limits
+        self._small = BatchLimits(max(1, limits.max_points // _PARTS), max(1, limits.max_bytes // _PARTS))
         self._lanes: dict[str, deque[Write]] = {}
         self._in_flight: set[Id] = set()
         self._barrier = False
         self._awaited: str | None = None  # the lane whose command by filter waits for the writes in flight
         self._points = self._bytes = 0
 
-    @property
-    def full(self) -> bool:
-        """Return True if a batch that reaches a limit is waiting."""
-        return self._points >= self._limits.max_points or self._bytes >= self._limits.max_bytes
+    def full(self, *, small: bool = False) -> bool:
+        """Return True if a batch that reaches a limit is waiting. small: one of a quarter of the limits."""
+        limits = self._small if small else self._limits
+        return self._points >= limits.max_points or self._bytes >= limits.max_bytes
 
     def __len__(self) -> int:
         return sum(map(len, self._lanes.values()))
@@ -87,11 +90,11 @@ class WriteQueue:
         self._points += len(command.ids or ())
         self._bytes += len(command.delivery.body)
 
-    def take(self, first: str | None = None, *, filter_allowed: bool = True) -> Batch | None:
+    def take(self, first: str | None = None, *, filter_allowed: bool = True, small: bool = False) -> Batch | None:
         """Return the next batch, or None when nothing may be written now. Its ids are in flight until `finished`.
 
         first: the lane whose turn it is; its commands lead the batch, those of other lanes fill it. filter_allowed: the
-        batch may be a command that selects by filter.
+        batch may be a command that selects by filter. small: it takes a quarter of the limits.
         """
         if self._barrier or not self._lanes:
             return None
@@ -103,7 +106,7 @@ class WriteQueue:
             self._awaited = None
         if self._lanes[lead][0].ids is None:
             return self._alone(lead) if filter_allowed else None
-        filling = _Filling(self._limits, self._in_flight)
+        filling = _Filling(self._small if small else self._limits, self._in_flight)
         for lane in (lead, *(name for name in self._lanes if name != lead)):
             if not filling.fill(self._lanes[lane]):
                 break

@@ -3,8 +3,12 @@
 import asyncio
 import itertools
 import math
+import time
 from collections.abc import Mapping
 from typing import Protocol
+
+# After a change of the leading lane: longer than a sender pauses who waits for each answer.
+_SMALL_SECONDS = 1.0
 
 
 class Lane:
@@ -97,11 +101,13 @@ class Round:
 class Place:
     """One of the store's write slots, in use until released. Releasing twice has no effect."""
 
-    __slots__ = ("_held", "_scheduler", "by_filter")
+    __slots__ = ("_held", "_scheduler", "by_filter", "small")
 
-    def __init__(self, scheduler: "Scheduler") -> None:
+    def __init__(self, scheduler: "Scheduler", *, small: bool = False) -> None:
+        """small: the write takes a part of a full batch at most, since other lanes write as well."""
         self._scheduler = scheduler
         self._held = True
+        self.small = small
         self.by_filter = False  # the write selects by filter
 
     def release(self) -> None:
@@ -130,7 +136,8 @@ class Scheduler:
     """Starts writes: lanes take turns by the points that they write, and the collections of a lane one after the other.
 
     A write that waits for the store to come back, or for its next attempt, gives its place to another. Writes by filter
-    may take long, so they have half of the places at most.
+    may take long, so they have half of the places at most. While lanes alternate, writes are small: a write waits until
+    the store has done those before it.
 
     limit: writes in flight over all collections.
     """
@@ -141,6 +148,8 @@ class Scheduler:
         self._round = turns
         self._writers: dict[str, dict[Writer, None]] = {}  # by lane; the collection that waited longest first
         self._woken = False
+        self._leader = ""  # the lane of the latest write
+        self._small_until = 0.0  # on the monotonic clock
 
     def waiting(self, lane: str, writer: Writer) -> None:
         """Take note that `writer` has something waiting in `lane`."""
@@ -185,6 +194,9 @@ class Scheduler:
                 self._leave_if_empty(lane.name)
                 continue
             writer, points = begun
+            if lane.name != self._leader:
+                self._small_until = time.monotonic() + _SMALL_SECONDS if self._leader else 0.0
+                self._leader = lane.name
             self._round.begin(lane.name)
             for name, number in points.items():
                 self._round.charge(name, number)
@@ -203,7 +215,7 @@ class Scheduler:
         gone = list(itertools.takewhile(lambda each: not each.waits(lane), writers))
         for writer in gone:
             del writers[writer]
-        place = Place(self)
+        place = Place(self, small=time.monotonic() < self._small_until)
         self._free -= 1
         for writer in writers:
             if not writer.waits(lane):

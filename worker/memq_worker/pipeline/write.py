@@ -96,10 +96,10 @@ class CollectionWriter:
     def begin(self, lane: str, place: Place, *, next_in_line: bool, filter_allowed: bool) -> Mapping[str, int] | None:
         # A second write beside the first only where there is a full batch for it: smaller ones cost more than they
         # save, and what waits goes out as soon as the first is done.
-        full = self._queue.full
+        full = self._queue.full(small=place.small)
         if self._busy and (self._busy >= self._writes_in_flight or not full):
             return None
-        batch = self._queue.take(lane, filter_allowed=filter_allowed)
+        batch = self._queue.take(lane, filter_allowed=filter_allowed, small=place.small)
         if batch is None:
             return None
         reason = "alone" if batch.alone else "full" if full else "next" if next_in_line else "idle"
