@@ -12,6 +12,10 @@ from qdrant_client import grpc as q
 from qdrant_client.conversions.conversion import grpc_to_payload, payload_to_grpc
 from qdrant_client.grpc import CollectionsStub, PointsStub
 
+from memq_schemas import ErrorCode, SetPayload
+from memq_worker.errors import MessageError
+from memq_worker.qdrant.client import open_store
+from memq_worker.qdrant.payloads import PayloadChanges
 from tests.contract.messages import (
     ALL_PAYLOAD,
     between,
@@ -132,3 +136,27 @@ async def test_payload_is_removed_by_filter(store: Store, collection: str) -> No
     )
     await store.points.DeletePayload(request)
     assert await store.count(collection, must(is_empty("gone"))) == 2
+
+
+@pytest.mark.parametrize("change", [{"set": {"seen": True}}, {"unset": ["n"]}, {"set": {"seen": True}, "unset": ["n"]}])
+async def test_a_point_deleted_after_the_ids_are_read_is_told_as_a_partly_applied_change(
+    store: Store, served: tuple[str, str], collection: str, change: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    payload = payload_to_grpc({"n": 1})
+    await store.upsert(
+        collection,
+        *(q.PointStruct(id=point_id(number), vectors=dense(1, 0, 0, 0), payload=payload) for number in (1, 2, 3)),
+    )
+    read = PayloadChanges.stored
+
+    async def read_and_lose(self: PayloadChanges, name: str, ids: Any) -> list[Any]:
+        found = await read(self, name, ids)
+        await store.points.Delete(q.DeletePoints(collection_name=name, wait=True, points=these(2)))
+        return found
+
+    monkeypatch.setattr(PayloadChanges, "stored", read_and_lose)
+    async with open_store(f"http://{served[1]}", None, 20.0) as opened:
+        with pytest.raises(MessageError, match="may have been changed") as refused:
+            await opened.set_payload(collection, SetPayload(ids=[1, 2, 3], **change))
+    assert refused.value.code is ErrorCode.UNKNOWN_POINT
+    assert set(await store.payloads(collection, 1, 2, 3)) == {1, 3}
