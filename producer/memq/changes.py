@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NotRequired, TypeAlias, TypedDict
 from uuid import UUID
 
-from memq.deliver.batches import selected
-from memq.deliver.upserts import Given, upserted
+from memq.deliver.batches import selection
+from memq.deliver.upserts import Given, deliver_upsert
 from memq.deliver.writes import Writes
 from memq.encode.requests import wire_ids
 from memq.questions import FilterLike, Questions
@@ -55,8 +55,10 @@ class Changes(Questions):
         points: as in `upsert`, without payloads; other columns of a table are left out. All have to be stored, each
         once. With a version a point is left alone that is stored with a higher one; the stored version stays.
         """
-        opened, given = self._opened, Given(points, operation=Operation.VECTORS)
-        return await upserted(opened.way(wait), opened.calls, collection, given, self._options, progress, lane)
+        parts, given = self._parts, Given(points, operation=Operation.VECTORS)
+        return await deliver_upsert(
+            parts.write_path(wait), parts.calls, collection, given, self._options, progress, lane
+        )
 
     async def delete_vectors(
         self,
@@ -71,7 +73,7 @@ class Changes(Questions):
 
         Raises as `upsert` does; an empty filter is refused.
         """
-        return await self._selected(
+        return await self._write_selection(
             Operation.VECTORS, ChangeVectors, collection, ids, filter, {"remove": list(names)}, wait
         )
 
@@ -88,7 +90,9 @@ class Changes(Questions):
 
         version: deletes only those of the ids that are stored without a version or with a lower one.
         """
-        return await self._selected(Operation.DELETE, Delete, collection, ids, filter, {"version": version}, wait)
+        return await self._write_selection(
+            Operation.DELETE, Delete, collection, ids, filter, {"version": version}, wait
+        )
 
     async def set_payload(
         self,
@@ -110,9 +114,9 @@ class Changes(Questions):
         Raises as `upsert` does; an empty filter is refused.
         """
         change = {"set": set, "overwrite": overwrite, "unset": unset, "clear": clear or None, "key": key}
-        return await self._selected(Operation.PAYLOAD, SetPayload, collection, ids, filter, change, wait)
+        return await self._write_selection(Operation.PAYLOAD, SetPayload, collection, ids, filter, change, wait)
 
-    async def _selected(
+    async def _write_selection(
         self,
         operation: Operation,
         model: type[Model],
@@ -122,7 +126,7 @@ class Changes(Questions):
         change: Mapping[str, Any],
         wait: bool,
     ) -> Receipt:
-        opened, listed = self._opened, None if ids is None else wire_ids(ids)
-        messages = selected(opened.calls, operation, model, collection, listed, filter, change)
-        receipt = await Writes(opened.way(wait)).run(messages)
+        parts, listed = self._parts, None if ids is None else wire_ids(ids)
+        messages = selection(parts.calls, operation, model, collection, listed, filter, change)
+        receipt = await Writes(parts.write_path(wait)).run(messages)
         return replace(receipt, points=None, complete=None) if listed is None else receipt

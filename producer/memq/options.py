@@ -41,7 +41,7 @@ class Options:
     arrow: bool | None
     compression: str | None
     listener: Callable[[ConnectionChange], None] | None
-    way: Transport = field(init=False)
+    frames: Transport = field(init=False)
     route: Names | TenantNames = field(init=False)
     """Names of the exchanges to publish to: those of the tenant, or of the operator."""
 
@@ -51,7 +51,7 @@ class Options:
             self.route = TenantNames(self.names.prefix, self.tenant) if self.tenant else self.names
         except (ValueError, TypeError) as error:
             raise InvalidRequest(str(error)) from None
-        self.way = transport(self.transport)
+        self.frames = transport(self.transport)
         limits = [
             self.timeout,
             self.confirm_timeout,

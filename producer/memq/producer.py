@@ -9,11 +9,11 @@ from memq.aliases import Aliases
 from memq.changes import Changes, Id, Row
 from memq.collections import Collections
 from memq.deliver.calls import require_timeout
-from memq.deliver.upserts import Given, upserted
+from memq.deliver.upserts import Given, deliver_upsert
 from memq.errors import MemqError, WrongContext
 from memq.indexes import Indexes
-from memq.opened import Opened
 from memq.options import Options
+from memq.parts import ProducerParts
 from memq_schemas import (
     Names,
 )
@@ -101,20 +101,20 @@ class Producer(Changes):
             compression=compression,
             listener=on_connection,
         )
-        self._open: Opened | None = None
+        self._open: ProducerParts | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def __aenter__(self) -> Self:
-        opened = Opened(self._options)
-        await opened.start()
-        self._open, self._loop = opened, asyncio.get_running_loop()
+        parts = ProducerParts(self._options)
+        await parts.start()
+        self._open, self._loop = parts, asyncio.get_running_loop()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        opened, self._open = self._opened, None
-        await opened.close(flush=error is None)
+        parts, self._open = self._parts, None
+        await parts.close(flush=error is None)
 
     @property
     def connected(self) -> bool:
@@ -124,40 +124,40 @@ class Producer(Changes):
     @property
     def bulk_refused(self) -> str:
         """Why bulk writes use the live lane, or ""."""
-        return "" if (session := self._opened.link.current) is None else session.bulk.refused
+        return "" if (session := self._parts.link.current) is None else session.bulk.refused
 
     @property
     def ignored_replies(self) -> int:
         """Answers that came after their caller had given up, or that nobody had asked for."""
-        return self._opened.pending.ignored
+        return self._parts.pending.ignored
 
     @property
     def outbox(self) -> Outbox | None:
         """State of the outbox and the reason for waiting messages; None without an outbox."""
-        return self._opened.outbox
+        return self._parts.outbox
 
     async def flush(self, timeout: float = 30.0) -> None:
         """Returns when the broker has confirmed all that the outbox holds now. Raises Unconfirmed after `timeout`."""
         require_timeout(timeout)
-        if self._opened.outbox is not None:
-            await self._opened.outbox.sent(timeout)
+        if self._parts.outbox is not None:
+            await self._parts.outbox.sent(timeout)
 
     @property
     def collections(self) -> Collections:
-        return Collections(self._opened.calls)
+        return Collections(self._parts.calls)
 
     @property
     def indexes(self) -> Indexes:
-        return Indexes(self._opened.calls)
+        return Indexes(self._parts.calls)
 
     @property
     def aliases(self) -> Aliases:
-        return Aliases(self._opened.calls)
+        return Aliases(self._parts.calls)
 
     @property
     def dead(self) -> DeadLetters:
         """Dead letters: list, replay and purge them."""
-        return self._opened.dead
+        return self._parts.dead
 
     async def upsert(
         self,
@@ -189,11 +189,13 @@ class Producer(Changes):
         ReplyTimeout. Their `points` say which message failed, `confirmed` what was delivered; messages of one call may
         arrive in any order.
         """
-        opened, given = self._opened, Given(points, ids, vectors, payloads, versions, mode=mode)
-        return await upserted(opened.way(wait), opened.calls, collection, given, self._options, progress, lane)
+        parts, given = self._parts, Given(points, ids, vectors, payloads, versions, mode=mode)
+        return await deliver_upsert(
+            parts.write_path(wait), parts.calls, collection, given, self._options, progress, lane
+        )
 
     @property
-    def _opened(self) -> Opened:
+    def _parts(self) -> ProducerParts:
         if self._open is None:
             raise MemqError("the producer is not open: use it as `async with Producer(...) as memq:`")
         if _running_loop() not in (self._loop, None):

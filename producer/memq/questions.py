@@ -29,7 +29,7 @@ from memq_schemas import (
 )
 
 if TYPE_CHECKING:
-    from memq.opened import Opened
+    from memq.parts import ProducerParts
 
 Id: TypeAlias = int | str | UUID
 FilterLike: TypeAlias = Filter | Mapping[str, Any] | RestModel
@@ -47,7 +47,7 @@ class Questions(ABC):
 
     @property
     @abstractmethod
-    def _opened(self) -> Opened:
+    def _parts(self) -> ProducerParts:
         """The parts of the open producer. Raises MemqError if it is not open."""
 
     async def query(
@@ -95,7 +95,7 @@ class Questions(ABC):
             "with_vector": with_vector,
             "using": using,
         }
-        reply = await self._opened.calls.ask(Operation.QUERY, collection, body(Query, fields), timeout)
+        reply = await self._parts.calls.ask(Operation.QUERY, collection, body(Query, fields), timeout)
         return QueryAnswer(read(_SCORED, reply), reply.elapsed_ms)
 
     async def get(
@@ -109,7 +109,7 @@ class Questions(ABC):
     ) -> GetAnswer:
         """Points by id, at most 10,000; ids that do not exist are left out. Raises as `query` does."""
         fields = {"ids": wire_ids(ids), "with_payload": with_payload, "with_vector": with_vector}
-        reply = await self._opened.calls.ask(Operation.GET, collection, body(Get, fields), timeout)
+        reply = await self._parts.calls.ask(Operation.GET, collection, body(Get, fields), timeout)
         return GetAnswer(read(_RECORDS, reply), reply.elapsed_ms)
 
     async def scroll(
@@ -137,7 +137,7 @@ class Questions(ABC):
             "with_payload": with_payload,
             "with_vector": with_vector,
         }
-        reply = await self._opened.calls.ask(Operation.SCROLL, collection, body(Scroll, fields), timeout)
+        reply = await self._parts.calls.ask(Operation.SCROLL, collection, body(Scroll, fields), timeout)
         page = read(_PAGE, reply)
         return PageAnswer(page.points, page.next, reply.elapsed_ms)
 
@@ -153,7 +153,7 @@ class Questions(ABC):
     ) -> FacetAnswer:
         """The values of an indexed payload key with their numbers of points, most frequent first. Raises as `query`."""
         fields = {"key": key, "limit": limit, "exact": exact, "filter": filter}
-        reply = await self._opened.calls.ask(Operation.FACET, collection, body(Facet, fields), timeout)
+        reply = await self._parts.calls.ask(Operation.FACET, collection, body(Facet, fields), timeout)
         return FacetAnswer(read(_FACETS, reply).values, reply.elapsed_ms)
 
     async def count(
@@ -164,10 +164,10 @@ class Questions(ABC):
         exact: False for an estimate, which takes less time.
         """
         fields = {"filter": filter, "exact": None if exact else False}
-        reply = await self._opened.calls.ask(Operation.COUNT, collection, body(Count, fields), timeout)
+        reply = await self._parts.calls.ask(Operation.COUNT, collection, body(Count, fields), timeout)
         return CountAnswer(read(_COUNTED, reply).count, reply.elapsed_ms)
 
     async def limits(self, *, timeout: float | None = None) -> LimitsAnswer:
         """Return the limits of the producer's tenant, and which of them hold it back now. Raises as `query` does."""
-        reply = await self._opened.calls.ask(Operation.LIMITS, None, b"{}", timeout)
+        reply = await self._parts.calls.ask(Operation.LIMITS, None, b"{}", timeout)
         return LimitsAnswer(read(_LIMITS, reply).limits, reply.elapsed_ms)

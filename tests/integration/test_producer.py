@@ -462,7 +462,7 @@ async def test_a_deleted_reply_queue_is_replaced(amqp: Address, worker: Responde
     told: asyncio.Queue[ConnectionChange] = asyncio.Queue()
     async with Producer(amqp.url, prefix=amqp.prefix, on_connection=told.put_nowait) as memq:
         await memq.count("docs")
-        connection = memq._opened.link._ready.result()._connection
+        connection = memq._parts.link._ready.result()._connection
         await (await connection.channel()).delete_queue(worker.seen[0].reply_to or "")
         assert [(await told.get()).connected, (await told.get()).connected] == [False, True]
         await memq.count("docs")

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from memq_amqp import Brokers
 
+    from memq.connection.confirm_clock import ConfirmClock
     from memq.connection.replies import Pending
-    from memq.connection.silence import Silence
     from memq_schemas import Names
     from memq_schemas.tenants import TenantNames
 
@@ -106,29 +106,29 @@ class Link:
             self._pending.lost()
         session.lose(reason)
 
-    def doubt(self, session: Session, silence: Silence, reason: str) -> None:
+    def replace_silent(self, session: Session, clock: ConfirmClock, reason: str) -> None:
         """Said by whoever has waited in vain: another broker may do what this one does not.
 
         The session is given up when there is another one to use, and not while the broker says that it is blocked.
         """
         if session is self.current and (self._replacing is None or self._replacing.done()):
-            replacing = self._replace(session, silence, reason)
+            replacing = self._replace(session, clock, reason)
             # With nothing of the caller's context, which the new connection would keep for as long as it lives.
             self._replacing = asyncio.create_task(replacing, name="memq-link-replace", context=contextvars.Context())
 
-    async def _replace(self, session: Session, silence: Silence, reason: str) -> None:
+    async def _replace(self, session: Session, clock: ConfirmClock, reason: str) -> None:
         blocked = await session.blocked()
         # From now on anew: one try for each time that it has been silent for too long.
-        silence.heard()
+        clock.confirmed()
         if blocked:
             return
-        since = silence.last_heard
+        since = clock.last_confirm
         try:
             other = await self._attempt()
         except (Lost, ConfigurationError) as error:
             log.debug("RabbitMQ silent, no other connection available", extra={"reason": str(error)})
             return
-        if session is not self.current or silence.last_heard != since:
+        if session is not self.current or clock.last_confirm != since:
             await other.close()
             return
         self._replacement = other

@@ -11,10 +11,10 @@ from memq_amqp.refusals import Fault, Kind
 
 from memq.connection.address import CONNECT_SECONDS
 from memq.connection.bulk import BulkLane
+from memq.connection.confirm_clock import ConfirmClock
 from memq.connection.entrance import entrance
 from memq.connection.publisher import Publisher
 from memq.connection.reply_queue import ReplyQueue
-from memq.connection.silence import Silence
 from memq.errors import ConfigurationError, TopologyMissing
 from memq_schemas import Names
 from memq_schemas.tenants import TenantNames
@@ -38,7 +38,7 @@ class Session:
         self.replies = ReplyQueue(connection, names, pending, self.lose)
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         # Apart, because a queue may be stuck while others on the same channel go on.
-        self.writes, self.requests = Silence(), Silence()
+        self.writes, self.requests = ConfirmClock(), ConfirmClock()
         self._connection = connection
 
     def lose(self, reason: str) -> None:

@@ -56,7 +56,7 @@ class Replay:
                     return
                 key = message.routing_key
                 try:
-                    lane, exchange = self._way(message)
+                    lane, exchange = self._path(message)
                     await self._sender.deliver(key, self._copy(message), self._timeout, lane, exchange)
                     await self._walk.remove(message.tag)
                 except Unroutable as error:
@@ -79,7 +79,7 @@ class Replay:
     def _copy(self, message: Received) -> Callable[[str], Message]:
         return lambda message_id: again(message, message_id, self._body)
 
-    def _way(self, message: Received) -> tuple[str, str | None]:
+    def _path(self, message: Received) -> tuple[str, str | None]:
         """Lane, and for a tenant's message the exchange. Raises Unroutable for a message that is nobody's."""
         names, given = self._whose.names, message.properties.headers
         tenant, lane = self._whose.dead(given), given.get(headers.LANE)

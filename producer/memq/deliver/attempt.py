@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from memq_amqp.refusals import Refusal
 
+    from memq.connection.confirm_clock import ConfirmClock
     from memq.connection.message import Message
     from memq.connection.session import Session
-    from memq.connection.silence import Silence
 
 
 NACK_PAUSE_SECONDS = 0.05
@@ -27,7 +27,7 @@ NACK_PAUSE_LIMIT_SECONDS = 1.0
 class Attempt:
     """State of the attempts at one message."""
 
-    waiting: tuple[Session, Silence, float] | None = None
+    waiting: tuple[Session, ConfirmClock, float] | None = None
     confirmed = False
     uncertain = False
     _reason: str | None = None

@@ -107,7 +107,7 @@ def chunks(ids: Sequence[Any], size: int) -> Iterator[range]:
 IDS_PER_MESSAGE = 1000
 
 
-def selected(
+def selection(
     calls: Calls,
     operation: Operation,
     model: type[Model],

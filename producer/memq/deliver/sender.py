@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from memq.deliver.quota import Quota
     from memq.deliver.tracing import Tracing
 
-# The least silence for which a connection is given up: elections and slow disks take this long, and reconnecting
+# The shortest silence for which a connection is given up: elections and slow disks take this long, and reconnecting
 # makes nothing of that faster.
 SILENT_SECONDS = 5.0
 
@@ -92,7 +92,7 @@ class Sender:
                     if await self._published(session, routing_key, attempt, make(self._message_id()), lane, exchange):
                         return
         except TimeoutError:
-            self._doubt(attempt, timeout)
+            self._check_silence(attempt, timeout)
             raise Unconfirmed(f"{routing_key}: no confirm within {timeout:g} s: {self._hindrance(attempt)}") from None
 
     def kept(self, outgoing: Outgoing) -> Outgoing:
@@ -111,7 +111,7 @@ class Sender:
                 ):
                     return
         except TimeoutError:
-            self._doubt(attempt, timeout)
+            self._check_silence(attempt, timeout)
         raise Unconfirmed(f"{key}: {self._hindrance(attempt)}")
 
     async def ask(self, outgoing: Outgoing, timeout: float) -> Reply:
@@ -132,7 +132,7 @@ class Sender:
                             "it is unknown whether the operation was applied"
                         )
         except TimeoutError:
-            self._doubt(attempt, timeout)
+            self._check_silence(attempt, timeout)
             raise ReplyTimeout(
                 f"{outgoing.routing_key}: no answer within {timeout:g} s: {self._hindrance(attempt)}"
             ) from None
@@ -174,8 +174,8 @@ class Sender:
     ) -> bool:
         """Return True if the broker confirmed; otherwise another attempt may follow at once."""
         durable = message.properties.delivery_mode == headers.PERSISTENT
-        silence = session.writes if durable else session.requests
-        attempt.waiting = (session, silence, silence.begun())
+        clock = session.writes if durable else session.requests
+        attempt.waiting = (session, clock, clock.begun())
         publisher = session.publisher
         # Known from an earlier message, which has cost a connection.
         self.limit.check(routing_key, message)
@@ -186,7 +186,7 @@ class Sender:
                 publisher = await session.bulk.publisher() or publisher
             with self._tracing.sending(message, routing_key, session):
                 try:
-                    await publisher.publish(message, routing_key, silence.heard)
+                    await publisher.publish(message, routing_key, clock.confirmed)
                 except Returned:
                     raise unroutable(publisher.exchange, routing_key) from None
         except MessageRefused as error:
@@ -215,14 +215,14 @@ class Sender:
             await self.quota.check(routing_key, exchange, attempt.nacked())
         await asyncio.sleep(attempt.pause())
 
-    def _doubt(self, attempt: Attempt, timeout: float) -> None:
+    def _check_silence(self, attempt: Attempt, timeout: float) -> None:
         if attempt.waiting is None:
             return
-        session, silence, begun = attempt.waiting
-        seconds = silence.seconds(begun)
+        session, clock, begun = attempt.waiting
+        seconds = clock.seconds(begun)
         # The publish itself began a little after its timeout.
         if seconds >= max(timeout * 0.9, SILENT_SECONDS):
-            self._link.doubt(session, silence, f"no confirm for {seconds:.0f} s, and no alarm")
+            self._link.replace_silent(session, clock, f"no confirm for {seconds:.0f} s, and no alarm")
 
     def _message(self, outgoing: Outgoing, message_id: str) -> Message:
         own = {} if outgoing.traceparent is None else {headers.TRACEPARENT: outgoing.traceparent}

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from memq.answers import Receipt
     from memq.deliver.calls import Calls
     from memq.deliver.sender import Outgoing
-    from memq.deliver.way import Way
+    from memq.deliver.write_path import WritePath
     from memq.deliver.writes import Part
     from memq.encode.points import Batch
     from memq.options import Options
@@ -49,8 +49,8 @@ class Given(NamedTuple):
         return b"" if self.mode == "upsert" else b'"mode":"%b",' % self.mode.encode()
 
 
-def upserted(
-    way: Way,
+def deliver_upsert(
+    path: WritePath,
     calls: Calls,
     collection: str,
     given: Given,
@@ -59,7 +59,7 @@ def upserted(
     lane: Lane = LIVE,
 ) -> Coroutine[Any, Any, Receipt]:
     """Return when all messages are delivered. Raises the errors of `Producer.upsert`."""
-    if lane != LIVE and (lane != BULK or way.stores):
+    if lane != LIVE and (lane != BULK or path.stores):
         raise InvalidRequest(
             f"lane: {lane!r}, expected 'live' or 'bulk'" if lane != BULK else "lane: an outbox has the live lane only"
         )
@@ -68,13 +68,13 @@ def upserted(
     if type(cast("object", given.points)) is list and len(given.points) == 1 and not given.columns:
         outgoing = _outgoing(calls, collection, given, options, lane)
         return _single(
-            way, given.points[0], options.max_message_bytes - len(given.head), outgoing, progress, _encoder(given)
+            path, given.points[0], options.max_message_bytes - len(given.head), outgoing, progress, _encoder(given)
         )
-    return Writes(way, progress).run(upserts(calls, collection, given, options, lane))
+    return Writes(path, progress).run(upserts(calls, collection, given, options, lane))
 
 
 async def _single(
-    way: Way,
+    path: WritePath,
     row: object,
     max_bytes: int,
     outgoing: Callable[[bytes], Outgoing],
@@ -87,20 +87,20 @@ async def _single(
     """
     positions = None
     try:
-        if way.asks:
-            await way.begun()
+        if path.asks:
+            await path.begun()
         message = outgoing(points_body((fitting(0, encode.row(0, row), max_bytes),)))
         size, positions = len(message.body), range(1)
-        if not way.window.take(size):
-            await way.room(message)
+        if not path.window.take(size):
+            await path.room(message)
         try:
-            elapsed = await way.deliver(message)
+            elapsed = await path.deliver(message)
         finally:
-            way.window.release(size)
+            path.window.release(size)
     except MemqError as error:
-        error.points, error.confirmed = positions, way.receipt(0, 0, 0, None)
+        error.points, error.confirmed = positions, path.receipt(0, 0, 0, None)
         raise
-    receipt = way.receipt(1, 1, 1, elapsed)
+    receipt = path.receipt(1, 1, 1, elapsed)
     if progress is not None:
         progress(receipt)
     return receipt

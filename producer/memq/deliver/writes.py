@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from memq.answers import Receipt
     from memq.deliver.sender import Outgoing
-    from memq.deliver.way import Way
+    from memq.deliver.write_path import WritePath
 
 
 class Part(NamedTuple):
@@ -32,8 +32,8 @@ class Writes:
     _messages = 0
     _slowest: float | None = None
 
-    def __init__(self, way: Way, progress: Callable[[Receipt], None] | None = None) -> None:
-        self._way = way
+    def __init__(self, path: WritePath, progress: Callable[[Receipt], None] | None = None) -> None:
+        self._path = path
         self._progress = progress
         self._tasks: set[asyncio.Task[None]] = set()
         self._failures: list[MemqError] = []
@@ -41,12 +41,12 @@ class Writes:
 
     @property
     def receipt(self) -> Receipt:
-        return self._way.receipt(self._points, self._messages, self._complete.end, self._slowest)
+        return self._path.receipt(self._points, self._messages, self._complete.end, self._slowest)
 
     async def run(self, parts: Iterator[Part] | AsyncIterator[Part]) -> Receipt:
         """Sends until they end or one fails; then lets those on their way arrive before it raises."""
         try:
-            await self._way.begun()
+            await self._path.begun()
             await self._feed(parts)
         except MemqError as error:
             error.confirmed = self.receipt
@@ -80,10 +80,10 @@ class Writes:
     async def _begin(self, part: Part) -> bool:
         """Return True to continue with the next message."""
         positions, outgoing, last = part
-        window = self._way.window
+        window = self._path.window
         if not window.take(len(outgoing.body)):
             try:
-                await self._way.room(outgoing)
+                await self._path.room(outgoing)
             except MemqError as error:
                 self._failed(positions, error)
                 return False
@@ -108,12 +108,12 @@ class Writes:
 
     async def _one(self, positions: range, outgoing: Outgoing) -> None:
         try:
-            elapsed = await self._way.deliver(outgoing)
+            elapsed = await self._path.deliver(outgoing)
         except MemqError as error:
             self._failed(positions, error)
             return
         finally:
-            self._way.window.release(len(outgoing.body))
+            self._path.window.release(len(outgoing.body))
         self._points += len(positions)
         self._complete.add(positions)
         self._messages += 1

@@ -7,10 +7,10 @@ import pytest
 from memq_amqp import Lost, Refused, Returned
 
 from memq import BrokerUnavailable, ReplyTimeout, Unconfirmed, Unroutable
-from memq.connection import silence
+from memq.connection import confirm_clock
 from memq.connection.address import Address
+from memq.connection.confirm_clock import ConfirmClock
 from memq.connection.replies import Pending
-from memq.connection.silence import Silence
 from memq.deliver.sender import Outgoing, Sender
 from memq_schemas import Operation, headers
 
@@ -40,7 +40,7 @@ class Broker:
         self.drops = 0
         self.publisher = self.replies = self
         self.current = None
-        self.writes, self.requests = Silence(), Silence()
+        self.writes, self.requests = ConfirmClock(), ConfirmClock()
         self.doubts: list[str] = []
 
     async def session(self) -> Any:
@@ -53,7 +53,7 @@ class Broker:
         self.drops += 1
         self.pending.lost()
 
-    def doubt(self, _session: Any, _silence: Silence, reason: str) -> None:
+    def replace_silent(self, _session: Any, _clock: ConfirmClock, reason: str) -> None:
         self.doubts.append(reason)
 
     async def publish(self, message: Message, _routing_key: str, heard: Callable[[], None]) -> None:
@@ -104,7 +104,7 @@ async def test_a_broker_is_doubted_when_writes_wait_in_vain_whatever_becomes_of_
     monkeypatch: pytest.MonkeyPatch, meanwhile: Outgoing, seconds: float, doubted: bool
 ) -> None:
     now, ended = 0.0, asyncio.Event()
-    monkeypatch.setattr(silence, "monotonic", lambda: now)
+    monkeypatch.setattr(confirm_clock, "monotonic", lambda: now)
 
     async def in_vain(_broker: Broker, _message: Message) -> None:
         await ended.wait()
@@ -126,7 +126,7 @@ async def test_a_broker_is_doubted_when_writes_wait_in_vain_whatever_becomes_of_
 
 async def test_a_broker_that_refuses_everything_is_doubted_too(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    monkeypatch.setattr(silence, "monotonic", lambda: now)
+    monkeypatch.setattr(confirm_clock, "monotonic", lambda: now)
 
     async def refuses(_broker: Broker, _message: Message) -> None:
         nonlocal now

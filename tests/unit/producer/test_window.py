@@ -5,7 +5,7 @@ import asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from memq.deliver.way import Window
+from memq.deliver.write_path import Window
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

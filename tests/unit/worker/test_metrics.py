@@ -16,9 +16,9 @@ from memq_worker.observe.catalogue import CATALOGUE, PLACES
 from memq_worker.observe.exposition import Exposition
 from memq_worker.observe.member import STUCK_SECONDS, Member
 from memq_worker.observe.metrics import FOLD_SECONDS, Metrics
+from memq_worker.observe.probes import livez, readyz
 from memq_worker.observe.slot import Foreign, Slot
 from memq_worker.observe.store import MeteredStore
-from memq_worker.observe.verdict import livez, readyz
 from memq_worker.pipeline.delivery import Delivery
 from memq_worker.pipeline.intake import Pipeline
 from memq_worker.pipeline.outcome import RetryPolicy

@@ -8,10 +8,10 @@ from memq_amqp import Connection, Lost
 from memq_amqp.refusals import Refusal
 
 from memq_schemas.properties import Properties
+from memq_worker.amqp.confirm_timeout import ConfirmTimeout
 from memq_worker.amqp.connection import Brokers
 from memq_worker.amqp.failure import lost
-from memq_worker.amqp.patience import Patience
-from memq_worker.amqp.publish import PatientPublisher
+from memq_worker.amqp.publish import TimedPublisher
 from memq_worker.errors import BrokerUnavailable, Unconfirmed
 
 Prepare = Callable[[Connection], Awaitable[None]]
@@ -30,11 +30,11 @@ def refusal_behind(error: BrokerUnavailable) -> Refusal | None:
 @dataclass(slots=True, eq=False)
 class _Line:
     connection: Connection
-    patience: Patience
-    shared: PatientPublisher
+    confirm_timeout: ConfirmTimeout
+    shared: TimedPublisher
     stack: AsyncExitStack
     made: float
-    single: PatientPublisher | None = None
+    single: TimedPublisher | None = None
     users: int = 0
 
 
@@ -138,16 +138,16 @@ class Outlet:
             connection = await stack.enter_async_context(self._brokers.connect(self._purpose))
             if self._prepare is not None:
                 await self._prepare(connection)
-            patience = Patience(self._timeout_seconds, connection)
-            stack.callback(patience.end)
-            shared = await _publisher(connection, patience)
-            line = _Line(connection, patience, shared, stack.pop_all(), time.monotonic())
+            confirm_timeout = ConfirmTimeout(self._timeout_seconds, connection)
+            stack.callback(confirm_timeout.end)
+            shared = await _publisher(connection, confirm_timeout)
+            line = _Line(connection, confirm_timeout, shared, stack.pop_all(), time.monotonic())
             self._lines.add(line)
             return line
 
-    async def _single_of(self, line: _Line) -> PatientPublisher:
+    async def _single_of(self, line: _Line) -> TimedPublisher:
         if line.single is None:
-            line.single = await _publisher(line.connection, line.patience)
+            line.single = await _publisher(line.connection, line.confirm_timeout)
         return line.single
 
     def _retire(self, line: _Line) -> None:
@@ -171,6 +171,6 @@ class Outlet:
             await asyncio.wait(self._closing)
 
 
-async def _publisher(connection: Connection, patience: Patience) -> PatientPublisher:
+async def _publisher(connection: Connection, confirm_timeout: ConfirmTimeout) -> TimedPublisher:
     with lost():
-        return PatientPublisher((await connection.channel()).publisher(), patience)
+        return TimedPublisher((await connection.channel()).publisher(), confirm_timeout)

@@ -13,7 +13,7 @@ from memq_worker.errors import ConfigurationError
 from memq_worker.observe import runbooks
 from memq_worker.observe.exposition import Exposition
 from memq_worker.observe.member import Member
-from memq_worker.observe.verdict import livez, readyz
+from memq_worker.observe.probes import livez, readyz
 
 # For a request to arrive and its answer to leave: a client that hangs holds a thread.
 _CLIENT_SECONDS = 10.0

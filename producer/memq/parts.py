@@ -12,7 +12,7 @@ from memq.dead import DeadLetters
 from memq.deliver.calls import Calls, read
 from memq.deliver.quota import Quota
 from memq.deliver.sender import Sender
-from memq.deliver.way import Way, Window
+from memq.deliver.write_path import Window, WritePath
 from memq.errors import Unconfirmed
 from memq.outbox import Outbox
 from memq_schemas import Operation, TenantLimit, TenantLimits
@@ -34,14 +34,14 @@ LIMITS_SECONDS = 5.0
 _LIMITS = TypeAdapter(TenantLimits)
 
 
-class Opened:
+class ProducerParts:
     """Parts of an open producer."""
 
     def __init__(self, options: Options) -> None:
         self._options = options
         self.pending = Pending()
         self.link = Link(
-            brokers(options.url, options.client, fast=options.way == "fast"),
+            brokers(options.url, options.client, fast=options.frames == "fast"),
             options.route,
             self.pending,
             listener=options.listener,
@@ -54,7 +54,7 @@ class Opened:
             None if options.outbox is None else Outbox(options.outbox, options.outbox_bytes, options.confirm_timeout)
         )
         window = Window(options.max_in_flight, WINDOW_BYTES)
-        self._confirmed = Way(self.sender, window, options, self.outbox, asks=False)
+        self._confirmed = WritePath(self.sender, window, options, self.outbox, asks=False)
 
     async def _limits(self) -> list[TenantLimit]:
         seconds = min(LIMITS_SECONDS, self._options.timeout)
@@ -65,12 +65,12 @@ class Opened:
         options = self._options
         return DeadLetters(self.link, self.sender, options.names, options.client, options.confirm_timeout)
 
-    def way(self, wait: bool) -> Way:
+    def write_path(self, wait: bool) -> WritePath:
         """Writes of one call."""
         if not wait:
             return self._confirmed
         # Waiting for slow answers must not take the room of other calls' publishes.
-        return Way(self.sender, Window(WAITING_MESSAGES, WINDOW_BYTES), self._options, self.outbox, asks=True)
+        return WritePath(self.sender, Window(WAITING_MESSAGES, WINDOW_BYTES), self._options, self.outbox, asks=True)
 
     async def start(self) -> None:
         """Raises what entering a producer raises."""

@@ -7,7 +7,7 @@ from memq_amqp import Connection, Lost, stop
 _LOOK_SECONDS = 1.0
 
 
-class Patience:
+class ConfirmTimeout:
     """Timeout of a publish for its confirm, extended while the broker reports that it is blocked.
 
     A broker short of memory or disk reads nothing from those who publish and confirms nothing, and says so. To connect

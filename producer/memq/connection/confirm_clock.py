@@ -3,7 +3,7 @@ from __future__ import annotations
 from time import monotonic
 
 
-class Silence:
+class ConfirmClock:
     """Time without a confirm in one session, whether the broker is silent or refuses every publish.
 
     A channel opened while a quorum queue elects its leader can be refused for ever (RabbitMQ 3.10.8), and another one
@@ -11,7 +11,7 @@ class Silence:
     """
 
     def __init__(self) -> None:
-        self.last_heard = monotonic()
+        self.last_confirm = monotonic()
         self._first: float | None = None  # when the first publish after that began
 
     def begun(self) -> float:
@@ -21,12 +21,12 @@ class Silence:
             self._first = now
         return now
 
-    def heard(self) -> None:
-        """The broker has confirmed or returned one, whether or not anybody still waits for that."""
-        self.last_heard = monotonic()
+    def confirmed(self) -> None:
+        """Note that the broker has confirmed or returned a message."""
+        self.last_confirm = monotonic()
         self._first = None
 
     def seconds(self, begun: float) -> float:
         """Seconds without a confirm since a publish that still waits."""
-        first = self.last_heard if self._first is None or begun < self.last_heard else self._first
+        first = self.last_confirm if self._first is None or begun < self.last_confirm else self._first
         return monotonic() - first

@@ -7,7 +7,7 @@ from types import TracebackType
 logger = logging.getLogger(__name__)
 
 
-def caught() -> None:
+def log_uncaught() -> None:
     """Makes lines of the log of what Python would print by itself: its own text is no line, and quotes data."""
     sys.excepthook = _crashed
     sys.unraisablehook = _ignored

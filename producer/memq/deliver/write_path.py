@@ -27,7 +27,7 @@ class Keeps(Protocol):
         ...
 
 
-class Way:
+class WritePath:
     """Delivery of writes, and the limit on concurrent ones.
 
     asks: every message asks for an answer; otherwise a confirm is enough, or a place in the outbox where there is one.
