@@ -15,7 +15,8 @@ from grafana.tenants import TENANTS
 from grafana.workers import WORKERS
 
 GREEN, ORANGE, RED = "green", "orange", "red"
-WAITING = 'queue=~"write|write[.]bulk|query|lane[.].+"'
+CONSUMED = 'queue=~"write|write[.]bulk|query|lane[.].+"'
+WAITING = 'queue=~"write|write[.]bulk|query|lane[.].+|(internal[.])?retry[.].+"'
 
 
 def now(title: str, description: str, unit: str, expression: str, **more: object) -> Panel:
@@ -53,7 +54,7 @@ NOW = Row(
         ),
         now(
             "Waiting",
-            "Messages ready in the write and request queues.",
+            "Messages ready in the write, request and retry queues.",
             "none",
             f"sum(memq:queue_messages_ready:sum{{{QUEUE},{WAITING}}})",
             steps=((0, GREEN), (10_000, ORANGE), (100_000, RED)),
@@ -62,7 +63,7 @@ NOW = Row(
             "Unacknowledged",
             "Messages delivered to a worker and not yet acknowledged: being written or held during an outage.",
             "none",
-            f"sum(memq:queue_messages_unacked:sum{{{QUEUE},{WAITING}}})",
+            f"sum(memq:queue_messages_unacked:sum{{{QUEUE},{CONSUMED}}})",
             steps=((0, GREEN),),
         ),
         now(
@@ -108,8 +109,8 @@ NOW = Row(
         ),
         now(
             "Time to drain",
-            "Time the workers need for the waiting messages at the rate of the last two minutes. One day stands for a "
-            "day or more, and for a queue without consumers.",
+            "Time the workers need for the waiting messages, those in retry queues included, at the rate of the last "
+            "two minutes. One day stands for a day or more, and for a queue without consumers.",
             "s",
             f"max(memq:queue_drain:seconds{{{QUEUE}}})",
             steps=((0, GREEN), (60, ORANGE), (600, RED)),

@@ -192,6 +192,18 @@ async def close_connections(stage: Stage) -> None:
     await asyncio.gather(close(), publish_more(stage))
 
 
+async def block_publishing(stage: Stage) -> None:
+    """RabbitMQ blocks a connection when it publishes: let writes fail slowly, so that workers publish copies then."""
+    stage.store.fail_always("Upsert", Fault(grpc.StatusCode.INTERNAL, "Service internal error: odd", seconds=3.0))
+    await asyncio.sleep(2)
+    await low_memory(stage)
+
+
+async def unblock_publishing(stage: Stage) -> None:
+    await mend_writes(stage)
+    await enough_memory(stage)
+
+
 async def low_memory(stage: Stage) -> None:
     await asyncio.to_thread(stage.server.control, "set_vm_memory_high_watermark", "0.00001")
 
@@ -257,7 +269,7 @@ INCIDENTS: dict[str, Incident] = {
     "MemqMessagesDropped": Incident(expire_letters, r"message-ttl", keep_letters),
     "MemqReplyUndeliverable": Incident(ask_and_leave, r"query"),
     "MemqStoreHeld": Incident(stop_store, r"store_unavailable|not reached|cannot be reached", start_store),
-    "MemqConnectionBlocked": Incident(low_memory, r"(?i)memory", enough_memory),
+    "MemqConnectionBlocked": Incident(block_publishing, r"(?i)memory", unblock_publishing),
     "RabbitMQMemoryAlarm": Incident(low_memory, r"(?i)binary|queue_procs", enough_memory),
     "RabbitMQDiskAlarm": Incident(little_disk, r"memq\.write", enough_disk),
     "MemqTenantNoisy": Incident(slow_writes, rf"{NOISY}.*shared", mend_writes, lasting=flood),
