@@ -11,7 +11,7 @@ from qdrant_client import grpc
 
 from memq_schemas import ErrorCode
 from memq_worker import service, suspects
-from memq_worker.amqp import acks, link
+from memq_worker.amqp import link, unsettled
 from memq_worker.errors import DependencyError, MessageError, Outage, StoreOutage, Unroutable
 from memq_worker.pipeline import diagnosis, intake, settle, write
 from memq_worker.pipeline.decode import vectors
@@ -84,7 +84,7 @@ def acknowledge_all_up_to_the_newest() -> None:
             del self._open[tag]
         return [(mark, True)], returned
 
-    _any(acks.AckLedger).take = take
+    _any(unsettled.AckLedger).take = take
 
 
 @mutant("hostile", "backlog", "unexplained")
