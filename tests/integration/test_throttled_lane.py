@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from memq.changes import Row
-    from tests.support.broker import Server
+    from stack.broker import Server
     from tests.support.engine import EmbeddedEngine
 
 pytestmark = pytest.mark.integration
