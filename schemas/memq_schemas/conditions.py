@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema, model_validator
 from pydantic.config import JsonDict
 
 from memq_schemas.ids import MAX_ID
@@ -57,7 +57,14 @@ Bound = Annotated[
 ]
 
 
-_MATCHES = {"text": "(text)", "any": "(any)", "except": "(except)", "value": "(value)"}
+_MATCHES = {
+    "text": "(text)",
+    "text_any": "(text-any)",
+    "phrase": "(phrase)",
+    "any": "(any)",
+    "except": "(except)",
+    "value": "(value)",
+}
 
 
 class _Match(Input):
@@ -72,6 +79,18 @@ class MatchValue(_Match):
 
 class MatchText(_Match):
     text: str
+
+
+class MatchTextAny(_Match):
+    """At least one of the words."""
+
+    text_any: str
+
+
+class MatchPhrase(_Match):
+    """The words next to each other; the key's text index needs `phrase_matching`."""
+
+    phrase: str
 
 
 _Texts = Annotated[list[str], Field(fail_fast=True, max_length=MAX_FILTER_VALUES)]
@@ -106,17 +125,26 @@ class MatchExcept(_Match):
 def _match_kind(value: object) -> str:
     if isinstance(value, dict):
         return first_given(value, _MATCHES, "(value)")
-    kinds: dict[type, str] = {MatchText: "(text)", MatchAny: "(any)", MatchExcept: "(except)"}
-    return kinds.get(type(value), "(value)")
+    return _MATCH_BY_TYPE.get(type(value), "(value)")
 
 
 Match = Annotated[
     Annotated[MatchValue, Tag("(value)")]
     | Annotated[MatchText, Tag("(text)")]
+    | Annotated[MatchTextAny, Tag("(text-any)")]
+    | Annotated[MatchPhrase, Tag("(phrase)")]
     | Annotated[MatchAny, Tag("(any)")]
     | Annotated[MatchExcept, Tag("(except)")],
     Discriminator(_match_kind),
 ]
+
+_MATCH_BY_TYPE: dict[type, str] = {
+    MatchText: "(text)",
+    MatchTextAny: "(text-any)",
+    MatchPhrase: "(phrase)",
+    MatchAny: "(any)",
+    MatchExcept: "(except)",
+}
 
 _BOUNDS = ("lt", "gt", "gte", "lte")
 
@@ -179,22 +207,46 @@ class GeoRadius(Input):
     radius: Annotated[float, Field(gt=0, description="metres")]
 
 
+class GeoLine(Input):
+    points: Annotated[list[GeoPoint], Field(fail_fast=True, min_length=4, max_length=MAX_FILTER_VALUES)]
+
+
+class GeoPolygon(Input):
+    """The area within `exterior` and outside every one of `interiors`; the first point of a ring is also its last."""
+
+    exterior: GeoLine
+    interiors: Annotated[list[GeoLine], Field(fail_fast=True, max_length=MAX_FILTER_VALUES)] | None = None
+
+
 class Condition_(Input):
     """One condition of a filter: a test of a field, of the point, or a filter of its own."""
 
     siblings: ClassVar[frozenset[str]] = frozenset(
-        {"key", "match", "range", "values_count", "geo_bounding_box", "geo_radius"}
+        {"key", "match", "range", "values_count", "geo_bounding_box", "geo_radius", "geo_polygon"}
         | {"is_empty", "is_null", "has_id", "has_vector", "nested"}
         | {"must", "should", "must_not", "min_should"}
     )
 
 
+_TESTS = (
+    "match",
+    "range",
+    "values_count",
+    "geo_bounding_box",
+    "geo_radius",
+    "geo_polygon",
+    "is_empty",
+    "is_null",
+)
+# In generated types a field would be both an object, as a condition, and a boolean, as a test of a key: the schema has
+# the condition alone.
+_Flag = Annotated[bool | None, WithJsonSchema({"type": "null"})]
+
+
 class FieldCondition(Condition_):
     """One key and exactly one test of it."""
 
-    model_config = ConfigDict(
-        json_schema_extra=given("oneOf", "match", "range", "values_count", "geo_bounding_box", "geo_radius")
-    )
+    model_config = ConfigDict(json_schema_extra=given("oneOf", *_TESTS[:-2]))
 
     key: Key
     match: Match | None = None
@@ -202,10 +254,12 @@ class FieldCondition(Condition_):
     values_count: ValuesCount | None = None
     geo_bounding_box: GeoBoundingBox | None = None
     geo_radius: GeoRadius | None = None
+    geo_polygon: GeoPolygon | None = None
+    is_empty: _Flag = None
+    is_null: _Flag = None
 
     @model_validator(mode="after")
     def _one_test(self) -> "FieldCondition":
-        tests = (self.match, self.range, self.values_count, self.geo_bounding_box, self.geo_radius)
-        if sum(t is not None for t in tests) != 1:
-            raise ValueError("a condition has one of match, range, values_count, geo_bounding_box, geo_radius")
+        if sum(getattr(self, test) is not None for test in _TESTS) != 1:
+            raise ValueError(f"a condition has one of {', '.join(_TESTS)}")
         return self

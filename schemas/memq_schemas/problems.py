@@ -37,7 +37,7 @@ _TEXTS: dict[str, str] = {
     "none_required": "expected null",
     "invalid_key": "expected text as the name of a field",
 }
-_BOUNDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+_BY_CONTEXT: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "greater_than_equal": lambda limits: f"expected {_number(limits['ge'])} or more",
     "greater_than": lambda limits: f"expected more than {_number(limits['gt'])}",
     "less_than_equal": lambda limits: f"expected at most {_number(limits['le'])}",
@@ -45,6 +45,10 @@ _BOUNDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "too_short": lambda limits: f"expected at least {_number(limits['min_length'])}",
     "too_long": lambda limits: f"expected at most {_number(limits['max_length'])}",
     "string_too_short": lambda limits: f"expected at least {_characters(limits['min_length'])}",
+    "literal_error": lambda limits: f"expected {limits['expected']}",
+    "enum": lambda limits: f"expected {limits['expected']}",
+    "multiple_of": lambda limits: f"expected a multiple of {_number(limits['multiple_of'])}",
+    "string_pattern_mismatch": lambda limits: f"expected text that matches {limits['pattern']}",
     "string_too_long": lambda limits: f"expected at most {_characters(limits['max_length'])}",
 }
 
@@ -63,8 +67,8 @@ def _problem(found: ErrorDetails) -> Problem:
     kind = found["type"]
     if kind in _TEXTS:
         text = _TEXTS[kind]
-    elif kind in _BOUNDS:
-        text = _BOUNDS[kind](found.get("ctx", {}))
+    elif kind in _BY_CONTEXT:
+        text = _BY_CONTEXT[kind](found.get("ctx", {}))
     else:
         # The contract's own validators, whose texts are ours.
         text = found["msg"].removeprefix("Value error, ")

@@ -1,8 +1,10 @@
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Tag
+from pydantic import BeforeValidator, Field, Tag
+from pydantic.config import JsonDict
 
 from memq_schemas.conditions import DateTime, Integer, Key
+from memq_schemas.limits import MAX_KEY
 from memq_schemas.model import Input, by_type
 
 StartFrom = Annotated[
@@ -19,3 +21,17 @@ class OrderBy(Input):
     key: Key
     direction: Literal["asc", "desc"] = "asc"
     start_from: StartFrom | None = None
+
+
+def _by_key(value: object) -> Any:
+    return {"key": value} if isinstance(value, str) else value
+
+
+def _key_or_object(schema: JsonDict) -> None:
+    whole = dict(schema)
+    schema.clear()
+    schema["anyOf"] = [whole, {"type": "string", "minLength": 1, "maxLength": MAX_KEY}]
+
+
+# As in Qdrant's REST API, a key alone means ascending order.
+Order = Annotated[OrderBy, BeforeValidator(_by_key), Field(json_schema_extra=_key_or_object)]

@@ -8,7 +8,7 @@ from memq_schemas.ids import PointId
 from memq_schemas.limits import MAX_IDS
 from memq_schemas.model import Input, Model
 from memq_schemas.queries import Record, WithPayload, WithVector
-from memq_schemas.scrolling import OrderBy
+from memq_schemas.scrolling import Order
 
 
 def _scroll_schema(schema: JsonDict) -> None:
@@ -29,7 +29,7 @@ class Scroll(Input):
     ] = 100
     offset: Annotated[PointId | None, Field(description="`next` of the page before; left out for the first one")] = None
     filter: WholeFilter | None = None
-    order_by: OrderBy | None = None
+    order_by: Order | None = None
     with_payload: WithPayload = True
     with_vector: WithVector = False
 

@@ -13,7 +13,7 @@ from memq_schemas.ids import MAX_ID
 from memq_schemas.limits import MAX_FILTER_DEPTH
 from memq_schemas.model import Input, first_given
 from memq_schemas.multivectors import Multivector
-from memq_schemas.scrolling import OrderBy
+from memq_schemas.scrolling import Order
 from memq_schemas.sparse_vectors import SparseVector
 from memq_schemas.vectors import DenseVector, VectorName
 
@@ -89,12 +89,19 @@ class Pair(Input):
     negative: VectorInput
 
 
-_Pairs = Annotated[list[Pair], Field(fail_fast=True, max_length=MAX_EXAMPLES)]
+def _how_many(value: object) -> str:
+    return "(list)" if isinstance(value, list) else "(one)"
+
+
+_PairList = Annotated[list[Pair], Field(fail_fast=True, max_length=MAX_EXAMPLES)]
+_SomePairs = Annotated[list[Pair], Field(fail_fast=True, min_length=1, max_length=MAX_EXAMPLES)]
 
 
 class DiscoverInput(Input):
     target: VectorInput
-    context: _Pairs
+    context: (
+        Annotated[Annotated[_PairList, Tag("(list)")] | Annotated[Pair, Tag("(one)")], Discriminator(_how_many)] | None
+    ) = None
 
 
 class Discover(Input):
@@ -102,11 +109,11 @@ class Discover(Input):
 
 
 class Context(Input):
-    context: Annotated[_Pairs, Field(min_length=1)]
+    context: Annotated[Annotated[_SomePairs, Tag("(list)")] | Annotated[Pair, Tag("(one)")], Discriminator(_how_many)]
 
 
 class Ordered(Input):
-    order_by: OrderBy
+    order_by: Order
 
 
 class Fusion(Input):
@@ -227,16 +234,16 @@ class Prefetch(Input):
         return self
 
 
-def _one_or_many(value: object) -> str:
-    return "(list)" if isinstance(value, list) else "(one)"
-
-
 Prefetches = Annotated[
     Annotated[list[Prefetch], Field(fail_fast=True, min_length=1, max_length=MAX_PREFETCHES), Tag("(list)")]
     | Annotated[Prefetch, Tag("(one)")],
-    Discriminator(_one_or_many),
+    Discriminator(_how_many),
 ]
 Prefetch.model_rebuild()
+
+
+def pairs(given: "Pair | list[Pair] | None") -> list[Pair]:
+    return [] if given is None else given if isinstance(given, list) else [given]
 
 
 def prefetches(given: "Prefetch | list[Prefetch] | None") -> list[Prefetch]:

@@ -73,6 +73,40 @@ async def test_filters(producer: Producer) -> None:
     assert (await producer.count("docs")).count == 8
 
 
+SQUARE = [(12.0, 52.0), (12.0, 53.0), (14.0, 53.0), (14.0, 52.0)]
+
+
+def ring(*corners: tuple[float, float]) -> models.GeoLineString:
+    return models.GeoLineString(points=[models.GeoPoint(lon=lon, lat=lat) for lon, lat in corners])
+
+
+@pytest.mark.parametrize(
+    ("condition", "found"),
+    [
+        (models.FieldCondition(key="text", match=models.MatchTextAny(text_any="dog fox")), [1, 2]),
+        (models.FieldCondition(key="text", match=models.MatchPhrase(phrase="quick brown")), [1]),
+        (models.FieldCondition(key="place", geo_polygon=models.GeoPolygon(exterior=ring(*SQUARE))), [1]),
+        (models.FieldCondition(key="place", geo_polygon=models.GeoPolygon(exterior=ring(*SQUARE, SQUARE[0]))), [1]),
+        (models.FieldCondition(key="text", is_empty=True), [3]),
+        (models.FieldCondition(key="text", is_empty=False), [1, 2]),
+        (models.FieldCondition(key="place", is_null=True), [2]),
+    ],
+)
+async def test_tests_of_a_key(producer: Producer, condition: models.FieldCondition, found: list[int]) -> None:
+    await producer.collections.create("texts", 2, exist_ok=True)
+    await producer.indexes.create("texts", "text", "text", phrase_matching=True)
+    points: list[Any] = [
+        models.PointStruct(
+            id=1, vector=[1, 0], payload={"text": "quick brown fox", "place": {"lon": 13.4, "lat": 52.5}}
+        ),
+        models.PointStruct(id=2, vector=[1, 0], payload={"text": "brown and quick dog", "place": None}),
+        models.PointStruct(id=3, vector=[1, 0], payload={}),
+    ]
+    await producer.upsert("texts", points, wait=True)
+    page = await producer.scroll("texts", filter=models.Filter(must=[condition]))
+    assert [point.id for point in page] == found
+
+
 async def test_order(producer: Producer) -> None:
     order = models.OrderBy(key="n", direction=models.Direction.DESC, start_from=4)
     assert [point.id for point in await producer.scroll("docs", order_by=order, limit=2)] == [4, 3]
@@ -85,6 +119,16 @@ async def test_order(producer: Producer) -> None:
         ({"query": models.NearestQuery(nearest=[1.0, 1.0], mmr=models.Mmr(diversity=0.0))}, 9),
         ({"query": models.RecommendQuery(recommend=models.RecommendInput(positive=[9], negative=[1]))}, 8),
         ({"query": models.OrderByQuery(order_by=models.OrderBy(key="n"))}, 1),
+        ({"query": models.OrderByQuery(order_by="n")}, 1),
+        ({"query": models.DiscoverQuery(discover=models.DiscoverInput(target=8, context=[]))}, 9),
+        (
+            {
+                "query": models.DiscoverQuery(
+                    discover=models.DiscoverInput(target=8, context=models.ContextPair(positive=9, negative=1))
+                )
+            },
+            7,
+        ),
         (
             {
                 "query": models.FusionQuery(fusion=models.Fusion.RRF),

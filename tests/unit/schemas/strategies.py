@@ -23,10 +23,13 @@ def _bounds(values: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]
 
 
 _POINTS = st.fixed_dictionaries({"lon": st.floats(-180, 180), "lat": st.floats(-90, 90)})
+_RINGS = st.fixed_dictionaries({"points": st.lists(_POINTS, min_size=4, max_size=6)})
 _ANY = st.lists(TEXT, max_size=3) | st.lists(I64, max_size=3)
 _TESTS = st.one_of(
     st.fixed_dictionaries({"match": st.fixed_dictionaries({"value": st.booleans() | I64 | TEXT})}),
     st.fixed_dictionaries({"match": st.fixed_dictionaries({"text": TEXT})}),
+    st.fixed_dictionaries({"match": st.fixed_dictionaries({"text_any": TEXT})}),
+    st.fixed_dictionaries({"match": st.fixed_dictionaries({"phrase": TEXT})}),
     st.fixed_dictionaries({"match": st.fixed_dictionaries({"any": _ANY})}),
     st.fixed_dictionaries({"match": st.fixed_dictionaries({"except": _ANY})}),
     st.fixed_dictionaries({"range": _bounds(FLOATS | I64) | _bounds(_DATETIMES)}),
@@ -36,6 +39,13 @@ _TESTS = st.one_of(
     ),
     st.fixed_dictionaries(
         {"geo_radius": st.fixed_dictionaries({"center": _POINTS, "radius": st.floats(1e-3, 1e7)})},
+    ),
+    st.fixed_dictionaries(
+        {
+            "geo_polygon": st.fixed_dictionaries(
+                {"exterior": _RINGS}, optional={"interiors": st.lists(_RINGS, max_size=2) | st.none()}
+            )
+        },
     ),
 )
 FIELD_CONDITIONS = st.builds(lambda key, test: {"key": key, **test}, KEYS, _TESTS)

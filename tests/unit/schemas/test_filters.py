@@ -73,6 +73,12 @@ REFUSED = {
     "count beyond 64 bits": {"must": [{"key": "a", "values_count": {"lt": 2**64}}]},
     "latitude": {"must": [{"key": "a", "geo_radius": {"center": {"lon": 0, "lat": 91}, "radius": 1}}]},
     "radius": {"must": [{"key": "a", "geo_radius": {"center": {"lon": 0, "lat": 0}, "radius": 0}}]},
+    "ring of three points": {
+        "must": [{"key": "a", "geo_polygon": {"exterior": {"points": [{"lon": 0, "lat": 0}] * 3}}}]
+    },
+    "two tests of emptiness": {"must": [{"key": "a", "is_empty": True, "is_null": True}]},
+    "a key's emptiness as an object": {"must": [{"key": "a", "is_empty": {"key": "a"}}]},
+    "words and a phrase": match(text_any="a", phrase="b"),
     "id that is none": {"must": [{"has_id": ["x"]}]},
     "negative minimum": {"min_should": {"conditions": [], "min_count": -1}},
 }

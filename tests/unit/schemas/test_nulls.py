@@ -10,7 +10,7 @@ from hypothesis import given
 from pydantic import ValidationError
 
 from memq_schemas import Count, CreateCollection, Delete, Filter, Get, Query, SetPayload, Upsert
-from memq_schemas.conditions import Condition_
+from memq_schemas.conditions import Condition_, MatchValue
 from tests.unit.schemas.json_schema import Schema
 from tests.unit.schemas.strategies import FILTERS
 from tests.unit.schemas.test_bodies import ACCEPTED
@@ -42,11 +42,11 @@ def with_nulls(condition: Any) -> Any:
     if not isinstance(condition, dict):
         return condition
     fields = {name: with_nulls(inner) for name, inner in condition.items()}
-    if fields.keys() <= {"value", "text", "any", "except"}:
-        return dict.fromkeys(("value", "text", "any", "except")) | fields if fields else fields
+    if fields.keys() <= MatchValue.siblings:
+        return dict.fromkeys(MatchValue.siblings) | fields if fields else fields
     if fields.keys() <= {"lt", "gt", "lte", "gte"}:
         return dict.fromkeys(("lt", "gt", "lte", "gte")) | fields if fields else fields
-    if "lon" in fields or "radius" in fields or "top_left" in fields or "conditions" in fields:
+    if {"lon", "radius", "top_left", "conditions", "points", "exterior"} & fields.keys():
         return fields
     if fields.keys() == {"key"} or fields.keys() == {"key", "filter"}:
         return fields

@@ -97,4 +97,5 @@ def test_the_filter_conditions_named_are_those_there_are():
     defs = Filter.model_json_schema()["$defs"]
     fields = {name for model in defs.values() for name in model.get("properties", {})}
     inner = {"key", "lt", "gt", "gte", "lte", "lon", "lat", "center", "radius", "top_left", "bottom_right"}
+    inner |= {"exterior", "interiors", "points"}
     assert named == fields - inner - {"conditions", "min_count", "filter"}

@@ -77,7 +77,10 @@ def _geo(point: Any) -> edge.GeoPoint:
 
 
 def _line(line: Any) -> list[edge.GeoPoint]:
-    return [_geo(point) for point in line.points]
+    points = [_geo(point) for point in line.points]
+    # A server closes a ring that is open; the engine refuses it.
+    first, last = (line.points[0], line.points[-1]) if line.points else (None, None)
+    return points if first == last else [*points, points[0]]
 
 
 _CONDITIONS: dict[str | None, Callable[[Any], Any]] = {

@@ -82,11 +82,11 @@ def _recommend(given: searches.RecommendInput) -> Any:
     )
 
 
-def _pairs(pairs: list[searches.Pair]) -> Any:
+def _pairs(given: searches.Pair | list[searches.Pair] | None) -> Any:
     return grpc.ContextInput(
         pairs=[
             grpc.ContextInputPair(positive=vector_input(pair.positive), negative=vector_input(pair.negative))
-            for pair in pairs
+            for pair in searches.pairs(given)
         ]
     )
 

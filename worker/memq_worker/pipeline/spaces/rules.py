@@ -129,7 +129,9 @@ RULES: dict[type[Model], Fields] = {
     Empty: {},
     Filter: _fields(must=_INNER, should=_INNER, must_not=_INNER, min_should=_INNER),
     MinShould: _fields("min_count", conditions=_INNER),
-    FieldCondition: _fields("match range values_count geo_bounding_box geo_radius", key=_KEY),
+    FieldCondition: _fields(
+        "match range values_count geo_bounding_box geo_radius geo_polygon is_empty is_null", key=_KEY
+    ),
     IsEmpty: _fields(is_empty=_INNER),
     IsNull: _fields(is_null=_INNER),
     KeyOnly: _fields(key=_KEY),
