@@ -87,6 +87,8 @@ class Whose:
     def __init__(self, names: Names) -> None:
         self.names = names
         self._exchanges = f"{names.prefix}.t."
+        self._lanes = f"{names.prefix}.lane."
+        self._queues = (self._lanes, f"{names.tenants}.")
         # Only workers may write to these exchanges, and they remove a client's own header.
         self._carrying = (names.internal, f"{names.prefix}.retry.", names.suspect, names.dead)
 
@@ -95,6 +97,17 @@ class Whose:
         tenant = _owner(self._exchanges, exchange)
         if tenant is None and exchange.startswith(self._carrying):
             return _tenant(given.get(headers.TENANT))
+        return tenant
+
+    def received(self, queue: str, exchange: str, given: Mapping[str, Any]) -> str | None:
+        """Whose a message is that one of memq's queues has received through `exchange`.
+
+        A tenant may lead an exchange of its own making to memq's exchange for it, and RabbitMQ names the first exchange
+        of the way. So nothing in a queue of tenants is the operator's.
+        """
+        tenant = self.sent(exchange, given)
+        if tenant is None and queue.startswith(self._queues):
+            return _owner(self._lanes, queue) or ""
         return tenant
 
     def dead(self, given: Mapping[str, Any]) -> str | None:
@@ -106,9 +119,11 @@ class Whose:
         if (newest := _newest_death(given)) is None:
             return _tenant(given.get(headers.TENANT))
         exchange, queue = newest.get("exchange"), newest.get("queue")
-        if isinstance(queue, str) and (owner := _owner(f"{self.names.prefix}.lane.", queue)) is not None:
+        if isinstance(queue, str) and (owner := _owner(self._lanes, queue)) is not None:
             return owner
-        return self.sent(exchange, given) if isinstance(exchange, str) else ""
+        if not isinstance(exchange, str):
+            return ""
+        return self.received(queue if isinstance(queue, str) else "", exchange, given)
 
     def forgeable(self, given: Mapping[str, Any]) -> bool:
         """Return True if a client of RabbitMQ before 4.0 may have chosen whose the dead letter with these headers is.

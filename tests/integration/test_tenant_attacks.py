@@ -12,6 +12,7 @@ import aiormq.exceptions
 import orjson
 import pytest
 
+from memq import Producer
 from memq_schemas import Names
 from memq_schemas.tenants import TenantNames
 from tests.support.command import Memq
@@ -243,6 +244,37 @@ async def test_forged_headers_and_reply_addresses_change_nothing(tenants: Tenant
             assert {letter["x-retry-count"] for letter in letters} <= {0, 1}
             assert await inbox.get(fail=False) is None
             assert worker.logged("delivery not applied", tenant="acme") == []
+
+
+@pytest.mark.parametrize("way", ["alternate exchange", "binding between exchanges"])
+async def test_an_exchange_of_the_sender_s_own_in_front_gives_no_rights(
+    tenants: Tenants, mallory: AbstractConnection, way: str
+) -> None:
+    """A tenant may declare exchanges named like its reply queues, and lead them to its own exchange.
+
+    The broker names the first exchange of the way, which is none of memq's.
+    """
+    names = Names(tenants.amqp.prefix)
+    with running_worker(tenants.amqp, **tenants.settings) as worker:
+        async with Producer(tenants.url("acme"), tenant="acme") as acme, channel_of(mallory) as channel:
+            await acme.collections.create("notes", size=2)
+            attack = Attack(channel, tenants)
+            front = attack.own.reply("front")
+            if way == "alternate exchange":
+                await attack.exchange(front, **{"alternate-exchange": attack.own.commands})
+            else:
+                await attack.exchange(front)
+                await attack.link(attack.own.commands, front)
+            for key in ("upsert.acme.notes", "upsert.notes"):
+                await attack.publish(front, key, **{"x-tenant": "acme", "x-lane": "t.acme"})
+            dropping = aio_pika.Message(b"{}", content_type="application/json")
+            await (await channel.get_exchange(front, ensure=False)).publish(dropping, "collections.delete.acme.notes")
+            await until(lambda: len(worker.logged("delivery not applied")) >= 3)
+            assert {line["code"] for line in worker.logged("delivery not applied")} == {"forbidden"}
+            assert (await acme.count("notes", exact=True)).count == 0
+        async with Producer(tenants.amqp.url, prefix=names.prefix) as operator:
+            assert [letter.tenant for letter in (await operator.dead.list()).letters] == ["", ""]
+            assert (await operator.dead.replay()).done == 0
 
 
 async def _letters(tenants: Tenants) -> list[dict[str, Any]]:

@@ -46,6 +46,21 @@ def test_an_exchange_that_no_tenant_has_is_nobody_s(exchange: str) -> None:
     assert WHOSE.sent(exchange, {"x-tenant": "acme"}) == ""
 
 
+@pytest.mark.parametrize("exchange", ["memq.reply.mallory.front", "memq.r.mallory", "", "other"])
+def test_nothing_in_a_queue_of_tenants_is_the_operator_s(exchange: str) -> None:
+    forged = {"x-tenant": "acme", "x-lane": "t.acme"}
+    for queue in ("memq.tenants.write", "memq.tenants.write.bulk", "memq.tenants.query"):
+        assert WHOSE.received(queue, exchange, forged) == ""
+        assert WHOSE.received(queue, "memq.t.mallory", forged) == "mallory"
+        assert WHOSE.dead({"x-death": [{"exchange": exchange, "queue": queue}]} | forged) == ""
+    for queue in ("memq.lane.mallory", "memq.lane.mallory.bulk"):
+        assert WHOSE.received(queue, exchange, forged) == "mallory"
+        assert WHOSE.received(queue, "memq.internal", {"x-tenant": "mallory"}) == "mallory"
+        assert WHOSE.dead({"x-death": [{"exchange": exchange, "queue": queue}]} | forged) == "mallory"
+    for queue in ("memq.write", "memq.query", "memq.suspect"):
+        assert WHOSE.received(queue, exchange, forged) is None
+
+
 def test_a_letter_that_a_worker_copied_is_that_of_its_header() -> None:
     assert WHOSE.dead({"x-tenant": "acme"}) == "acme"
     assert WHOSE.dead({}) is None

@@ -90,7 +90,7 @@ class ConsumerLink:
         def take(tag: int, redelivered: bool, exchange: str, key: str, properties: Properties, body: bytes) -> None:
             if self._alive:
                 self._ledger.delivered(tag)
-                tenant = None if exchange == operators else whose.sent(exchange, properties.headers)
+                tenant = None if exchange == operators else whose.received(self._queue, exchange, properties.headers)
                 accept(Delivery(self, tag, self._queue, key, body, properties, redelivered, lane, tenant))
                 prefetch.add(len(body))
                 if self._asked != prefetch.count and self._change is None and self._filled:
@@ -155,7 +155,7 @@ class ConsumerLink:
             got.properties,
             got.redelivered,
             lane_of(got.properties),
-            self._whose.sent(got.exchange, got.properties.headers),
+            self._whose.received(self._queue, got.exchange, got.properties.headers),
             alone=True,
         )
 
