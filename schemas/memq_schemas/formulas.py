@@ -24,30 +24,34 @@ _OPERATORS = (*_ONE, *_MANY, *_TEXTS, *_FIELDS)
 
 def check_formula(expression: JsonValue) -> JsonValue:
     """Return the expression. Raises ValueError for one that is none, is too deep or has too many parts."""
-    parts = _parts(expression, 1)
-    if parts > MAX_CONDITIONS:
-        raise ValueError(f"{parts} parts, at most {MAX_CONDITIONS} are possible")
+    _count(expression, 1, 0)
     return expression
 
 
-def _parts(expression: Any, depth: int) -> int:
+def _count(expression: Any, depth: int, parts: int) -> int:
+    """Return the number of parts: `parts` that were counted before, and those of this expression."""
     if depth > MAX_FILTER_DEPTH:
         raise ValueError(f"nested more than {MAX_FILTER_DEPTH} levels deep")
+    parts += 1
+    if parts > MAX_CONDITIONS:
+        raise ValueError(f"more than {MAX_CONDITIONS} parts in one formula")
     if isinstance(expression, dict):
-        return _parts_of(cast("dict[str, Any]", expression), depth)
+        return _count_fields(cast("dict[str, Any]", expression), depth, parts)
     if isinstance(expression, (int, float, str)) and not isinstance(expression, bool):
-        return 1
+        return parts
     raise ValueError("expected a number, a variable, a condition or an object of one operator")
 
 
-def _parts_of(fields: dict[str, Any], depth: int) -> int:
+def _count_fields(fields: dict[str, Any], depth: int, parts: int) -> int:
     name = next((name for name in _OPERATORS if name in fields), None)
     if name is None:
         _CONDITION.validate_python(fields)
-        return 1
+        return parts
     if len(fields) != 1:
         raise ValueError(f"{name}: expected one operator in an object")
-    return 1 + sum(_parts(each, depth + 1) for each in _operands(name, fields[name]))
+    for each in _operands(name, fields[name]):
+        parts = _count(each, depth + 1, parts)
+    return parts
 
 
 def _operands(name: str, value: Any) -> list[Any]:

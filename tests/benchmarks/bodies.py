@@ -1,7 +1,7 @@
 """CPU that decoding takes for each kind of container: python -m tests.benchmarks.bodies prints the table.
 
-Each body is filled with its kind up to 8 MiB, what a worker takes, and decoded or refused. The first is the cheapest
-of the bodies that producers send.
+Each body is filled with its kind up to 8 MiB, what a worker takes, and decoded or refused; those "at the limit" have as
+much of it as is accepted. The first is the most common body of JSON, 8 MiB of numbers: others are compared with it.
 """
 
 from __future__ import annotations
@@ -10,9 +10,15 @@ import base64
 import json
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from memq_schemas import headers
+from memq_schemas.limits import MAX_VALUES
+from memq_schemas.multivectors import MAX_ROWS
 from memq_worker.errors import MessageError
+from memq_worker.garbage import settle_in
 from memq_worker.pipeline.decode.bodies import Limits, decode
 from tests.unit.worker.fakes import FakeLink, delivery
 
@@ -36,9 +42,45 @@ def vectors() -> bytes:
     return json.dumps({"points": [{"id": n, "vector": vector} for n in range(1000)]}).encode()
 
 
+def points(vector: str, count: int = 1000) -> bytes:
+    """As many points, each with this JSON as its vector."""
+    return ('{"points":[' + ",".join(f'{{"id":{n},"vector":{vector}}}' for n in range(count)) + "]}").encode()
+
+
+def items(head: str, item: str, tail: str, count: int) -> bytes:
+    """As many items, numbered where they say {}."""
+    return (head + ",".join(item.replace("{}", f"{n:07}") for n in range(count)) + tail).encode()
+
+
+def named(vector: str, count: int) -> bytes:
+    return points("{" + ",".join(f'"n{n}":{vector}' for n in range(count)) + "}")
+
+
+def arrow(column: Callable[[Any], Any], **more: Callable[[Any], Any]) -> bytes:
+    """An Arrow message of 1,000 points; each column is made with the module pyarrow."""
+    import pyarrow as pa
+
+    made = {"id": pa.array(range(1000), pa.uint64()), "vector": column(pa)}
+    table = pa.table(made | {name: make(pa) for name, make in more.items()})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    return sink.getvalue().to_pybytes()
+
+
+def floats(pa: Any, size: int) -> Any:
+    """1,000 dense vectors."""
+    return pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(1000 * size, np.float32)), size)
+
+
 POINT = '{"points":[{"id":1,"vector":[1],"payload":{'
+TEXT = '{"a":[' + ",".join("1" * 240) + "]}"
+FORMULA = '{"query":{"formula":{"sum":['
+PREFETCH = '{"query":{"fusion":"rrf"},"prefetch":['
 FILTER = '{"vector":[1],"filter":{"must":['
+_MANY = MAX_VALUES - 20
 KINDS: dict[str, tuple[str, Callable[[], bytes]]] = {
+    "vectors of numbers": ("upsert", lambda: points("[" + ",".join(["0.123456"] * 900) + "]")),
     "vectors in base64": ("upsert", vectors),
     "one long text": ("upsert", lambda: filled(POINT + '"a":"', "some words", '"}}]}')),
     "points": ("upsert", lambda: filled('{"points":[', '{"id":1,"vector":[1]}', "]}")),
@@ -59,10 +101,6 @@ KINDS: dict[str, tuple[str, Callable[[], bytes]]] = {
     "keys of with_payload": ("query", lambda: filled('{"vector":[1],"with_payload":[', '"a"', "]}")),
     "numbers of a vector": ("upsert", lambda: filled('{"points":[{"id":1,"vector":[', "1", "]}]}")),
     "rows of a multivector": ("upsert", lambda: filled('{"points":[{"id":1,"vector":[', "[1]", "]}]}")),
-    "rows within the limit": (
-        "upsert",
-        lambda: b'{"points":[{"id":1,"vector":[' + b",".join([b"[1]"] * 249_990) + b"]}]}",
-    ),
     "indices of a sparse vector": (
         "upsert",
         lambda: filled('{"points":[{"id":1,"vector":{"s":{"values":[1],"indices":[', "{}", "]}}}]}").replace(
@@ -96,6 +134,42 @@ KINDS: dict[str, tuple[str, Callable[[], bytes]]] = {
     "names of an alias": ("alias.create", lambda: filled('{"alias":"a",', '"k{}":1', "}")),
     "unknown fields": ("count", lambda: filled("{", '"k{}":1', "}")),
     "vectors of a collection": ("collections.create", lambda: filled('{"vectors":{', '"n{}":{"size":1}', "}}")),
+    "points at the limit": ("upsert", lambda: points("[1]")),
+    "named vectors at the limit": ("upsert", lambda: named("[1]", 100)),
+    "named vectors in base64 at the limit": ("upsert", lambda: named('"AACAPw=="', 100)),
+    "sparse vectors at the limit": ("upsert", lambda: named('{"indices":[1],"values":[1]}', 49)),
+    "rows at the limit": ("upsert", lambda: points("[" + ",".join(["[1]"] * 31_000) + "]", 8)),
+    "rows in base64 at the limit": ("upsert", lambda: points("[" + ",".join(['"AACAPw=="'] * 31_000) + "]", 8)),
+    "rows of a query at the limit": ("query", lambda: items('{"vector":[', "[1]", "]}", MAX_ROWS)),
+    "numbers of one vector each at the limit": ("upsert", lambda: points("[" + ",".join("1" * 2000) + "]")),
+    "payload keys at the limit": ("upsert", lambda: items(POINT, '"k{}":1', "}}]}", _MANY)),
+    "payload lists at the limit": ("upsert", lambda: items(POINT + '"a":[', "[]", "]}}]}", _MANY // 2)),
+    "payload objects at the limit": ("upsert", lambda: items(POINT + '"a":[', '{"a":1}', "]}}]}", _MANY // 2)),
+    "keys to set at the limit": ("payload", lambda: items('{"ids":[1],"set":{', '"k{}":1', "}}", _MANY)),
+    "terms of a formula in 1 MiB": ("query", lambda: items(FORMULA, '{"abs":1}', "]}}}", 100_000)),
+    "prefetches in 1 MiB": ("query", lambda: items(PREFETCH, '{"query":[1]}', "]}", 74_000)),
+    "Arrow, vectors": ("upsert", lambda: arrow(lambda pa: floats(pa, 2000))),
+    "Arrow, rows of multivectors": (
+        "upsert",
+        lambda: arrow(lambda pa: pa.array([[[1.0]] * 249] * 1000, pa.list_(pa.list_(pa.float32(), 1)))),
+    ),
+    "Arrow, sparse vectors": (
+        "upsert",
+        lambda: arrow(
+            lambda pa: pa.array(
+                [{"indices": list(range(900)), "values": [1.0] * 900}] * 1000,
+                pa.struct({"indices": pa.list_(pa.uint32()), "values": pa.list_(pa.float32())}),
+            )
+        ),
+    ),
+    "Arrow, payloads as text": (
+        "upsert",
+        lambda: arrow(lambda pa: floats(pa, 1), payload=lambda pa: pa.array([TEXT] * 1000)),
+    ),
+    "Arrow, payloads as structs": (
+        "upsert",
+        lambda: arrow(lambda pa: floats(pa, 1), payload=lambda pa: pa.array([{"a": [1] * 240}] * 1000)),
+    ),
 }
 
 
@@ -103,7 +177,8 @@ def measured(operation: str, body: bytes) -> tuple[float, str]:
     """The least CPU of some rounds, in seconds, and the result code."""
     least, code = float("inf"), "accepted"
     for _ in range(ROUNDS):
-        message = delivery(FakeLink(), 1, body, f"{operation}.docs")
+        kind = headers.JSON if body.startswith(b"{") else headers.ARROW_STREAM
+        message = delivery(FakeLink(), 1, body, f"{operation}.docs", content_type=kind)
         started = time.process_time()
         try:
             decode(message, LIMITS)
@@ -114,17 +189,18 @@ def measured(operation: str, body: bytes) -> tuple[float, str]:
 
 
 def main() -> None:
+    settle_in()
     rows = [
         "| filled with | operation | MiB | result | CPU | per byte | relative to the first |",
         "|---|---|---|---|---|---|---|",
     ]
-    cheapest = 0.0
+    first = 0.0
     for kind, (operation, make) in KINDS.items():
         body = make()
         seconds, code = measured(operation, body)
         each = seconds / len(body)
-        cheapest = cheapest or each
-        size, cost = f"{len(body) / 2**20:.1f}", f"{seconds * 1e3:.0f} ms | {each * 1e9:.1f} ns | {each / cheapest:.1f}"
+        first = first or seconds
+        size, cost = f"{len(body) / 2**20:.1f}", f"{seconds * 1e3:.0f} ms | {each * 1e9:.1f} ns | {seconds / first:.1f}"
         rows.append(f"| {kind} | `{operation}` | {size} | {code} | {cost} |")
     sys.stdout.write("\n".join(rows) + "\n")
 

@@ -8,6 +8,7 @@ import pytest
 
 from memq_schemas import CODES, ErrorReply, Filter, ResultReply, headers, limits, topology
 from memq_schemas.ids import NAMESPACE
+from memq_schemas.multivectors import MAX_NUMBERS, MAX_ROWS
 from memq_schemas.points import VERSION_KEY
 from memq_schemas.topology import REQUEST_TTL_MS, RETRY_SECONDS
 from schemas.generate import README
@@ -79,6 +80,8 @@ def test_the_limits_are_ours():
     for limit in (
         limits.MAX_VALUES,
         limits.MAX_NAMED_VECTORS,
+        MAX_ROWS,
+        MAX_NUMBERS,
         limits.MAX_VECTOR_NAME,
         limits.MAX_CONDITIONS,
         limits.MAX_FILTER_DEPTH,

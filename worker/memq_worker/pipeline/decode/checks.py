@@ -28,6 +28,8 @@ def check_payload(payload: dict[str, Any] | None, where: str, *row: int) -> int:
     if VERSION_KEY in payload:
         raise _refused(where.format(*row), f"the key {VERSION_KEY!r} is memq's own: give the point a version instead")
     keys = len(payload)
+    if keys >= _FEW and _all_plain(payload.values()):
+        return keys
     for value in payload.values():
         if type(value) not in _PLAIN:
             keys += _check_value(value, where, row, 1)
@@ -114,7 +116,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> None:
 
 
 # Bytes up to which values are not counted: that would cost a usual message more than it could save.
-SMALL = 2**20
+SMALL = 2**18
 
 _VALUES = b",[{"
 _PART = 2**16
