@@ -287,8 +287,9 @@ async def test_any_properties_that_the_broker_carries_arrive_as_they_are(amqp: A
 
 def _carried(headers: Table) -> bool:
     """Return True if RabbitMQ can read these headers: it closes the connection over types and values it cannot."""
-    for name, _, at, _stop in headers.entries():
-        kind, value = headers.raw[at : at + 1], headers[name]
+    for name, start, at, stop in headers.entries():
+        # By itself: of two entries with one name the table has the last alone.
+        kind, value = headers.raw[at : at + 1], Table(headers.raw[start:stop])[name]
         if (
             kind == b"U"
             or name in ("CC", "BCC")
