@@ -35,6 +35,7 @@ def pipeline_options(settings: Settings) -> PipelineOptions:
             settings.consumer_timeout_seconds / 2,
         ),
         broker_timestamp=settings.broker_timestamp,
+        bulk_weight=settings.bulk_weight,
         replies=ReplyOptions(settings.max_reply_bytes, settings.reply_ttl_seconds),
     )
 

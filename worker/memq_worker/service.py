@@ -224,7 +224,7 @@ async def serve(settings: Settings) -> None:
             names, first = settings.topology.names, settings.slot == 0
             probes = Probes(health, metrics, names, lambda: own_queues(register.current, settings.prefix), queues=first)
             entering = partial(enter, seen, tenants, timeout=settings.store_timeout_seconds)
-            tenancy = Tenancy(register, pipeline, options.names, settings.order, entering)
+            tenancy = Tenancy(register, pipeline, options.names, settings.order, entering, settings.bulk_weight)
             guard = StoreGuard(store, settings)
             worker = Service(settings, pipeline, metrics, health, probes, stop, guard, tenancy)
             service = asyncio.create_task(worker.run())

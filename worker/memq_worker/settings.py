@@ -117,12 +117,7 @@ class Settings(BaseSettings):
         int, Field(ge=1, le=100_000, description="Maximum number of points or ids in one message.")
     ] = 1000
     batch_points: Annotated[
-        int,
-        Field(
-            ge=1,
-            le=100_000,
-            description="Maximum number of points in one merged write; a quarter while lanes alternate.",
-        ),
+        int, Field(ge=1, le=100_000, description="Maximum number of points in a merged write; a quarter for two lanes.")
     ] = 512
     batch_bytes: Annotated[
         int, Field(ge=1024, description="Maximum size of such a write in bytes of message bodies.")
@@ -133,6 +128,10 @@ class Settings(BaseSettings):
     store_writes: Annotated[
         int, Field(ge=1, le=256, description="Maximum number of writes in flight to the store, over all collections.")
     ] = 4
+    bulk_weight: Annotated[
+        float,
+        Field(gt=0, le=1000, description="Share of the store of bulk lanes, while live lanes with share 1 write too."),
+    ] = 1.0
     reply_to: Annotated[
         Literal["memq", "any"],
         Field(

@@ -32,6 +32,7 @@ class Tenancy:
         names: Names,
         order: Order,
         enter: Callable[[TenantsFile], Awaitable[None]],
+        bulk_weight: float = 1.0,
     ) -> None:
         """enter: called with a file before messages of its tenants are taken. Raises WorkerError where it may later."""
         self.register = register
@@ -39,6 +40,7 @@ class Tenancy:
         self._names = names
         self._order: Order = order
         self._enter = enter
+        self._bulk_weight = bulk_weight
         self._entered: TenantsFile | None = None
         self._looked = False
         self._applied: Applied | None = None
@@ -82,8 +84,8 @@ class Tenancy:
             return False
         weights: dict[str, float] = {}
         for name, tenant in current.tenants.items():
-            for lane in TenantNames(self._names.prefix, name).lanes:
-                weights[lane] = tenant.weight
+            live, bulk = TenantNames(self._names.prefix, name).lanes
+            weights |= {live: tenant.weight, bulk: tenant.weight * self._bulk_weight}
         self._pipeline.round.weigh(weights)
         self._entered = current
         return True

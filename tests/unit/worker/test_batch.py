@@ -269,3 +269,12 @@ def test_a_small_batch_takes_a_quarter() -> None:
     rest = queue.take()
     assert rest is not None
     assert len(rest.commands) == 4
+
+
+def test_a_small_batch_keeps_the_limit_on_messages() -> None:
+    queue = WriteQueue(BatchLimits(max_points=100, max_bytes=10_000, max_messages=3))
+    for number in range(6):
+        queue.add(command("upsert", [number], number))
+    small = queue.take(small=True)
+    assert small is not None
+    assert len(small.commands) == 3

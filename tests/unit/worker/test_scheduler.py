@@ -217,3 +217,15 @@ async def test_writes_are_small_while_lanes_alternate_and_only_then(monkeypatch:
     assert [await write("bulk"), await write("bulk"), await write("live")] == [True, True, True]
     clock[0] += 1.1
     assert [await write("live"), await write("live")] == [False, False]
+
+
+async def test_weights_of_the_settings_outlast_those_of_the_tenants() -> None:
+    turns = Round(QUANTUM, {"bulk": 0.25})
+    log: list[tuple[str, int]] = []
+    collection = Collection(Scheduler(1, turns), log)
+    turns.weigh({"t.acme": 1.0})
+    collection.add("bulk", *[50] * 60)
+    collection.add("live", *[50] * 60)
+    await drained(collection)
+    first = Counter(lane for lane, _ in log[:50])
+    assert 3 <= first["live"] / first["bulk"] <= 5

@@ -2,7 +2,7 @@ import itertools
 import math
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from memq_worker.pipeline.command import Write
 from memq_worker.pipeline.store import Id
@@ -52,7 +52,8 @@ class WriteQueue:
 
     def __init__(self, limits: BatchLimits) -> None:
         self._limits = limits
-        self._small = BatchLimits(max(1, limits.max_points // _PARTS), max(1, limits.max_bytes // _PARTS))
+        points, size = max(1, limits.max_points // _PARTS), max(1, limits.max_bytes // _PARTS)
+        self._small = replace(limits, max_points=points, max_bytes=size)
         self._lanes: dict[str, deque[Write]] = {}
         self._in_flight: set[Id] = set()
         self._barrier = False

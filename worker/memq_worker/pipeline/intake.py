@@ -8,6 +8,8 @@ from typing import Any
 from memq_amqp.tasks import stopped
 
 from memq_schemas import ErrorCode
+from memq_schemas.tenants import SHARED_BULK
+from memq_schemas.topology import BULK
 from memq_worker.errors import DependencyError, MessageError, Outage, StoreOutage, WorkerError
 from memq_worker.pipeline import lines
 from memq_worker.pipeline.answer import Answerer
@@ -71,7 +73,7 @@ class Pipeline:
         self._deadlines = Deadlines(broker_timestamp=options.broker_timestamp)
         self._beside_lanes = options.names.beside_lanes
         self._suspect_after = _SUSPECT_AFTER_IN_ORDER if options.retries.in_place else _SUSPECT_AFTER
-        self.round = Round(options.batches.max_points)
+        self.round = Round(options.batches.max_points, {BULK: options.bulk_weight, SHARED_BULK: options.bulk_weight})
         self._writing = WriterParts(
             store=store,
             settler=self._settler,

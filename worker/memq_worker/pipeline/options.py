@@ -23,3 +23,4 @@ class PipelineOptions:
     held: HeldLimits = HeldLimits()  # noqa: RUF009  (frozen)
     replies: ReplyOptions = field(default_factory=ReplyOptions)
     broker_timestamp: bool = False
+    bulk_weight: float = 1.0  # share of the store of a bulk lane, relative to the live lane of the same sender

@@ -34,7 +34,8 @@ class Round:
 
     def __init__(self, quantum: int, weights: Mapping[str, float] | None = None) -> None:
         self._quantum = quantum
-        self._weights = dict(weights or {})
+        self._own = dict(weights or {})
+        self._weights = self._own
         self._lanes: dict[str, Lane] = {}
         self._order: list[Lane] = []
 
@@ -49,8 +50,8 @@ class Round:
         return lane
 
     def weigh(self, weights: Mapping[str, float]) -> None:
-        """Change the weights, by lane, of lanes that are there and of lanes to come; others have weight 1."""
-        self._weights = dict(weights)
+        """Change the weights, by lane, of lanes that are there and of lanes to come; others keep their first ones."""
+        self._weights = {**self._own, **weights}
         for lane in self._lanes.values():
             lane.weight = self._weights.get(lane.name, 1.0)
 
