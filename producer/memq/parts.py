@@ -54,7 +54,7 @@ class ProducerParts:
             None if options.outbox is None else Outbox(options.outbox, options.outbox_bytes, options.confirm_timeout)
         )
         window = Window(options.max_in_flight, WINDOW_BYTES)
-        self._confirmed = WritePath(self.sender, window, options, self.outbox, asks=False)
+        self.confirmed = WritePath(self.sender, window, options, self.outbox, asks=False)
 
     async def _limits(self) -> list[TenantLimit]:
         seconds = min(LIMITS_SECONDS, self._options.timeout)
@@ -68,7 +68,7 @@ class ProducerParts:
     def write_path(self, wait: bool) -> WritePath:
         """Writes of one call."""
         if not wait:
-            return self._confirmed
+            return self.confirmed
         # Waiting for slow answers must not take the room of other calls' publishes.
         return WritePath(self.sender, Window(WAITING_MESSAGES, WINDOW_BYTES), self._options, self.outbox, asks=True)
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 from functools import partial
 
 from memq_amqp import stopped
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
+from memq_amqp.backoff import CONNECTING
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
 from memq_worker import access
 from memq_worker.amqp.session import Session, open_session
@@ -103,7 +104,7 @@ class Service:
         """A session as soon as one can be had; None when stopped before."""
         retrying = AsyncRetrying(
             retry=retry_if_exception(self._may_pass),
-            wait=wait_random_exponential(multiplier=0.2, min=0.1, max=10.0),
+            wait=CONNECTING,
             stop=lambda _: self._stop.soft.is_set(),
             sleep=self._pause,
             before_sleep=self._unavailable,

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from memq_amqp import Lost, stopped
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_never, wait_exponential_jitter
+from memq_amqp.backoff import CONNECTING
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_never
 
 from memq.connection.session import Session, open_session
 from memq.errors import BrokerUnavailable, ConfigurationError
@@ -20,15 +21,12 @@ if TYPE_CHECKING:
 
     from memq_amqp import Brokers
 
-    from memq.connection.confirm_clock import ConfirmClock
+    from memq.connection.publisher import ConfirmClock
     from memq.connection.replies import Pending
     from memq_schemas import Names
     from memq_schemas.tenants import TenantNames
 
 log = logging.getLogger("memq")
-
-# Seconds. The jitter keeps a restarted broker from being met by every client at once.
-BACKOFF = wait_exponential_jitter(multiplier=0.2, max=5, jitter=0.5)
 
 # A connection that lasted less may end again for the same reason.
 STABLE_SECONDS = 5.0
@@ -184,7 +182,7 @@ class Link:
 
     async def _connect(self, transient: type[Exception] | tuple[type[Exception], ...]) -> Session:
         return await AsyncRetrying(
-            wait=BACKOFF, stop=stop_never, retry=retry_if_exception_type(transient), before_sleep=self._failed
+            wait=CONNECTING, stop=stop_never, retry=retry_if_exception_type(transient), before_sleep=self._failed
         )(self._attempt)
 
     async def _attempt(self) -> Session:

@@ -1,20 +1,80 @@
-"""Publishing to one exchange with confirms."""
+"""Publishing to one exchange with confirms: the message, who publishes it, and how long the broker is silent."""
 
 from __future__ import annotations
 
+import time
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from time import monotonic
+from typing import TYPE_CHECKING, Any
 
 from memq_amqp import Envelope, encode
 
-from memq_schemas.properties import NO_HEADERS
+from memq_schemas.headers import SENT
+from memq_schemas.properties import NO_HEADERS, ChangedHeaders
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     import memq_amqp
 
-    from memq.connection.message import Message
+    from memq_schemas.properties import Properties
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(slots=True)
+class Message:
+    """One attempt at a publish.
+
+    properties: the envelope, but for what follows.   message_id: no other attempt's, since transports match returned
+    messages to confirms by it.   headers: beside those of the properties; tracing adds to them.
+    sent_ms: epoch milliseconds; None for a message that keeps the times that its sender gave.
+    """
+
+    body: bytes
+    properties: Properties
+    message_id: str
+    headers: dict[str, Any] = field(default_factory=dict[str, Any])
+    sent_ms: int | None = field(default_factory=_now)
+
+    def whole(self) -> Properties:
+        given, headers, timestamp = self.properties.headers, self.headers, self.properties.timestamp
+        if self.sent_ms is not None:
+            headers, timestamp = {SENT: self.sent_ms, **headers}, self.sent_ms // 1000
+        own = ChangedHeaders(given, added=headers) if given and headers else given or headers
+        return self.properties._replace(headers=own, message_id=self.message_id, timestamp=timestamp)
+
+
+class ConfirmClock:
+    """Time without a confirm in one session, whether the broker is silent or refuses every publish.
+
+    A channel opened while a quorum queue elects its leader can be refused for ever (RabbitMQ 3.10.8), and another one
+    of the same broker at the same time is not. Not idle time: it runs only from a publish on.
+    """
+
+    def __init__(self) -> None:
+        self.last_confirm = monotonic()
+        self._first: float | None = None  # when the first publish after that began
+
+    def begun(self) -> float:
+        """A publish begins now, in the time of `seconds`."""
+        now = monotonic()
+        if self._first is None:
+            self._first = now
+        return now
+
+    def confirmed(self) -> None:
+        """Note that the broker has confirmed or returned a message."""
+        self.last_confirm = monotonic()
+        self._first = None
+
+    def seconds(self, begun: float) -> float:
+        """Seconds without a confirm since a publish that still waits."""
+        first = self.last_confirm if self._first is None or begun < self.last_confirm else self._first
+        return monotonic() - first
 
 
 class Publisher:

@@ -11,9 +11,8 @@ from memq_amqp.refusals import Fault, Kind
 
 from memq.connection.address import CONNECT_SECONDS
 from memq.connection.bulk import BulkLane
-from memq.connection.confirm_clock import ConfirmClock
 from memq.connection.entrance import entrance
-from memq.connection.publisher import Publisher
+from memq.connection.publisher import ConfirmClock, Publisher
 from memq.connection.reply_queue import ReplyQueue
 from memq.errors import ConfigurationError, TopologyMissing
 from memq_schemas import Names

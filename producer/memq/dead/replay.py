@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from memq_amqp import stopped
 
-from memq.connection.message import Message
+from memq.connection.publisher import Message
 from memq.errors import Unroutable
 from memq_schemas import headers
 from memq_schemas.properties import ChangedHeaders

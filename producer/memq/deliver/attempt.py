@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
     from memq_amqp.refusals import Refusal
 
-    from memq.connection.confirm_clock import ConfirmClock
-    from memq.connection.message import Message
+    from memq.connection.publisher import ConfirmClock, Message
     from memq.connection.session import Session
 
 

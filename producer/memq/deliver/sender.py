@@ -12,7 +12,7 @@ from uuid import uuid4
 from memq_amqp import Lost, MessageRefused, Refused, Returned
 from memq_amqp.refusals import Fault
 
-from memq.connection.message import Message
+from memq.connection.publisher import Message
 from memq.connection.replies import Reply, decode_reply
 from memq.deliver.attempt import Attempt, Deadlines, SizeLimit, nacked, refused, unroutable
 from memq.deliver.tracing import Carried

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import TracerProvider
 
-    from memq.connection.message import Message
+    from memq.connection.publisher import Message
     from memq.connection.session import Session
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from contextlib import AbstractContextManager
 
-    from memq.connection.message import Message
+    from memq.connection.publisher import Message
     from memq.connection.session import Session
 
 NOTHING = nullcontext()

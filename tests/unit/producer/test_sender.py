@@ -7,9 +7,9 @@ import pytest
 from memq_amqp import Lost, Refused, Returned
 
 from memq import BrokerUnavailable, ReplyTimeout, Unconfirmed, Unroutable
-from memq.connection import confirm_clock
+from memq.connection import publisher
 from memq.connection.address import Address
-from memq.connection.confirm_clock import ConfirmClock
+from memq.connection.publisher import ConfirmClock
 from memq.connection.replies import Pending
 from memq.deliver.sender import Outgoing, Sender
 from memq_schemas import Operation, headers
@@ -17,7 +17,7 @@ from memq_schemas import Operation, headers
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from memq.connection.message import Message
+    from memq.connection.publisher import Message
 
 UPSERT = Outgoing(Operation.UPSERT, "docs", b"{}")
 QUERY = Outgoing(Operation.QUERY, "docs", b"{}")
@@ -104,7 +104,7 @@ async def test_a_broker_is_doubted_when_writes_wait_in_vain_whatever_becomes_of_
     monkeypatch: pytest.MonkeyPatch, meanwhile: Outgoing, seconds: float, doubted: bool
 ) -> None:
     now, ended = 0.0, asyncio.Event()
-    monkeypatch.setattr(confirm_clock, "monotonic", lambda: now)
+    monkeypatch.setattr(publisher, "monotonic", lambda: now)
 
     async def in_vain(_broker: Broker, _message: Message) -> None:
         await ended.wait()
@@ -126,7 +126,7 @@ async def test_a_broker_is_doubted_when_writes_wait_in_vain_whatever_becomes_of_
 
 async def test_a_broker_that_refuses_everything_is_doubted_too(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    monkeypatch.setattr(confirm_clock, "monotonic", lambda: now)
+    monkeypatch.setattr(publisher, "monotonic", lambda: now)
 
     async def refuses(_broker: Broker, _message: Message) -> None:
         nonlocal now
