@@ -200,7 +200,7 @@ class Channel:
         """
         with losing():
             if self.closed:
-                raise Lost("the channel is gone")
+                raise Lost("the channel was closed")
             await acknowledge(self._underlay, acks, nacks)
 
     async def requeue_all(self) -> None:

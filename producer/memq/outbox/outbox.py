@@ -39,6 +39,9 @@ PAUSE_SECONDS = 0.1
 PAUSE_LIMIT_SECONDS = 2.0
 
 
+_SLOW = "the broker confirms more slowly than the program publishes"
+
+
 class Outbox:
     """messages, size: what is in it, or about to be; size in bytes.   reason: why the oldest could not be sent yet."""
 
@@ -87,7 +90,7 @@ class Outbox:
         if self.size + size > self._limit:
             raise OutboxFull(
                 f"{outgoing.routing_key}: the outbox {self._path} is full ({self.messages:,} messages, {self.size:,} "
-                f"of {self._limit:,} bytes): {self.reason or 'the broker confirms slower than messages come'}"
+                f"of {self._limit:,} bytes): {self.reason or _SLOW}"
             )
         stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.messages += 1
@@ -105,7 +108,7 @@ class Outbox:
         except TimeoutError:
             raise Unconfirmed(
                 f"{self.messages:,} messages are still in the outbox {self._path} after {timeout:g} s: "
-                f"{self.reason or 'the broker confirms slower than messages come'}"
+                f"{self.reason or _SLOW}"
             ) from None
 
     async def close(self) -> None:

@@ -72,7 +72,7 @@ def short(text: str) -> bytes:
     """A short string. Raises ValueError for more than 255 bytes."""
     data = text.encode("utf-8", _ERRORS)
     if len(data) > 255:
-        raise ValueError(f"a property of {len(data)} bytes; AMQP takes 255")
+        raise ValueError(f"property: {len(data)} bytes, at most 255 are allowed in AMQP")
     return bytes((len(data),)) + data
 
 

@@ -75,7 +75,7 @@ class ConfirmingPublisher:
         if self._closed:
             raise outcome_of(self._error, len(body))
         if message_id in self._out or message_id in self._tags:
-            raise ValueError(f"message_id {message_id!r} is in flight already; each attempt needs its own")
+            raise ValueError(f"message_id {message_id!r} is already in flight; expected another one for each attempt")
         confirm: Confirm = self._loop.create_future()
         frames = self._frames(exchange, routing_key, body, properties)
         self._out[message_id] = (confirm, heard, frames, len(body))

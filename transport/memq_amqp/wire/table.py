@@ -218,7 +218,7 @@ def _raw(headers: Mapping[str, Any]) -> bytes:
 def _short(name: str) -> bytes:
     data = name.encode("utf-8", _ERRORS)
     if len(data) > 255:
-        raise ValueError(f"headers: a name of {len(data)} bytes, AMQP takes 255")
+        raise ValueError(f"headers: a name has {len(data)} bytes, at most 255 are allowed in AMQP")
     return bytes((len(data),)) + data
 
 

@@ -19,10 +19,10 @@ def lost() -> Generator[None]:
     except Lost as error:
         raise BrokerUnavailable(reason(error)) from error
     except TimeoutError as error:
-        raise BrokerUnavailable("the broker is gone or does not answer: no answer in time") from error
+        raise BrokerUnavailable("the broker did not answer in time") from error
 
 
 def reason(error: Lost) -> str:
     """Return why the broker is unavailable."""
     gone = error.kind in (Kind.LOST, Kind.TIMEOUT)
-    return f"the broker {'is gone or does not answer' if gone else 'refused'}: {error}"
+    return f"the broker {'is unavailable' if gone else 'refused'}: {error}"

@@ -184,7 +184,7 @@ class ConsumerLink:
 
     async def publish(self, exchange: str, routing_key: str, body: bytes, properties: Properties) -> None:
         if not self._alive:
-            raise BrokerUnavailable("the channel is gone")
+            raise BrokerUnavailable("the channel was closed")
         if not exchange or exchange.startswith(self._reply_exchanges):
             await self._replies.publish(exchange, routing_key, body, properties)
         else:

@@ -64,7 +64,7 @@ class Outlet:
     def connection(self) -> Connection:
         """The present one. Raises BrokerUnavailable while there is none."""
         if self._line is None:
-            raise BrokerUnavailable("there is no connection to publish on")
+            raise BrokerUnavailable("no connection to publish on")
         return self._line.connection
 
     async def open(self) -> None:

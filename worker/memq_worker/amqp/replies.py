@@ -55,11 +55,11 @@ class Replies:
                 else:
                     await self._until_confirmed(self._known, exchange, address, body, properties, alone=False)
         except TimeoutError:
-            raise Unconfirmed("the broker has not taken the reply before its expiration") from None
+            raise Unconfirmed("the broker did not accept the reply before it expired") from None
 
     async def _try(self, address: str, body: bytes, properties: Properties) -> None:
         if self._trying >= _TRIALS:
-            raise Unconfirmed(f"{_TRIALS} replies to direct reply-to addresses never used before are waiting already")
+            raise Unconfirmed(f"{_TRIALS} replies to new direct reply-to addresses are already waiting")
         self._trying += 1
         try:
             async with self._turn:
