@@ -56,7 +56,8 @@ def _queues(frame: Frame) -> list[str]:
             found.append(f"{_many(queue.ready, 'message')} suspected of ending workers")
         if queue.role == "dead" and queue.ready:
             found.append(_many(queue.ready, "dead letter"))
-    return found
+    waiting = sum(queue.ready or 0 for queue in frame.queues if queue.role.startswith("retry."))
+    return [*found, f"{_many(waiting, 'message')} in retry queues"] if waiting else found
 
 
 def _stuck(frame: Frame) -> list[str]:

@@ -18,6 +18,7 @@ from memq.connection.address import brokers
 from memq_cli.screen import picture
 from memq_cli.top.broker import Broker, Depth
 from memq_cli.top.exposition import Page, Unreadable, fetch, metrics_url, parse
+from memq_cli.top.frame import Queue
 from memq_cli.top.troubles import troubles
 from memq_cli.top.view import Pool, frame, waiting
 from memq_cli.top.watch import Watch
@@ -231,6 +232,11 @@ def break_letters(found: Frame) -> str:
     return "2,000 dead letters"
 
 
+def break_writes(found: Frame) -> str:
+    found.queues += [Queue("retry.1", ready=2), Queue("retry.120", ready=1)]
+    return "3 messages in retry queues"
+
+
 def break_latency(found: Frame) -> str:
     next(each for each in found.latencies if each.operation == "query").p95_ms = 250
     return "p95 of query is 250 ms"
@@ -250,6 +256,7 @@ def break_latency(found: Frame) -> str:
         break_suspects,
         break_letters,
         break_settling,
+        break_writes,
         break_latency,
     ],
 )
