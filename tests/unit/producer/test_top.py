@@ -331,7 +331,7 @@ def test_a_small_terminal_shows_what_is_wrong_and_the_live_queues() -> None:
     assert len(lines) <= 32
     assert [line[0] for line in lines[:6]] == ["✗"] * 6
     shown = "\n".join(lines[:24])
-    for wanted in ("and 2 more", "live 5.0/s   bulk 0.0/s", "retry.3", "5 retry and internal queues", "not ready"):
+    for wanted in ("and 3 more", "live 5.0/s   bulk 0.0/s", "retry.3", "5 retry and internal queues", "not ready"):
         assert wanted in shown
     assert "retry.0" not in shown
     assert max(map(len, lines)) <= 80
