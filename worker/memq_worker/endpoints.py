@@ -3,6 +3,7 @@
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from pydantic import SecretStr
 from yarl import URL
 
 
@@ -57,3 +58,12 @@ def _url(text: str) -> URL | None:
         return URL(text)
     except ValueError:
         return None
+
+
+def api_key(value: SecretStr | None) -> SecretStr | None:
+    """Return the key; None for an empty one. Raises ValueError for a key that no gRPC header can hold."""
+    if value is None or not value.get_secret_value():
+        return None
+    if not all(" " <= each <= "~" for each in value.get_secret_value()):
+        raise ValueError("characters other than printable ASCII; expected the key of Qdrant's configuration")
+    return value

@@ -235,12 +235,7 @@ class Settings(BaseSettings):
     @field_validator("qdrant_api_key")
     @classmethod
     def _key(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is None or not value.get_secret_value():
-            return None
-        # It travels as a gRPC header, which holds printable ASCII alone.
-        if not all(" " <= each <= "~" for each in value.get_secret_value()):
-            raise ValueError("characters other than printable ASCII; expected the key of Qdrant's configuration")
-        return value
+        return endpoints.api_key(value)
 
     @field_validator("qdrant_url")
     @classmethod
