@@ -96,6 +96,15 @@ def json_array(text: str, option: str) -> list[Any]:
     return value  # pyright: ignore[reportUnknownVariableType]
 
 
+def json_vector(text: str, option: str) -> Any:
+    """Return a dense vector, the rows of a multivector, or a sparse vector."""
+    value = _json(text, option)
+    if isinstance(value, list) or (isinstance(value, dict) and {"indices", "values"} == set(value)):  # pyright: ignore[reportUnknownArgumentType]
+        return value  # pyright: ignore[reportUnknownVariableType]
+    form = '{"indices": [3, 17], "values": [0.5, 0.1]}'
+    raise typer.BadParameter(f"expected a JSON array of numbers or of vectors, or {form}", param_hint=option)
+
+
 def json_value(text: str | None, option: str) -> Any:
     """Return any JSON value, of the option itself or, after @, of a file. None where the option was not given."""
     if text is None:

@@ -13,7 +13,7 @@ from memq_schemas import ErrorCode
 from memq_worker import service, suspects
 from memq_worker.amqp import link, unsettled
 from memq_worker.errors import DependencyError, MessageError, Outage, StoreOutage, Unroutable
-from memq_worker.pipeline import diagnosis, intake, settle, write
+from memq_worker.pipeline import diagnosis, intake, settle, window, write
 from memq_worker.pipeline.decode import vectors
 from memq_worker.pipeline.outcome import DeadLetter, Done, Quarantine, Release
 from memq_worker.qdrant import client, upserts
@@ -243,6 +243,8 @@ def acknowledgements_cross_channels() -> None:
     def ack(self: Any, tag: int) -> None:
         original_ack(newest.get(self._queue, self), tag)
 
+    # What waits behind a slow write would be moved to a retry queue, and so not be lost.
+    _any(window)._SLOW_SECONDS = 600.0
     _any(link.ConsumerLink).consume = consume
     _any(link.ConsumerLink).alive = property(lambda self: original_alive.fget(newest.get(self._queue, self)))
     _any(link.ConsumerLink).ack = ack
@@ -298,7 +300,7 @@ def replies_make_their_own_queues() -> None:
         try:
             await original(self, exchange, routing_key, body, properties)
         except Unroutable:
-            await self._channel.queue_declare(routing_key)
+            await self._channel.declare_queue(routing_key, durable=False)
             await original(self, exchange, routing_key, body, properties)
 
     _any(link.ConsumerLink).publish = publish

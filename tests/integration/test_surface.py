@@ -177,7 +177,7 @@ async def test_models_of_qdrant_client_are_read(producer: Producer) -> None:
         ({"query": {"recommend": {"negative": [1]}}}, "positive"),
         ({"query": {"rrf": {"k": 0}}}, "k"),
         ({"query": {"formula": {"mean": [1]}}, "prefetch": {"query": 1}}, "formula"),
-        ({"query": {"indices": [1, 1], "values": [1, 2]}}, "twice"),
+        ({"query": {"indices": [1, 1], "values": [1, 2]}}, "duplicate index"),
         ({"query": [[1, 0], [1]]}, "rows"),
         ({"vector": [1, 0], "query": 1}, "exactly one"),
         ({"query": 1, "prefetch": {"prefetch": {"query": 1}}}, "query"),

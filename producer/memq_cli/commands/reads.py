@@ -82,7 +82,7 @@ def query(
     if vector is not None:
         near = _vector_file(str(vector))
     elif vector_json is not None:
-        near = options.json_value(vector_json, "--vector-json")
+        near = options.json_vector(vector_json, "--vector-json")
     rest: dict[str, Any] = {
         "query": options.json_value(query_, "--query"),
         "prefetch": options.json_value(prefetch, "--prefetch"),
