@@ -161,7 +161,11 @@ class Producer:
         return self._background.read(lambda: self._inner.outbox)
 
     def flush(self, timeout: float = 30.0) -> None:
-        """Returns when the broker has confirmed all that the outbox holds now. Raises Unconfirmed after `timeout`."""
+        """Returns when the broker has confirmed all that the outbox holds now.
+
+        Raises Unconfirmed after `timeout`, and MessageTooLarge if messages stay in the outbox that are larger than the
+        broker accepts.
+        """
         return self._background.run(lambda: self._inner.flush(timeout))
 
     @property

@@ -13,7 +13,7 @@ from memq.deliver.calls import Calls, read
 from memq.deliver.quota import Quota
 from memq.deliver.sender import Sender
 from memq.deliver.write_path import Window, WritePath
-from memq.errors import Unconfirmed
+from memq.errors import MessageTooLarge, Unconfirmed
 from memq.outbox import Outbox
 from memq_schemas import Operation, TenantLimit, TenantLimits
 from memq_schemas.tenants import TenantNames
@@ -90,7 +90,8 @@ class ProducerParts:
         """Give the outbox time to send while the broker is connected; stored messages are safe."""
         if self.outbox is not None:
             if flush and self.link.connected:
-                with contextlib.suppress(Unconfirmed):
+                # What is left is in the file, and logged where nobody but the next producer can send it.
+                with contextlib.suppress(Unconfirmed, MessageTooLarge):
                     await self.outbox.sent(self._options.confirm_timeout)
             await self.outbox.close()
         if self.quota is not None:

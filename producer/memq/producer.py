@@ -137,7 +137,11 @@ class Producer(Changes):
         return self._parts.outbox
 
     async def flush(self, timeout: float = 30.0) -> None:
-        """Returns when the broker has confirmed all that the outbox holds now. Raises Unconfirmed after `timeout`."""
+        """Returns when the broker has confirmed all that the outbox holds now.
+
+        Raises Unconfirmed after `timeout`, and MessageTooLarge if messages stay in the outbox that are larger than the
+        broker accepts.
+        """
         require_timeout(timeout)
         if self._parts.outbox is not None:
             await self._parts.outbox.sent(timeout)

@@ -15,6 +15,8 @@ from tests.support.broker import Address
 from tests.support.responder import declare
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from stack.broker import Server
 
 __all__ = ["place"]
@@ -72,6 +74,27 @@ async def test_above_the_broker_s_limit_it_names_the_limit_and_neighbours_arrive
         for _ in range(5):
             await refused()
         assert len(changes) == before, "what is known to be refused is not sent"
+
+
+async def test_above_the_broker_s_limit_a_message_stays_in_the_outbox_alone(
+    server: Server, transport: str, tmp_path: Path
+) -> None:
+    assert transport
+    if not isinstance(server, Node):
+        pytest.skip("needs a node of its own, to change its limit")
+    for setting in ("application:set_env(rabbit, max_message_size, 5000)", _KEPT):
+        await asyncio.to_thread(server.control, "eval", f"{setting}.")
+    prefix = f"outbox-{transport}"
+    await topology(server.amqp_url, prefix)
+    changes: list[ConnectionChange] = []
+    async with Producer(server.amqp_url, prefix=prefix, outbox=tmp_path / "box", on_connection=changes.append) as memq:
+        for n in range(20):
+            await memq.upsert("docs", [{"id": n, "vector": [0.5] * (5000 if n == 7 else 1)}])
+        with pytest.raises(MessageTooLarge, match=r"1 of the messages stay in the outbox .*5000"):
+            await memq.flush()
+        assert memq.outbox is not None
+        assert (memq.outbox.messages, len(memq.outbox.refused)) == (0, 1)
+        assert len(changes) <= 3, "published once, not again and again"
 
 
 async def test_a_full_virtual_host_says_so(place: Place, transport: str) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypeVar, TypeVarTuple, Unpack
 
 from memq_amqp import stopped
 
-from memq.errors import MemqError, OutboxError, OutboxFull, Unconfirmed
+from memq.errors import MemqError, MessageTooLarge, OutboxError, OutboxFull, Unconfirmed
 from memq.outbox.store import OVERHEAD_BYTES, Store
 
 if TYPE_CHECKING:
@@ -43,12 +43,17 @@ _SLOW = "the broker confirms more slowly than the program publishes"
 
 
 class Outbox:
-    """messages, size: what is in it, or about to be; size in bytes.   reason: why the oldest could not be sent yet."""
+    """messages, size: what waits in it, or is about to; size in bytes.   reason: why the oldest could not be sent yet.
+
+    refused: the errors of messages that are larger than the broker accepts. They stay in the file, out of the way of
+    the others, and the next producer that opens it tries each of them once more.
+    """
 
     def __init__(self, path: Path, limit: int, confirm_timeout: float) -> None:
         self.messages = 0
         self.size = 0
         self.reason: str | None = None
+        self.refused: list[str] = []
         self._path = path
         self._limit = limit
         self._confirm_timeout = confirm_timeout
@@ -58,6 +63,7 @@ class Outbox:
         self._changed = asyncio.Condition()
         self._stored = 0
         self._sent = 0
+        self._aside: set[int] = set()  # of the batch that is being sent
         self._broken: str | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -100,7 +106,10 @@ class Outbox:
         await stored
 
     async def sent(self, timeout: float) -> None:
-        """Returns when the broker has confirmed all that is stored now. Raises Unconfirmed after `timeout` seconds."""
+        """Return when the broker has confirmed all that is stored now, except for the refused messages.
+
+        Raises Unconfirmed after `timeout` seconds, and MessageTooLarge if there are refused messages.
+        """
         goal = self._stored
         try:
             async with asyncio.timeout(timeout), self._changed:
@@ -110,6 +119,11 @@ class Outbox:
                 f"{self.messages:,} messages are still in the outbox {self._path} after {timeout:g} s: "
                 f"{self.reason or _SLOW}"
             ) from None
+        if self.refused:
+            raise MessageTooLarge(
+                f"{len(self.refused):,} of the messages stay in the outbox {self._path}, larger than the broker "
+                f"accepts: {self.refused[0]}"
+            )
 
     async def close(self) -> None:
         """Close the file. Stored messages stay for the next producer that opens it."""
@@ -168,9 +182,9 @@ class Outbox:
                     async with self._changed:
                         await self._changed.wait_for(lambda: self._stored > self._sent)
                     continue
-                confirmed, self.reason = await self._send(sender, batch)
-                if confirmed:
-                    await self._forget(confirmed)
+                done, self.reason = await self._send(sender, batch)
+                if done:
+                    await self._forget(done)
             except sqlite3.Error as error:
                 self.reason = f"the outbox {self._path} fails: {error}"
             if self.reason is None:
@@ -181,21 +195,39 @@ class Outbox:
             pause = min(pause * 2, PAUSE_LIMIT_SECONDS)
 
     async def _send(self, sender: Sender, batch: list[Stored]) -> tuple[list[Stored], str | None]:
-        """Return the confirmed messages at the front, and the error of the next one."""
+        """Return the messages at the front that are confirmed or set aside, and the error of the next one."""
         results = await asyncio.gather(
             *(sender.once(stored.outgoing, self._confirm_timeout) for stored in batch), return_exceptions=True
         )
+        for stored, result in zip(batch, results, strict=True):
+            # Whatever its place: it closes the channel under the messages beside it, however often it is published.
+            if isinstance(result, MessageTooLarge):
+                await self._set_aside(stored, result)
         for count, result in enumerate(results):
-            if isinstance(result, MemqError):
+            if isinstance(result, MemqError) and not isinstance(result, MessageTooLarge):
                 return batch[:count], str(result)
-            if isinstance(result, BaseException):
+            if isinstance(result, BaseException) and not isinstance(result, MemqError):
                 raise result
         return batch, None
 
-    async def _forget(self, confirmed: list[Stored]) -> None:
-        self._sent = confirmed[-1].seq
-        self.messages -= len(confirmed)
-        self.size -= sum(len(stored.outgoing.body) + OVERHEAD_BYTES for stored in confirmed)
+    async def _set_aside(self, stored: Stored, error: MessageTooLarge) -> None:
+        await self._run(self._store.set_aside, stored.seq)
+        self.refused.append(str(error))
+        self._count_out(stored)
+        self._aside.add(stored.seq)
+        log.error("message set aside in the outbox", extra={"reason": str(error), "path": str(self._path)})
+
+    async def _forget(self, done: list[Stored]) -> None:
+        self._sent = done[-1].seq
+        for stored in done:
+            if stored.seq in self._aside:
+                self._aside.remove(stored.seq)
+            else:
+                self._count_out(stored)
         async with self._changed:
             self._changed.notify_all()
         await self._run(self._store.remove_through, self._sent)
+
+    def _count_out(self, stored: Stored) -> None:
+        self.messages -= 1
+        self.size -= len(stored.outgoing.body) + OVERHEAD_BYTES

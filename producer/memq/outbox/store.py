@@ -39,6 +39,8 @@ CREATE TABLE message (
 """
 
 
+# Of messages that the broker takes from nobody. An older memq leaves the table alone.
+_REFUSED = _SCHEMA.replace("CREATE TABLE message", "CREATE TABLE IF NOT EXISTS refused")
 _COLUMNS = "operation, collection, content_type, traceparent, content_encoding, body"
 
 
@@ -96,6 +98,12 @@ class Store:
                 self._db.execute("ALTER TABLE message ADD COLUMN content_encoding TEXT")
                 self._db.execute(f"PRAGMA user_version = {VERSION}")
 
+        with _transaction(self._db):
+            self._db.execute(_REFUSED)
+            # The broker's limit may have been raised: each is tried once by every producer that opens the file.
+            self._db.execute(f"INSERT INTO message ({_COLUMNS}) SELECT {_COLUMNS} FROM refused ORDER BY seq")
+            self._db.execute("DELETE FROM refused")
+
     def _is_new(self) -> bool:
         (application,) = self._db.execute("PRAGMA application_id").fetchone()
         version = self._version()
@@ -149,6 +157,12 @@ class Store:
     def remove_through(self, seq: int) -> None:
         with _transaction(self._db):
             self._db.execute("DELETE FROM message WHERE seq <= ?", (seq,))
+
+    def set_aside(self, seq: int) -> None:
+        """Keep the message for the next producer that opens the file, out of the way of the others."""
+        with _transaction(self._db):
+            self._db.execute(f"INSERT INTO refused ({_COLUMNS}) SELECT {_COLUMNS} FROM message WHERE seq = ?", (seq,))
+            self._db.execute("DELETE FROM message WHERE seq = ?", (seq,))
 
     def close(self) -> None:
         self._db.close()

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from memq import OutboxError, OutboxFull, Producer, Unconfirmed
 from memq.deliver.sender import Outgoing
-from memq.errors import InvalidRequest
+from memq.errors import InvalidRequest, MessageTooLarge
 from memq.outbox import Outbox, outbox
 from memq.outbox.store import OVERHEAD_BYTES, Store
 from memq_schemas import Operation
+from tests.support.until import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -36,8 +37,11 @@ class Broker:
         self.steps = list(steps)
         self.queue: list[int] = []
         self.away = False
+        self.too_large: set[int] = set()
 
     async def once(self, outgoing: Outgoing, _timeout: float) -> None:
+        if int(outgoing.body) in self.too_large:
+            raise MessageTooLarge("larger than the broker accepts")
         step = self.steps.pop(0) if self.steps else "confirm"
         if self.away or step == "refuse":
             raise Unconfirmed("refused")
@@ -81,6 +85,35 @@ async def test_whatever_fails_everything_arrives_and_the_last_copies_are_in_orde
             await box.sent(30)
             assert (box.messages, box.size, box.reason) == (0, 0, None)
     assert last_copies(broker.queue) == list(range(count))
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.integers(1, 20),
+    st.sets(st.integers(0, 19), min_size=1),
+    st.lists(st.sampled_from(["confirm", "refuse", "lose the confirm"]), max_size=30),
+    st.integers(1, 7),
+)
+async def test_messages_that_the_broker_never_takes_stay_and_hold_nobody_back(
+    count: int, too_large: set[int], steps: list[str], batch: int
+) -> None:
+    broker, later = Broker(steps), Broker()
+    broker.too_large = too_large
+    kept = sorted(number for number in too_large if number < count)
+    with TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(outbox, "BATCH_MESSAGES", batch)
+        patch.setattr(outbox, "PAUSE_SECONDS", 0.0)
+        async with opened(Path(directory) / "outbox", broker) as box:
+            await asyncio.gather(*(box.put(message(number)) for number in range(count)))
+            if kept:
+                with pytest.raises(MessageTooLarge, match=f"{len(kept)} of the messages stay in"):
+                    await box.sent(30)
+            await until(lambda: not box.messages)
+            assert (box.messages, box.size, len(box.refused)) == (0, 0, len(kept))
+        assert last_copies(broker.queue) == [number for number in range(count) if number not in kept]
+        async with opened(Path(directory) / "outbox", later) as box:
+            await box.sent(30)
+        assert later.queue == kept, "tried once more, where the limit may be another"
 
 
 async def test_what_is_left_is_sent_by_whoever_opens_it_next(tmp_path: Path) -> None:
