@@ -200,9 +200,9 @@ def a_refused_batch_is_refused_whole() -> None:
 def a_wait_timeout_is_success() -> None:
     """The status of an answer is not looked at, only that there is one."""
 
-    async def update(self: Any, method: Any, request: Any) -> None:
+    async def update(self: Any, method: Any, request: Any, timeout: float | None = None) -> None:
         with translated():
-            await method(request, timeout=self._timeout_seconds, metadata=self._metadata)
+            await method(request, timeout=timeout or self._timeout_seconds, metadata=self._metadata)
 
     _any(client.QdrantStore)._update = update
 
