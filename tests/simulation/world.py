@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import hashlib
 import logging
 import random as global_random
-import warnings
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from random import Random
@@ -256,16 +254,3 @@ def _clear(loop: SimulatedLoop) -> None:
             for task in list(loop.tasks):
                 task.cancel()
             loop.run_until_complete(asyncio.wait(list(loop.tasks), timeout=30.0))
-    if loop.tasks:
-        _drop(loop)
-
-
-def _drop(loop: SimulatedLoop) -> None:
-    """End the tasks of a broken worker that has used up the steps: some have not begun, others do not end."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # a coroutine was never awaited
-        for task in list(loop.tasks):
-            with suppress(RuntimeError):
-                task.get_coro().close()
-        loop.tasks.clear()
-        gc.collect()
