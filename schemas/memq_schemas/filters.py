@@ -11,7 +11,7 @@ from typing_extensions import TypeAliasType
 from memq_schemas.conditions import Condition_, Count, FieldCondition, Key
 from memq_schemas.ids import PointId
 from memq_schemas.limits import MAX_CONDITIONS, MAX_FILTER_VALUES
-from memq_schemas.model import Input, first_given
+from memq_schemas.model import Input, first_given, how_many
 from memq_schemas.size import check_size
 from memq_schemas.vectors import VectorName
 
@@ -84,10 +84,6 @@ def _condition_kind(value: object) -> str:
     return _KIND_BY_TYPE.get(type(value), "(filter)")
 
 
-def _how_many(value: object) -> str:
-    return "(list)" if isinstance(value, list) else "(one)"
-
-
 # A plain union would report every arm's errors for a condition, and multiply them by the arms at each level of nesting.
 _Condition = Annotated[
     Annotated[FieldCondition, Tag("(field)")]
@@ -103,7 +99,7 @@ _Condition = Annotated[
 Condition = TypeAliasType("Condition", _Condition)
 ConditionList = Annotated[list[Condition], Field(fail_fast=True, max_length=MAX_CONDITIONS)]
 Conditions = Annotated[
-    Annotated[ConditionList, Tag("(list)")] | Annotated[Condition, Tag("(one)")], Discriminator(_how_many)
+    Annotated[ConditionList, Tag("(list)")] | Annotated[Condition, Tag("(one)")], Discriminator(how_many)
 ]
 
 for _model in (NestedFilter, Nested, MinShould, Filter):

@@ -1,10 +1,11 @@
 """Filters that select every point of a collection, for any content."""
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from memq_schemas.conditions import FieldCondition, MatchAny
 from memq_schemas.filters import Filter, HasId, Nested
+from memq_schemas.model import listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +35,17 @@ def selects_all(condition: Filter) -> bool:
 
 
 def _filter(condition: Filter, empty_min_should: Truth) -> Truth:
-    def listed(group: Any) -> list[Truth]:
-        members = cast("list[Any]", group) if isinstance(group, list) else [] if group is None else [group]
-        return [_truth(each, empty_min_should) for each in members]
+    def truths(group: Any) -> list[Truth]:
+        return [_truth(each, empty_min_should) for each in listed(group)]
 
-    parts = listed(condition.must)
-    parts += [Truth(each.can_be_false, each.can_be_true) for each in listed(condition.must_not)]
-    should = listed(condition.should)
+    parts = truths(condition.must)
+    parts += [Truth(each.can_be_false, each.can_be_true) for each in truths(condition.must_not)]
+    should = truths(condition.should)
     if should:
         parts.append(_at_least(1, should))
     some = condition.min_should
     if some is not None:
-        parts.append(_at_least(some.min_count, listed(some.conditions)) if some.conditions else empty_min_should)
+        parts.append(_at_least(some.min_count, truths(some.conditions)) if some.conditions else empty_min_should)
     return Truth(all(each.can_be_true for each in parts), any(each.can_be_false for each in parts))
 
 

@@ -1,10 +1,12 @@
 from collections.abc import Callable
 from functools import cache
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Discriminator, GetJsonSchemaHandler, model_validator
 from pydantic.config import JsonDict
 from pydantic_core import core_schema
+
+Item = TypeVar("Item")
 
 
 class Model(BaseModel):
@@ -100,6 +102,16 @@ def by_type(expected: str, tags: dict[type, str]) -> Discriminator:
         return next((name for kind, name in tags.items() if isinstance(value, kind)), None)
 
     return Discriminator(tag, custom_error_type="type", custom_error_message=f"expected {expected}")
+
+
+def how_many(value: object) -> str:
+    """Return the tag of a union of a list, and of one item that stands for a list of one."""
+    return "(list)" if isinstance(value, list) else "(one)"
+
+
+def listed(given: Item | list[Item] | None) -> list[Item]:
+    """Return the items of a field whose tag is that of `how_many`; none for a field that is absent."""
+    return [] if given is None else given if isinstance(given, list) else [given]  # pyright: ignore[reportUnknownVariableType]
 
 
 def first_given(value: Any, names: dict[str, str], otherwise: str) -> str:

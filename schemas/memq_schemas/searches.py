@@ -11,7 +11,7 @@ from memq_schemas.filters import WholeFilter
 from memq_schemas.formulas import check_formula
 from memq_schemas.ids import MAX_ID
 from memq_schemas.limits import MAX_FILTER_DEPTH
-from memq_schemas.model import Input, first_given
+from memq_schemas.model import Input, first_given, how_many, listed
 from memq_schemas.multivectors import Multivector
 from memq_schemas.scrolling import Order
 from memq_schemas.sparse_vectors import SparseVector
@@ -89,10 +89,6 @@ class Pair(Input):
     negative: VectorInput
 
 
-def _how_many(value: object) -> str:
-    return "(list)" if isinstance(value, list) else "(one)"
-
-
 _PairList = Annotated[list[Pair], Field(fail_fast=True, max_length=MAX_EXAMPLES)]
 _SomePairs = Annotated[list[Pair], Field(fail_fast=True, min_length=1, max_length=MAX_EXAMPLES)]
 
@@ -100,7 +96,7 @@ _SomePairs = Annotated[list[Pair], Field(fail_fast=True, min_length=1, max_lengt
 class DiscoverInput(Input):
     target: VectorInput
     context: (
-        Annotated[Annotated[_PairList, Tag("(list)")] | Annotated[Pair, Tag("(one)")], Discriminator(_how_many)] | None
+        Annotated[Annotated[_PairList, Tag("(list)")] | Annotated[Pair, Tag("(one)")], Discriminator(how_many)] | None
     ) = None
 
 
@@ -109,7 +105,7 @@ class Discover(Input):
 
 
 class Context(Input):
-    context: Annotated[Annotated[_SomePairs, Tag("(list)")] | Annotated[Pair, Tag("(one)")], Discriminator(_how_many)]
+    context: Annotated[Annotated[_SomePairs, Tag("(list)")] | Annotated[Pair, Tag("(one)")], Discriminator(how_many)]
 
 
 class Ordered(Input):
@@ -237,26 +233,18 @@ class Prefetch(Input):
 Prefetches = Annotated[
     Annotated[list[Prefetch], Field(fail_fast=True, min_length=1, max_length=MAX_PREFETCHES), Tag("(list)")]
     | Annotated[Prefetch, Tag("(one)")],
-    Discriminator(_how_many),
+    Discriminator(how_many),
 ]
 Prefetch.model_rebuild()
 
 
-def pairs(given: "Pair | list[Pair] | None") -> list[Pair]:
-    return [] if given is None else given if isinstance(given, list) else [given]
-
-
-def prefetches(given: "Prefetch | list[Prefetch] | None") -> list[Prefetch]:
-    return [] if given is None else given if isinstance(given, list) else [given]
-
-
 def check_prefetches(given: "Prefetch | list[Prefetch] | None") -> None:
     """Raises ValueError for too many prefetches, and for too many levels of them."""
-    level, total, depth = prefetches(given), 0, 0
+    level, total, depth = listed(given), 0, 0
     while level:
         depth, total = depth + 1, total + len(level)
         if depth > MAX_FILTER_DEPTH:
             raise ValueError(f"prefetch: nested more than {MAX_FILTER_DEPTH} levels deep")
         if total > MAX_PREFETCHES:
             raise ValueError(f"prefetch: more than {MAX_PREFETCHES} in one query")
-        level = [inner for each in level for inner in prefetches(each.prefetch)]
+        level = [inner for each in level for inner in listed(each.prefetch)]

@@ -7,6 +7,7 @@ from qdrant_client.conversions.conversion import RestToGrpc
 from qdrant_client.http import models
 
 from memq_schemas import searches
+from memq_schemas.model import listed
 from memq_schemas.multivectors import to_matrix
 from memq_schemas.sparse_vectors import SparseVector, sparse_arrays
 from memq_schemas.vectors import to_array
@@ -86,13 +87,13 @@ def _pairs(given: searches.Pair | list[searches.Pair] | None) -> Any:
     return grpc.ContextInput(
         pairs=[
             grpc.ContextInputPair(positive=vector_input(pair.positive), negative=vector_input(pair.negative))
-            for pair in searches.pairs(given)
+            for pair in listed(given)
         ]
     )
 
 
 def prefetches_of(given: Any) -> list[Any]:
-    return [_prefetch(each) for each in searches.prefetches(given)]
+    return [_prefetch(each) for each in listed(given)]
 
 
 def _prefetch(given: searches.Prefetch) -> Any:
