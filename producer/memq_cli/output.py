@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from dataclasses import fields, is_dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 from pydantic import BaseModel
@@ -13,9 +13,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 
 class Answering(Protocol):
-    """How a command answers."""
+    """Form of a command's answer."""
 
     @property
     def json(self) -> bool: ...
@@ -43,6 +46,14 @@ def result(target: Answering, answer: Any, text: str) -> None:
         emit(answer)
     else:
         say(text)
+
+
+def listing(target: Answering, answer: Any, headings: list[str], rows: Iterable[list[str]]) -> None:
+    """Print an answer: with --json as a document, otherwise as a table of `rows`."""
+    if target.json:
+        emit(answer)
+    else:
+        table(headings, list(rows))
 
 
 async def confirmed(question: str) -> bool:

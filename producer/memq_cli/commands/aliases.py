@@ -6,7 +6,7 @@ import typer
 
 from memq_cli import options
 from memq_cli.options import Collection, Json, Prefix, Target, Tenant, Timeout, Url
-from memq_cli.output import emit, result, table
+from memq_cli.output import listing, result
 from memq_cli.run import run
 
 if TYPE_CHECKING:
@@ -30,10 +30,7 @@ def names(
 
     async def ask(producer: Producer) -> None:
         answer = await producer.aliases.list()
-        if target.json:
-            emit(answer)
-        else:
-            table(["alias", "collection"], [[alias, name] for alias, name in answer.aliases.items()])
+        listing(target, answer, ["alias", "collection"], ([alias, name] for alias, name in answer.aliases.items()))
 
     run(target, ask)
 

@@ -7,7 +7,7 @@ import typer
 from memq_cli import options
 from memq_cli.description import description_rows
 from memq_cli.options import Json, Prefix, Target, Tenant, Timeout, Url
-from memq_cli.output import emit, result, say, table
+from memq_cli.output import emit, listing, result, say
 from memq_cli.run import run
 from memq_schemas import Distance
 
@@ -115,10 +115,7 @@ def describe(
 
     async def ask(producer: Producer) -> None:
         answer = await producer.collections.describe(name)
-        if target.json:
-            emit(answer)
-            return
-        table(["", ""], description_rows(answer.collection))
+        listing(target, answer, ["", ""], description_rows(answer.collection))
 
     run(target, ask)
 

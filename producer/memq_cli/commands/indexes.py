@@ -6,7 +6,7 @@ import typer
 
 from memq_cli import options
 from memq_cli.options import Collection, Json, Prefix, Target, Tenant, Timeout, Url
-from memq_cli.output import emit, result, table
+from memq_cli.output import listing, result
 from memq_cli.run import run
 from memq_schemas import IndexType  # noqa: TC001  (typer reads it)
 
@@ -61,10 +61,9 @@ def keys(
 
     async def ask(producer: Producer) -> None:
         found = (await producer.collections.describe(collection)).collection.indexes
-        if target.json:
-            emit({key: index.model_dump(mode="json") for key, index in found.items()})
-        else:
-            table(["key", "type", "points"], [[key, each.type, str(each.points)] for key, each in found.items()])
+        document = {key: index.model_dump(mode="json") for key, index in found.items()}
+        rows = ([key, each.type, str(each.points)] for key, each in found.items())
+        listing(target, document, ["key", "type", "points"], rows)
 
     run(target, ask)
 

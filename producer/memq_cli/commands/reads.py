@@ -9,7 +9,7 @@ import typer
 from memq.errors import InvalidRequest
 from memq_cli import options
 from memq_cli.options import Collection, Fields, FilterJson, Json, Prefix, Target, Tenant, Timeout, Url
-from memq_cli.output import compact, emit, result, table
+from memq_cli.output import compact, listing, result
 from memq_cli.run import run
 
 if TYPE_CHECKING:
@@ -108,14 +108,11 @@ def query(
             using=using,
             **rest,
         )
-        if target.json:
-            emit(answer)
-            return
         group = ["group"] if group_by is not None else []
-        rows = [
+        rows = (
             [f"{point.score:.4f}", *[str(point.group) for _ in group], *_cells(point, with_vector)] for point in answer
-        ]
-        table(["score", *group, "id", "payload", *(["vector"] if with_vector else [])], rows)
+        )
+        listing(target, answer, ["score", *group, *_headings(with_vector)], rows)
 
     run(target, ask)
 
@@ -142,10 +139,7 @@ def get(
         answer = await producer.get(
             collection, options.ids(id_), with_payload=options.with_payload(fields), with_vector=with_vector
         )
-        if target.json:
-            emit(answer)
-            return
-        table(["id", "payload", *(["vector"] if with_vector else [])], [_cells(point, with_vector) for point in answer])
+        listing(target, answer, _headings(with_vector), (_cells(point, with_vector) for point in answer))
 
     run(target, ask)
 
@@ -206,10 +200,7 @@ def facet(
 
     async def ask(producer: Producer) -> None:
         answer = await producer.facet(collection, key, limit=limit, exact=exact, filter=condition)
-        if target.json:
-            emit(answer)
-            return
-        table(["count", key], [[str(each.count), str(each.value)] for each in answer.values])
+        listing(target, answer, ["count", key], ([str(each.count), str(each.value)] for each in answer.values))
 
     run(target, ask)
 
@@ -246,6 +237,10 @@ def _without(condition: dict[str, Any] | None, like: str) -> dict[str, Any]:
     """The filter, and not the point itself: nothing is nearer to it."""
     itself = {"must_not": [{"has_id": options.ids([like])}]}
     return itself if condition is None else {"must": [condition], **itself}
+
+
+def _headings(with_vector: bool) -> list[str]:
+    return ["id", "payload", *(["vector"] if with_vector else [])]
 
 
 def _cells(point: Record, with_vector: bool) -> list[str]:
