@@ -29,11 +29,11 @@ def write(
 
     moment: what is happening, for the title.   answers: series of each query, by title of the panel.
     """
-    placed, height = _layout(board)
+    placed, titles, height = _layout(board)
     canvas = Canvas(WIDTH, HEAD + height * UNIT + MARGIN)
     canvas.text(MARGIN + 4, 9, f"{board.title}: {moment}", 11, weight="bold")
     column = (WIDTH - 2 * MARGIN) / COLUMNS
-    for title, line in _rows(board):
+    for title, line in titles:
         canvas.text(MARGIN + 4, HEAD + line * UNIT + 8, title, 9, weight="bold", color=FAINT)
     for panel, x, y in placed:
         box = Box(MARGIN + x * column, HEAD + y * UNIT, panel.width * column, panel.height * UNIT)
@@ -41,21 +41,15 @@ def write(
     canvas.save(path)
 
 
-def _layout(board: Dashboard) -> tuple[list[tuple[Panel, int, int]], int]:
+def _layout(board: Dashboard) -> tuple[list[tuple[Panel, int, int]], list[tuple[str, int]], int]:
+    """Return the panels of open rows with column and line, the titles of all rows with their line, and the lines."""
     placed: list[tuple[Panel, int, int]] = []
+    titles: list[tuple[str, int]] = []
     y = 0
     for row in board.rows:
+        titles.append((f"▸ {row.title} ({len(row.panels)} panels)" if row.collapsed else f"▾ {row.title}", y))
         y += 1
         if not row.collapsed:
             found, y = laid_out(row.panels, y)
             placed += found
-    return placed, y
-
-
-def _rows(board: Dashboard) -> list[tuple[str, int]]:
-    rows: list[tuple[str, int]] = []
-    y = 0
-    for row in board.rows:
-        rows.append((f"▸ {row.title} ({len(row.panels)} panels)" if row.collapsed else f"▾ {row.title}", y))
-        y = y + 1 if row.collapsed else laid_out(row.panels, y + 1)[1]
-    return rows
+    return placed, titles, y
