@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.chaos.catalogue import EXPERIMENTS
-from tests.chaos.missing import Missing
+from tests.chaos.missing import skipping
 from tests.chaos.mutants import MUTANTS
 from tests.chaos.scene import Ground
 
@@ -25,8 +25,6 @@ async def test_a_broken_worker_is_seen(name: str, broker: Broker, tmp_path: Path
     mutant = MUTANTS[name]
     experiment = EXPERIMENTS[mutant.experiment]
     plan = replace(experiment.short, mutant=name, seconds=6, drain_seconds=5)
-    try:
+    with skipping():
         figures = await experiment.run(Ground(broker, tmp_path), plan)
-    except Missing as missing:
-        pytest.skip(str(missing))
     assert {violation.kind for violation in figures.violations} & mutant.kinds, figures.summary()
