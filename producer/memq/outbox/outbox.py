@@ -204,10 +204,11 @@ class Outbox:
             if isinstance(result, MessageTooLarge):
                 await self._set_aside(stored, result)
         for count, result in enumerate(results):
-            if isinstance(result, MemqError) and not isinstance(result, MessageTooLarge):
+            if result is None or isinstance(result, MessageTooLarge):
+                continue
+            if isinstance(result, MemqError):
                 return batch[:count], str(result)
-            if isinstance(result, BaseException) and not isinstance(result, MemqError):
-                raise result
+            raise result
         return batch, None
 
     async def _set_aside(self, stored: Stored, error: MessageTooLarge) -> None:
