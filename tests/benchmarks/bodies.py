@@ -43,12 +43,12 @@ def vectors() -> bytes:
 
 
 def points(vector: str, count: int = 1000) -> bytes:
-    """As many points, each with this JSON as its vector."""
+    """Return a body of points, each with this JSON as its vector."""
     return ('{"points":[' + ",".join(f'{{"id":{n},"vector":{vector}}}' for n in range(count)) + "]}").encode()
 
 
 def items(head: str, item: str, tail: str, count: int) -> bytes:
-    """As many items, numbered where they say {}."""
+    """Return a body of items, numbered where they say {}."""
     return (head + ",".join(item.replace("{}", f"{n:07}") for n in range(count)) + tail).encode()
 
 

@@ -221,7 +221,7 @@ class Channel:
 
 
 async def acknowledge(channel: Channel, acks: Iterable[tuple[int, bool]], nacks: Iterable[tuple[int, bool]]) -> None:
-    """In place of memq_amqp.wire.deliveries.acknowledge, which writes bytes."""
+    """Acknowledge as memq_amqp.wire.deliveries.acknowledge does, without writing bytes."""
     for tag, requeue in nacks:
         channel.nack(tag, requeue)
     for tag, multiple in acks:

@@ -39,7 +39,7 @@ def api_key(settings: Settings) -> str | None:
 
 
 def security(settings: Settings) -> Security:
-    """How Qdrant is reached; a file of the API key is read again when the key is refused."""
+    """Return certificates, proxy and key of Qdrant; a file of the API key is read again when the key is refused."""
 
     def reread() -> str | None:
         try:

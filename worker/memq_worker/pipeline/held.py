@@ -27,7 +27,7 @@ WriteCall = Callable[[list[Write]], Awaitable[Sequence[Outcome]]]
 
 @dataclass(frozen=True, slots=True)
 class Holds:
-    """What writes wait for, of all collections: the store, and what was throttled or parked before them."""
+    """Reasons to wait, shared by all collections: the store, throttles, and messages parked before."""
 
     store: Hold
     reins: Reins
@@ -203,7 +203,7 @@ class HeldCollection:
         return len(self._queue) >= left.messages or self._queue.size >= left.size
 
     def _left(self, share: Share) -> Share:
-        """What the writes in flight leave of a share to the commands that wait."""
+        """Return the part of a share that the writes in flight leave to waiting commands."""
         messages = share.messages - sum(map(len, self._writing))
         if messages <= 0:
             return Share(0, 0)

@@ -102,7 +102,7 @@ class Parked:
         return replace(outcome, place=f"{self._here}-{number}")
 
     def waiting(self, collection: str) -> int:
-        """How many messages of a collection are parked, and some that have returned."""
+        """Count the parked messages of a collection, and some that have returned."""
         return sum(len(line.every) for (name, _), line in self._lines.items() if name == collection)
 
     def _number(self, command: Write) -> int:

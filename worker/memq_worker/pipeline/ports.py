@@ -1,4 +1,4 @@
-"""What the pipeline needs of others: somebody to tell of its events, and somebody who traces its work."""
+"""Protocols that the pipeline needs: an observer of its events, and a tracer of its work."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager

@@ -64,7 +64,7 @@ class Window:
 
     @property
     def share(self) -> Share | None:
-        """What a held or slow collection may keep unacknowledged; None for everything."""
+        """Share that a held or slow collection may keep unacknowledged; None for everything."""
         most = self.limits.messages
         if most is None:
             return None

@@ -36,7 +36,7 @@ _OUTDATED = frozenset({ErrorCode.UNKNOWN_COLLECTION, ErrorCode.UNKNOWN_VECTOR, E
 
 @dataclass(frozen=True, slots=True)
 class WriterParts:
-    """What the writers of all collections work with.
+    """Parts that the writers of all collections share.
 
     settle: begins to settle a delivery.   idle: is told the collection of a writer that has nothing left to do.
     """

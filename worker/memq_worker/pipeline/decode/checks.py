@@ -1,4 +1,4 @@
-"""What parsers do not check of JSON: doubled keys, what a payload holds, and the limits of one message."""
+"""Checks of JSON beyond its parsers': doubled keys, the values of a payload, and the limits of one message."""
 
 import json
 import re
