@@ -37,7 +37,8 @@ def settings() -> str:
             "",
             "Each setting is an environment variable and a flag of every `memq-worker` command. Flags win. An invalid",
             "value is reported with the variable and the expected form; secrets are never printed.",
-            f"{files} name files to read these values from, where the variable itself is not set.",
+            f"{files} name files to read these values from.",
+            "memq refuses to start if a variable and its file are both set.",
             "",
             *rows,
         )

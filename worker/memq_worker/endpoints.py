@@ -27,12 +27,17 @@ def pem(value: Path | None) -> Path | None:
     """Return the path of a readable file in PEM format; None for an empty text. Raises ValueError."""
     if value is None or not str(value).strip(". "):
         return None
+    if b"-----BEGIN " not in readable(value).read_bytes():
+        raise ValueError("expected a file in PEM format")
+    return value
+
+
+def readable(value: Path) -> Path:
+    """Return the path of a file that can be read. Raises ValueError."""
     try:
-        content = value.read_bytes()
+        value.open("rb").close()
     except OSError as error:
         raise ValueError(f"the file cannot be read: {error.strerror}") from None
-    if b"-----BEGIN " not in content:
-        raise ValueError("expected a file in PEM format")
     return value
 
 

@@ -3,14 +3,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from memq_schemas.secret_files import SecretFileError, read_secret
+from memq_schemas.secret_files import SecretFileError, given_secret
 from memq_schemas.variables import KNOWN, misspelt
 from memq_worker.errors import ConfigurationError
 from memq_worker.settings import SECRETS, Settings, file_variable, flag, variable
 
 
 def load(flags: dict[str, Any] | None = None) -> Settings:
-    """Return settings from flags, variables and files of secrets, in this order of precedence.
+    """Return settings from flags, else from variables or files of secrets. A variable and its file exclude each other.
 
     Raises ConfigurationError naming every bad one, never quoting a value.
     """
@@ -31,17 +31,18 @@ def load(flags: dict[str, Any] | None = None) -> Settings:
 
 
 def _files(flags: dict[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
-    """Paths and contents, by setting, of the files that MEMQ_<NAME>_FILE names. Raises ConfigurationError."""
+    """Return paths and contents, by setting, of the files that MEMQ_<NAME>_FILE names. Raises ConfigurationError."""
     paths: dict[str, str] = {}
     found: dict[str, str] = {}
     for name in SECRETS:
-        path = os.environ.get(file_variable(name))
-        if not path or name in flags or os.environ.get(variable(name)):
+        if name in flags:
             continue
         try:
-            paths[name], found[name] = path, read_secret(path)
+            given = given_secret(os.environ, variable(name))
         except SecretFileError as error:
-            raise ConfigurationError(f"{file_variable(name)}: {error}") from None
+            raise ConfigurationError(str(error)) from None
+        if given is not None and given.path is not None:
+            paths[name], found[name] = given.path, given.value
     return paths, found
 
 

@@ -12,7 +12,7 @@ from memq_worker.observe.endpoint import served
 from memq_worker.observe.exposition import Exposition
 from memq_worker.observe.member import Member
 from memq_worker.observe.slot import Slot
-from memq_worker.settings import Settings, variable
+from memq_worker.settings import Settings, file_variable, variable
 from memq_worker.stop import Stop, on_signals
 
 logger = logging.getLogger(__name__)
@@ -155,7 +155,10 @@ def _own(settings: Settings, number: int) -> dict[str, str]:
 
 
 def _environment(settings: Mapping[str, str]) -> dict[str, str]:
-    return dict(os.environ) | {variable(name): value for name, value in settings.items()}
+    # A flag wins over the file of a secret, which the child would refuse beside it.
+    files = {file_variable(name) for name in settings}
+    inherited = {name: value for name, value in os.environ.items() if name not in files}
+    return inherited | {variable(name): value for name, value in settings.items()}
 
 
 async def supervise(settings: Settings, flags: Mapping[str, str]) -> int:

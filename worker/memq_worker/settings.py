@@ -7,7 +7,7 @@ from memq_amqp.address import DEFAULT_URL, Address, parse
 from pydantic import Field, PrivateAttr, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from memq_schemas import Topology, topology
+from memq_schemas import Topology, secret_files, topology
 from memq_schemas.topology import DEFAULT_PREFIX
 from memq_worker import endpoints
 
@@ -254,6 +254,11 @@ class Settings(BaseSettings):
     def _empty(cls, value: object) -> object:
         return value or None
 
+    @field_validator("tenants_file")
+    @classmethod
+    def _readable(cls, value: Path | None) -> Path | None:
+        return None if value is None else endpoints.readable(value)
+
     @field_validator("qdrant_cafile", "qdrant_certfile", "qdrant_keyfile")
     @classmethod
     def _pem(cls, value: Path | None) -> Path | None:
@@ -296,4 +301,4 @@ def variable(name: str) -> str:
 
 
 def file_variable(name: str) -> str:
-    return f"{variable(name)}_FILE"
+    return secret_files.file_variable(variable(name))

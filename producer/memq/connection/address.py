@@ -9,13 +9,13 @@ from memq_amqp import Brokers
 from memq_amqp.address import DEFAULT_URL, Address, AddressError, parse
 
 from memq.errors import ConfigurationError
-from memq_schemas.secret_files import SecretFileError, read_secret
+from memq_schemas.secret_files import SecretFileError, file_variable, given_secret
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 VARIABLE = "MEMQ_AMQP_URL"
-FILE_VARIABLE = "MEMQ_AMQP_URL_FILE"
+FILE_VARIABLE = file_variable(VARIABLE)
 
 CONNECT_SECONDS = 10.0
 
@@ -23,10 +23,10 @@ __all__ = ["FILE_VARIABLE", "VARIABLE", "Address", "addresses", "brokers"]
 
 
 def addresses(url: str | Sequence[str] | None = None) -> tuple[Address, ...]:
-    """Where to connect: what was given, else MEMQ_AMQP_URL, else what the file of MEMQ_AMQP_URL_FILE says, else the
+    """Return the addresses of `url`, else of MEMQ_AMQP_URL or of the file that MEMQ_AMQP_URL_FILE names, else of the
     local broker. Commas separate several brokers.
 
-    Raises ConfigurationError, which names the source and never quotes the URL.
+    Raises ConfigurationError naming the source and never quoting the URL, also if both variables are set.
     """
     source, given = _given(url)
     try:
@@ -49,14 +49,11 @@ def brokers(url: str | Sequence[str] | None, name: str, *, fast: bool) -> Broker
 
 
 def _given(url: str | Sequence[str] | None) -> tuple[str, str | Sequence[str]]:
-    if url:
-        # The command hands the variable on as its option.
-        return VARIABLE if url == os.environ.get(VARIABLE) else "url", url
-    if given := os.environ.get(VARIABLE):
-        return VARIABLE, given
-    if path := os.environ.get(FILE_VARIABLE):
-        try:
-            return FILE_VARIABLE, read_secret(path)
-        except SecretFileError as error:
-            raise ConfigurationError(f"{FILE_VARIABLE}: {error}") from None
-    return "url", DEFAULT_URL
+    # The command hands the variable on as its option.
+    if url and url != os.environ.get(VARIABLE):
+        return "url", url
+    try:
+        given = given_secret(os.environ, VARIABLE)
+    except SecretFileError as error:
+        raise ConfigurationError(str(error)) from None
+    return (given.source, given.value) if given else ("url", DEFAULT_URL)

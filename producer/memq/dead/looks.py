@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from memq_amqp.management import VARIABLE, ManagementError, management
 
 from memq.errors import LetterAtRisk
+from memq_schemas.secret_files import SecretFileError, given_secret
 
 if TYPE_CHECKING:
     from memq_amqp import Received
@@ -45,12 +46,18 @@ class Looks:
 
 
 async def read_looks(address: Address, names: Names) -> Looks:
-    """Read the limit of the dead-letter queue over the management API at MEMQ_MANAGEMENT_URL, if that is set."""
-    url = os.environ.get(VARIABLE)
-    if not url:
+    """Read the limit of the dead-letter queue over the management API.
+
+    Its address is in MEMQ_MANAGEMENT_URL or in the file that MEMQ_MANAGEMENT_URL_FILE names.
+    """
+    try:
+        given = given_secret(os.environ, VARIABLE)
+    except SecretFileError as error:
+        return Looks(unknown=str(error))
+    if given is None:
         return Looks(unknown=f"{VARIABLE} is not set")
     try:
-        queues = await management(url, address).queues(address.vhost, names.prefix)
+        queues = await management(given.value, address).queues(address.vhost, names.prefix)
     except ManagementError as error:
         return Looks(unknown=f"{VARIABLE}: {error}")
     for queue in queues:

@@ -23,8 +23,19 @@ def test_without_a_variable_a_file_may_have_the_url(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv(FILE_VARIABLE, str(file))
     assert str(addresses()[0]) == "filed:5672"
     assert str(addresses("amqp://given")[0]) == "given:5672"
+
+
+def test_a_variable_beside_its_file_is_refused_and_an_argument_wins(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "amqp_url"
+    file.write_text("amqp://user:secret@filed\n")
+    monkeypatch.setenv(FILE_VARIABLE, str(file))
     monkeypatch.setenv(VARIABLE, "amqp://elsewhere")
-    assert str(addresses()[0]) == "elsewhere:5672"
+    for url in (None, "", "amqp://elsewhere"):  # the last is what the command hands on
+        with pytest.raises(ConfigurationError, match=f"{FILE_VARIABLE}: {VARIABLE} "):
+            addresses(url)
+    assert str(addresses("amqp://given")[0]) == "given:5672"
 
 
 @pytest.mark.parametrize(("content", "told"), [(None, "No such file"), (b"\xff", "not UTF-8"), (b" \n", "empty")])

@@ -10,7 +10,8 @@ from pydantic import SecretStr
 
 from memq_worker.environment import load
 from memq_worker.errors import ConfigurationError
-from memq_worker.settings import SECRETS, Settings, file_variable, variable
+from memq_worker.pool import _environment  # pyright: ignore[reportPrivateUsage]
+from memq_worker.settings import SECRETS, Settings, file_variable, flag, variable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,16 +42,27 @@ def test_a_file_gives_the_value(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
     assert value.get_secret_value() == URL
 
 
-def test_flags_win_over_variables_and_variables_over_files(monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
-    assert load().amqp_url.get_secret_value() == URL
-    monkeypatch.setenv(variable("amqp_url"), "amqp://varied/")
-    assert load().amqp_url.get_secret_value() == "amqp://varied/"
-    assert load({"amqp_url": "amqp://flagged/"}).amqp_url.get_secret_value() == "amqp://flagged/"
-    file.unlink()
-    assert load().amqp_url.get_secret_value() == "amqp://varied/", "a file that is not needed need not be there"
-    monkeypatch.setenv(variable("amqp_url"), "")
-    with pytest.raises(ConfigurationError, match="MEMQ_AMQP_URL_FILE"):
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_variable_beside_its_file_is_refused_and_a_flag_wins(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).write_text(URL)
+    monkeypatch.setenv(file_variable(name), str(tmp_path / name))
+    monkeypatch.setenv(variable(name), "amqp://varied/")
+    with pytest.raises(ConfigurationError) as caught:
         load()
+    assert file_variable(name) in str(caught.value)
+    assert f"{variable(name)} is" in str(caught.value)
+    assert getattr(load({name: "amqp://flagged/"}), name).get_secret_value() == "amqp://flagged/"
+    monkeypatch.setenv(variable(name), "")
+    assert getattr(load(), name).get_secret_value() == URL, "an empty variable is one that is not set"
+
+
+def test_a_child_of_a_pool_is_given_the_flag_and_not_the_file(file: Path) -> None:
+    child = _environment({"amqp_url": "amqp://flagged/"})
+    assert child["MEMQ_AMQP_URL"] == "amqp://flagged/"
+    assert "MEMQ_AMQP_URL_FILE" not in child
+    assert _environment({})["MEMQ_AMQP_URL_FILE"] == str(file)
 
 
 @pytest.mark.parametrize(
@@ -69,3 +81,15 @@ def test_a_bad_file_is_named_and_not_quoted(file: Path, content: bytes | None, t
     with pytest.raises(ConfigurationError) as caught:
         load()
     assert str(caught.value) == told
+
+
+@pytest.mark.parametrize("name", ["tenants_file", "qdrant_cafile", "qdrant_certfile", "qdrant_keyfile"])
+def test_a_path_without_a_file_is_refused_by_variable_or_flag(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    for path in (tmp_path / "gone", tmp_path):
+        monkeypatch.setenv(variable(name), str(path))
+        with pytest.raises(ConfigurationError, match=f"^{variable(name)}: .*cannot be read"):
+            load()
+        with pytest.raises(ConfigurationError, match=f"^{flag(name)}: .*cannot be read"):
+            load({name: str(path)})
