@@ -56,9 +56,7 @@ class Changes(Questions):
         once. With a version a point is left alone that is stored with a higher one; the stored version stays.
         """
         parts, given = self._parts, Given(points, operation=Operation.VECTORS)
-        return await deliver_upsert(
-            parts.write_path(wait), parts.calls, collection, given, self._options, progress, lane
-        )
+        return await deliver_upsert(parts.write_path(wait), collection, given, self._options, progress, lane)
 
     async def delete_vectors(
         self,
@@ -127,6 +125,6 @@ class Changes(Questions):
         wait: bool,
     ) -> Receipt:
         parts, listed = self._parts, None if ids is None else wire_ids(ids)
-        messages = selection(parts.calls, operation, model, collection, listed, filter, change)
+        messages = selection(self._options.max_message_bytes, operation, model, collection, listed, filter, change)
         receipt = await Writes(parts.write_path(wait)).run(messages)
         return replace(receipt, points=None, complete=None) if listed is None else receipt

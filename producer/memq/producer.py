@@ -196,7 +196,6 @@ class Producer(Changes):
         parts, given = self._parts, Given(points, ids, vectors, payloads, versions, mode=mode)
         return await deliver_upsert(
             parts.write_path(wait) if wait else parts.confirmed,
-            parts.calls,
             collection,
             given,
             self._options,

@@ -1,7 +1,8 @@
-"""Publishing to one exchange with confirms: the message, who publishes it, and how long the broker is silent."""
+"""Publishing to one exchange with confirms: the message, its publisher, and the limits of size and time."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -9,14 +10,18 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from memq_amqp import Envelope, encode
+from memq_amqp.refusals import Kind
 
+from memq.errors import MessageTooLarge
 from memq_schemas.headers import SENT
 from memq_schemas.properties import NO_HEADERS, ChangedHeaders
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from types import TracebackType
 
     import memq_amqp
+    from memq_amqp.refusals import Refusal
 
     from memq_schemas.properties import Properties
 
@@ -75,6 +80,97 @@ class ConfirmClock:
         """Seconds without a confirm since a publish that still waits."""
         first = self.last_confirm if self._first is None or begun < self.last_confirm else self._first
         return monotonic() - first
+
+
+class Deadlines:
+    """Timeouts of equal length, with one timer for all of them, unlike asyncio.timeout.
+
+    `with deadlines.one():` raises TimeoutError when its block takes longer than `seconds`.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._loop = asyncio.get_running_loop()
+        # Equally long, so the first one to begin is the first one due.
+        self._running: dict[Deadline, None] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def one(self) -> Deadline:
+        return Deadline(self)
+
+    def begin(self, deadline: Deadline) -> float:
+        """When it is due, in the event loop's time."""
+        self._running[deadline] = None
+        due = self._loop.time() + self._seconds
+        if self._timer is None:
+            self._timer = self._loop.call_at(due, self._passed)
+        return due
+
+    def end(self, deadline: Deadline) -> None:
+        self._running.pop(deadline, None)
+
+    def _passed(self) -> None:
+        self._timer = None
+        now = self._loop.time()
+        for deadline in list(self._running):
+            if deadline.due > now:
+                self._timer = self._loop.call_at(deadline.due, self._passed)
+                break
+            del self._running[deadline]
+            deadline.pass_()
+
+
+class Deadline:
+    __slots__ = ("_cancels", "_of", "_passed", "_task", "due")
+
+    def __init__(self, of: Deadlines) -> None:
+        self._of = of
+        self._passed = False
+
+    def __enter__(self) -> None:
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a deadline needs a task to cancel")
+        self._task = task
+        self._cancels = task.cancelling()
+        self.due = self._of.begin(self)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._of.end(self)
+        # If somebody else has cancelled the task as well, that is for him to hear of.
+        if self._passed and self._task.uncancel() <= self._cancels and kind is asyncio.CancelledError:
+            raise TimeoutError from error
+
+    def pass_(self) -> None:
+        self._passed = True
+        self._task.cancel()
+
+
+class SizeLimit:
+    """The broker's limit on a message, once it has named it: publishing above it costs the connection."""
+
+    def __init__(self) -> None:
+        self._bytes: int | None = None
+
+    def check(self, routing_key: str, message: Message) -> None:
+        """Raise MessageTooLarge for a body above the limit, if it is known."""
+        size, limit = len(message.body), self._bytes
+        if limit is not None and size > limit:
+            raise _too_large(f"{routing_key}: {size} bytes, the broker takes {limit}", limit)
+
+    def named(self, routing_key: str, refusal: Refusal) -> MessageTooLarge:
+        """Take note of the limit that the broker has named, and return the error for the message above it."""
+        if refusal.kind is Kind.TOO_LARGE:
+            self._bytes = refusal.limit
+        return _too_large(f"{routing_key}: {refusal}", refusal.limit)
+
+
+def _too_large(text: str, limit: int | None) -> MessageTooLarge:
+    error = MessageTooLarge(f"{text}; send fewer points per message, or raise max_message_size in rabbitmq.conf")
+    error.limit = limit
+    return error
 
 
 class Publisher:

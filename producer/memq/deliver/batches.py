@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
+from memq.deliver.sender import Outgoing, checked
 from memq.deliver.writes import Part
 from memq.encode.columns import Columns, NamedColumns
 from memq.encode.points import EncodedPoints, PointJson
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
     import orjson
 
-    from memq.deliver.calls import Calls
-    from memq.deliver.sender import Outgoing
     from memq.encode.arrow import ArrowBatch
     from memq.encode.points import Batch, Splitter
     from memq.encode.requests import RestModel
@@ -108,7 +107,7 @@ IDS_PER_MESSAGE = 1000
 
 
 def selection(
-    calls: Calls,
+    max_bytes: int,
     operation: Operation,
     model: type[Model],
     collection: str,
@@ -119,8 +118,8 @@ def selection(
     """The messages of a write that names its points by ids or by filter."""
     if ids is None or filter is not None:
         text = body(model, {"ids": ids, "filter": filter, **change})
-        yield Part(range(0), calls.outgoing(operation, collection, text), last=True)
+        yield Part(range(0), checked(Outgoing(operation, collection, text), max_bytes), last=True)
         return
     for part in chunks(ids, IDS_PER_MESSAGE):
         text = body(model, {"ids": ids[part.start : part.stop], **change})
-        yield Part(part, calls.outgoing(operation, collection, text), last=part.stop == len(ids))
+        yield Part(part, checked(Outgoing(operation, collection, text), max_bytes), last=part.stop == len(ids))

@@ -6,18 +6,18 @@ import asyncio
 import itertools
 import time
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from uuid import uuid4
 
 from memq_amqp import Lost, MessageRefused, Refused, Returned
 from memq_amqp.refusals import Fault
 
-from memq.connection.publisher import Message
+from memq.connection.publisher import Deadlines, Message, SizeLimit
 from memq.connection.replies import Reply, decode_reply
-from memq.deliver.attempt import Attempt, Deadlines, SizeLimit, nacked, refused, unroutable
+from memq.deliver.attempt import Attempt, nacked, refused, unroutable
 from memq.deliver.tracing import Carried
-from memq.errors import BrokerUnavailable, ReplyTimeout, Unconfirmed
-from memq_schemas import Operation, headers, routing_key
+from memq.errors import BrokerUnavailable, InvalidRequest, ReplyTimeout, Unconfirmed
+from memq_schemas import Operation, check_collection, headers, routing_key
 from memq_schemas.properties import Properties
 from memq_schemas.topology import LIVE
 
@@ -50,6 +50,19 @@ class Outgoing(NamedTuple):
     @property
     def routing_key(self) -> str:
         return routing_key(self.operation, self.collection)
+
+
+def checked(outgoing: Outgoing, max_bytes: int) -> Outgoing:
+    """Return the message. Raises InvalidRequest for an impossible collection name or too large a body."""
+    collection, size = outgoing.collection, len(outgoing.body)
+    if collection is not None:
+        try:
+            check_collection(collection if isinstance(cast("object", collection), str) else "")
+        except ValueError as error:
+            raise InvalidRequest(f"collection: {error}") from None
+    if size > max_bytes:
+        raise InvalidRequest(f"{size} bytes, max_message_bytes is {max_bytes}")
+    return outgoing
 
 
 class Sender:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from memq.deliver import batches
+from memq.deliver.sender import Outgoing, checked
 from memq.deliver.writes import Writes
 from memq.encode import arrow
 from memq.encode.arrow.library import pyarrow
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 
     from memq.answers import Receipt
-    from memq.deliver.calls import Calls
-    from memq.deliver.sender import Outgoing
     from memq.deliver.write_path import WritePath
     from memq.deliver.writes import Part
     from memq.encode.points import Batch
@@ -51,7 +50,6 @@ class Given(NamedTuple):
 
 def deliver_upsert(
     path: WritePath,
-    calls: Calls,
     collection: str,
     given: Given,
     options: Options,
@@ -66,11 +64,11 @@ def deliver_upsert(
     if given.mode not in MODES:
         raise InvalidRequest(f"mode: {given.mode!r}, expected one of {', '.join(MODES)}")
     if type(cast("object", given.points)) is list and len(given.points) == 1 and not given.columns:
-        outgoing = _outgoing(calls, collection, given, options, lane)
+        outgoing = _outgoing(collection, given, options, lane)
         return _single(
             path, given.points[0], options.max_message_bytes - len(given.head), outgoing, progress, _encoder(given)
         )
-    return Writes(path, progress).run(upserts(calls, collection, given, options, lane))
+    return Writes(path, progress).run(upserts(collection, given, options, lane))
 
 
 async def _single(
@@ -106,22 +104,20 @@ async def _single(
     return receipt
 
 
-def upserts(
-    calls: Calls, collection: str, given: Given, options: Options, lane: Lane = LIVE
-) -> Iterator[Part] | AsyncIterator[Part]:
+def upserts(collection: str, given: Given, options: Options, lane: Lane = LIVE) -> Iterator[Part] | AsyncIterator[Part]:
     """Raises InvalidRequest, also on the way, and there InvalidPoint."""
-    outgoing = _outgoing(calls, collection, given, options, lane)
+    outgoing = _outgoing(collection, given, options, lane)
     return batches.parts(_batches(given, options), lambda batch: outgoing(batch.body(), batch.content_type))
 
 
-def _outgoing(calls: Calls, collection: str, given: Given, options: Options, lane: Lane) -> Callable[..., Outgoing]:
+def _outgoing(collection: str, given: Given, options: Options, lane: Lane) -> Callable[..., Outgoing]:
     operation, head = given.operation, given.head
 
     def outgoing(body: bytes, content_type: str = headers.JSON) -> Outgoing:
         if head and content_type == headers.JSON:
             body = b"{" + head + body[1:]
         # Limits are of what a worker has after decompression.
-        whole = calls.outgoing(operation, collection, body, content_type)
+        whole = checked(Outgoing(operation, collection, body, content_type), options.max_message_bytes)
         if lane != LIVE:
             whole = whole._replace(lane=lane)
         return whole if options.compression is None else _compressed(whole, options.compression)

@@ -10,7 +10,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from memq import InvalidPoint, InvalidRequest, Producer
-from memq.deliver.calls import Calls
 from memq.deliver.upserts import Given, upserts
 from memq.encode.arrow import PointTable, from_columns, split
 from memq.encode.arrow.ids import alike
@@ -118,8 +117,7 @@ def test_other_columns_become_payload_and_empty_cells_are_left_out() -> None:
 
 def outgoing(producer: Producer, points: Any = None, **columns: Any) -> list[Outgoing]:
     given = Given(points, **columns)
-    calls = Calls(None, 1, 1 << 20)  # pyright: ignore[reportArgumentType]
-    return [part.outgoing for part in upserts(calls, "docs", given, producer._options)]  # pyright: ignore
+    return [part.outgoing for part in upserts("docs", given, producer._options)]  # pyright: ignore
 
 
 def test_what_travels_as_arrow() -> None:
