@@ -20,6 +20,7 @@ from tests.benchmarks.compare import DIRECT, PEERS, PYTHON, Compared, Load, dire
 from tests.benchmarks.drain import Drained, drain
 from tests.benchmarks.export import Exported, exports
 from tests.benchmarks.fairness import Fair, fairness
+from tests.benchmarks.flood import Flooded, flooded
 from tests.benchmarks.ingest import Ingested, ingest
 from tests.benchmarks.neighbours import Neighbour, neighbours
 from tests.benchmarks.profile import Profile, profile
@@ -44,7 +45,7 @@ DRAINS: tuple[tuple[Form, int, int], ...] = (
 # Messages of 100 points that wait when the worker starts.
 BACKLOGS = (100, 1_000, 10_000)
 SECTIONS = ("publish", "drain", "peers", "direct", "through", "questions", "export")
-ASKED_FOR = ("backlog", "fairness", "neighbours")
+ASKED_FOR = ("backlog", "fairness", "flood", "neighbours")
 
 
 @dataclass
@@ -61,6 +62,7 @@ class Figures:
     questions: list[Asked] = field(default_factory=list[Asked])
     exports: list[Exported] = field(default_factory=list[Exported])
     fairness: list[Fair] = field(default_factory=list[Fair])
+    flood: list[Flooded] = field(default_factory=list[Flooded])
     neighbours: list[Neighbour] = field(default_factory=list[Neighbour])
     profiles: list[Profile] = field(default_factory=list[Profile])
 
@@ -147,6 +149,11 @@ class Bench:
             messages, upserts = self._count(10_000), max(20, self._count(300))
             self.figures.fairness += asyncio.run(fairness(address, self.place(number, "fairness"), messages, upserts))
 
+    def flood(self, number: int) -> None:
+        with own_address(self.broker) as address:
+            place = self.place(number, "flood", "x").parent
+            self.figures.flood += asyncio.run(flooded(address, place, max(40, self._count(1_000))))
+
     def neighbours(self, number: int) -> None:
         with own_address(self.broker) as address:
             place, upserts = self.place(number, "neighbours"), max(100, self._count(1_000))
@@ -185,7 +192,8 @@ def main(
     through: producer, queue and worker at once. questions: RPC queries against the official client's, on a Qdrant
     server too where one is on PATH. export: a collection into files by `memq scroll`. backlog, only when it is asked
     for: 10,000 to 1,000,000 points that wait, with the worker's memory, a quarter of an hour and 5 GB of disk.
-    fairness, only when it is asked for: live upserts beside a bulk backlog of 1,000,000 points. neighbours, only
+    fairness, only when it is asked for: live upserts beside a bulk backlog of 1,000,000 points. flood, only when
+    it is asked for: a tenant's queries beside another's flood, on a broker with the management API. neighbours, only
     when it is asked for: good upserts beside collections that fail, on the Qdrant server on PATH. Rounds are
     interleaved, so that a slow minute hits every row.
     """

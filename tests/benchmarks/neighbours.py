@@ -33,11 +33,12 @@ _HEAVY = 3  # a backlog of slow writes would fill the prefetch window
 class Neighbour:
     """Latencies in milliseconds of good upserts of one point with `wait`, a few at a time.
 
+    beside: name of the poison.   number: of upserts.
     alone_p50, alone_p99: of as many upserts without the poison, in turns with those beside it.
     """
 
-    poison: str
-    upserts: int
+    beside: str
+    number: int
     p50: float
     p99: float
     most: float

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tests.benchmarks.drain import Drained
     from tests.benchmarks.export import Exported
     from tests.benchmarks.fairness import Fair
+    from tests.benchmarks.flood import Flooded
     from tests.benchmarks.ingest import Ingested
     from tests.benchmarks.load import Form
     from tests.benchmarks.neighbours import Neighbour
@@ -71,6 +72,7 @@ def show(
     questions: Sequence[Asked],
     exports: Sequence[Exported],
     fairness: Sequence[Fair],
+    flood: Sequence[Flooded],
     neighbours: Sequence[Neighbour],
     profiles: Sequence[Profile],
 ) -> None:
@@ -95,8 +97,12 @@ def show(
             "Live upserts of one point beside a backlog in another collection",
             *_fair(fairness),
         )
+    if flood:
+        title = "Queries of a quiet tenant beside another's flood of queries, one worker"
+        _print(console, title, *_beside(flood, "flood", "queries"))
     if neighbours:
-        _print(console, "Good upserts of one point beside collections that fail", *_beside(neighbours))
+        title = "Good upserts of one point beside collections that fail"
+        _print(console, title, *_beside(neighbours, "failing collection", "upserts"))
     for each in profiles:
         title = f"Where a worker's time goes: {each.form}, {each.points_per_message} a message, {each.samples} samples"
         _print(console, title, ("stage", "share"), [(name, f"{share:.0%}") for name, share in each.stages])
@@ -265,18 +271,18 @@ def _fair(fairness: Sequence[Fair]) -> tuple[Sequence[str], list[list[str]]]:
     ]
 
 
-def _beside(neighbours: Sequence[Neighbour]) -> tuple[Sequence[str], list[list[str]]]:
-    columns = ("failing collection", "upserts", "p50 ms", "p99 ms", "most ms", "p50 alone", "p99 alone", "times")
+def _beside(runs: Sequence[Neighbour | Flooded], *first: str) -> tuple[Sequence[str], list[list[str]]]:
+    columns = (*first, "p50 ms", "p99 ms", "most ms", "p50 alone", "p99 alone", "times")
     return columns, [
         [
-            poison,
-            f"{runs[0].upserts:,}",
-            f"{_middle(runs, 'p50'):,.1f}",
-            f"{_middle(runs, 'p99'):,.1f}",
-            f"{_middle(runs, 'most'):,.0f}",
-            f"{_middle(runs, 'alone_p50'):,.1f}",
-            f"{_middle(runs, 'alone_p99'):,.1f}",
-            f"{_middle(runs, 'p99') / _middle(runs, 'alone_p99'):.1f}",
+            beside,
+            f"{group[0].number:,}",
+            f"{_middle(group, 'p50'):,.1f}",
+            f"{_middle(group, 'p99'):,.1f}",
+            f"{_middle(group, 'most'):,.0f}",
+            f"{_middle(group, 'alone_p50'):,.1f}",
+            f"{_middle(group, 'alone_p99'):,.1f}",
+            f"{_middle(group, 'p99') / _middle(group, 'alone_p99'):.1f}",
         ]
-        for poison, runs in _groups(neighbours, lambda run: run.poison).items()
+        for beside, group in _groups(runs, lambda run: run.beside).items()
     ]

@@ -166,6 +166,6 @@ async def test_good_writes_are_measured_beside_each_collection_that_fails(amqp: 
         found = await neighbours(amqp, tmp_path, 40)
     except NoQdrantError as error:
         pytest.skip(str(error))
-    assert [each.poison for each in found] == [*NAMES, "all"]
-    assert all(each.upserts == 40 and 0 < each.p50 <= each.p99 <= each.most for each in found)
+    assert [each.beside for each in found] == [*NAMES, "all"]
+    assert all(each.number == 40 and 0 < each.p50 <= each.p99 <= each.most for each in found)
     assert all(0 < each.alone_p50 <= each.alone_p99 for each in found)

@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
-from typing import TYPE_CHECKING, Literal
+from collections import defaultdict
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any, Literal
 
+import aio_pika
+import orjson
 import pytest
 
 from memq import Producer, QuotaExceeded, RemoteError, Unconfirmed
+from memq_schemas import headers
+from memq_schemas.tenants import TenantNames
 from tests.support.broker import depth
+from tests.support.scrape import scraped
 from tests.support.tenants import Tenants, tenants_of
 from tests.support.until import until
-from tests.support.worker import running_worker
+from tests.support.worker import free_port, running_worker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
+
+    from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
     from memq.changes import Row
     from memq_schemas.topology import Lane
     from tests.support.broker import Address
     from tests.support.engine import EmbeddedEngine
+    from tests.support.worker import WorkerProcess
 
 pytestmark = pytest.mark.integration
 
@@ -81,7 +92,8 @@ async def test_requests_beyond_a_limit_are_refused_by_its_name(tenants: Tenants)
     )
     tenants.write("acme", tables={"acme": limits})
     tenants.ok("apply")
-    with running_worker(tenants.amqp, **tenants.settings):
+    port = free_port()
+    with running_worker(tenants.amqp, **tenants.settings, metrics_port=port):
         async with Producer(tenants.url("acme"), tenant="acme") as acme:
             await acme.collections.create("notes", size=2)
             with pytest.raises(RemoteError, match="requests_per_second") as refused:
@@ -100,6 +112,110 @@ async def test_requests_beyond_a_limit_are_refused_by_its_name(tenants: Tenants)
             with pytest.raises(RemoteError, match="message_bytes") as refused:
                 await acme.upsert("notes", rows(0, 200), wait=True)
             assert refused.value.code == "too_large"
+            for limit in ("requests_per_second", "collections", "stored_points", "message_bytes"):
+                assert await limited(port, "acme", limit) >= 1
+
+
+async def test_a_flood_of_requests_delays_no_other_tenant(tenants: Tenants, transport: str) -> None:
+    tenants.write("noisy", "quiet")
+    tenants.ok("apply")
+    settings = {**tenants.settings, "transport": transport}
+    with running_worker(tenants.amqp, **settings) as worker, ExitStack() as stack:
+        stack.enter_context(stopped(worker))
+        async with asking(tenants, "noisy", "quiet") as inbox:
+            # All of them wait before the worker sees the first, so the order of arrival is known.
+            await inbox.ask("noisy", 200)
+            await inbox.ask("quiet", 1)
+            stack.close()
+            await asyncio.to_thread(worker.until, "request answered", 201)
+        answered = [line["tenant"] for line in worker.logged("request answered")]
+    assert answered.index("quiet") < 100
+
+
+async def test_a_tenant_has_a_part_of_a_worker_s_requests(tenants: Tenants) -> None:
+    """Beyond it requests are refused, so that another tenant's find room."""
+    tenants.write("noisy", "quiet")
+    tenants.ok("apply")
+    port = free_port()
+    settings = {**tenants.settings, "request_prefetch": 2, "metrics_port": port}
+    with running_worker(tenants.amqp, **settings) as worker, ExitStack() as stack:
+        stack.enter_context(stopped(worker))
+        async with asking(tenants, "noisy", "quiet") as inbox:
+            await inbox.ask("noisy", 100)
+            await inbox.ask("quiet", 1)
+            stack.close()
+            await inbox.answers(101)
+        counted = await limited(port, "noisy", "concurrency")
+    refused = [error for error in inbox.errors["noisy"] if error is not None]
+    assert 0 < len(refused) < 100
+    assert {(error["code"], error["message"].split(":")[0], error["retry_after"] > 0) for error in refused} == {
+        ("overloaded", "concurrency", True)
+    }
+    assert counted == len(refused)
+    assert inbox.errors["quiet"] == [None]
+
+
+@contextmanager
+def stopped(worker: WorkerProcess) -> Iterator[None]:
+    """Stop a worker's process, and let it go on."""
+    worker.process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        worker.process.send_signal(signal.SIGCONT)
+
+
+class Inbox:
+    """Requests of tenants, each sent by its own user, and their answers."""
+
+    def __init__(self, prefix: str, channels: dict[str, AbstractChannel]) -> None:
+        self.errors: dict[str, list[Any]] = defaultdict(list)
+        self._prefix = prefix
+        self._channels = channels
+        self._arrived = asyncio.Semaphore(0)
+
+    async def open(self) -> None:
+        for tenant, channel in self._channels.items():
+            reply = TenantNames(self._prefix, tenant).reply("inbox")
+            queue = await channel.declare_queue(reply, exclusive=True)
+            await queue.bind(TenantNames(self._prefix, tenant).replies, reply)
+
+            async def take(message: AbstractIncomingMessage, tenant: str = tenant) -> None:
+                self.errors[tenant].append(orjson.loads(message.body).get("error"))
+                self._arrived.release()
+
+            await queue.consume(take, no_ack=True)
+
+    async def ask(self, tenant: str, number: int) -> None:
+        """List the tenant's collections so many times. Returns once the broker has the requests."""
+        names = TenantNames(self._prefix, tenant)
+        exchange = await self._channels[tenant].get_exchange(names.commands, ensure=False)
+        for _ in range(number):
+            message = aio_pika.Message(b"{}", content_type=headers.JSON, priority=4, reply_to=names.reply("inbox"))
+            await exchange.publish(message, "collections.list")
+
+    async def answers(self, number: int) -> None:
+        async with asyncio.timeout(60):
+            for _ in range(number):
+                await self._arrived.acquire()
+
+
+@asynccontextmanager
+async def asking(tenants: Tenants, *names: str) -> AsyncIterator[Inbox]:
+    async with AsyncExitStack() as stack:
+        channels: dict[str, AbstractChannel] = {}
+        for name in names:
+            connection = await stack.enter_async_context(await aio_pika.connect(tenants.url(name)))
+            channels[name] = await connection.channel()
+        inbox = Inbox(tenants.amqp.prefix, channels)
+        await inbox.open()
+        yield inbox
+
+
+async def limited(port: int, tenant: str, limit: str) -> float:
+    """Return how often a limit has held a tenant back."""
+    scrape = await asyncio.to_thread(scraped, port)
+    return scrape.total("memq_tenant_limited_total", tenant=tenant, limit=limit)
 
 
 FULL = 20_000

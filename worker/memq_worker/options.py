@@ -9,8 +9,12 @@ from memq_worker.pipeline.options import PipelineOptions
 from memq_worker.pipeline.outcome import RetryPolicy
 from memq_worker.pipeline.reply_to import ReplyTo
 from memq_worker.pipeline.settle import ReplyOptions
+from memq_worker.pipeline.turns import Turns
 from memq_worker.pipeline.window import HeldLimits
 from memq_worker.settings import Settings
+
+_TENANTS_REQUESTS = 16  # times the operator's: what a tenant alone cannot fill
+_LARGE_REQUESTS = 4  # of the maximum size that all tenants together may have unanswered
 
 
 def pipeline_options(settings: Settings) -> PipelineOptions:
@@ -46,7 +50,16 @@ def session_options(settings: Settings) -> SessionOptions:
         declare=settings.declare,
         prefetch=settings.prefetch,
         request_prefetch=settings.request_prefetch,
+        tenants_request_prefetch=settings.request_prefetch * _TENANTS_REQUESTS,
         timeout_seconds=settings.amqp_timeout_seconds,
         # A consumer that begins anew gives its place away where one at a time consumes, and the order with it.
         prefetch_bytes=None if settings.order == "strict" else settings.prefetch_bytes,
+    )
+
+
+def turns(settings: Settings) -> Turns:
+    return Turns(
+        settings.request_prefetch,
+        settings.request_prefetch * _TENANTS_REQUESTS,
+        settings.max_body_bytes * _LARGE_REQUESTS,
     )

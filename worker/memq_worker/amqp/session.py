@@ -44,6 +44,8 @@ class SessionOptions:
     """Called before anything is consumed. Raises what `open_session` raises."""
     account: Callable[[str], Allowance | None] = lambda _: None
     """Returns the account of the tenant whose own lane is given; None for a lane without limits."""
+    tenants_request_prefetch: int = 512
+    """Unsettled requests of all tenants. One tenant alone never has so many, see pipeline.turns."""
 
     @property
     def lanes(self) -> dict[str, str]:
@@ -100,7 +102,7 @@ class Session:
             self.watch,
             self._opened,
             options.prefetch,
-            options.request_prefetch,
+            options.tenants_request_prefetch,
             self._budget,
         )
         self._return: asyncio.Task[None] | None = None

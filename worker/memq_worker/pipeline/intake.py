@@ -150,10 +150,17 @@ class Pipeline:
 
     def _dispatch(self, command: Write | Request) -> None:
         if isinstance(command, Request):
-            self.tenants.answering(command.delivery, self._spawn(self._answerer.answer(command)))
+            self.tenants.answering(command.delivery, self._spawn(self._answer(command)))
             return
         writer = self._writers.get(command.collection) or self._new_writer(command.collection)
         writer.add(command)
+
+    async def _answer(self, request: Request) -> None:
+        if (tenant := request.delivery.tenant) is None:
+            await self._answerer.answer(request)
+        else:
+            async with self.tenants.turns.turn(tenant):
+                await self._answerer.answer(request)
 
     def _new_writer(self, collection: str) -> CollectionWriter:
         self._writers[collection] = writer = CollectionWriter(collection, self._writing, self._options)

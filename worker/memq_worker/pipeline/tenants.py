@@ -7,9 +7,10 @@ from memq_schemas.tenants import lane_owner
 from memq_worker.pipeline.command import Request, Write
 from memq_worker.pipeline.decode.bodies import Limits, decode, operation_of
 from memq_worker.pipeline.delivery import Delivery
-from memq_worker.pipeline.limits.allowance import Allowance
+from memq_worker.pipeline.limits.allowance import Allowance, throttled
 from memq_worker.pipeline.limits.allowances import Allowances
 from memq_worker.pipeline.spaces.spaces import Spaces
+from memq_worker.pipeline.turns import Turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,7 @@ class Tenants:
 
     spaces: Spaces = field(default_factory=Spaces)
     allowances: Allowances = field(default_factory=Allowances)
+    turns: Turns = field(default_factory=Turns)
 
     def account(self, lane: str) -> Allowance | None:
         """The account of the tenant whose own lane this is; None while it has no limits."""
@@ -34,6 +36,9 @@ class Tenants:
             allowance.check_size(len(delivery.body))
             if not is_write:
                 allowance.ask()
+        if not is_write and not self.turns.room(tenant, len(delivery.body)):
+            self.allowances.note(tenant, "concurrency")
+            raise throttled("concurrency", "unanswered requests in one worker")
         try:
             command = decode(delivery, limits)
             if isinstance(command, Request):
@@ -45,7 +50,12 @@ class Tenants:
                 allowance.write(points, len(delivery.body))
 
     def answering(self, delivery: Delivery, task: asyncio.Task[None]) -> None:
-        """Count a request as unanswered until its task ends."""
-        if (allowance := self.allowances.of(delivery.tenant)) is not None:
+        """Count a tenant's request as unanswered until its task ends."""
+        tenant, size = delivery.tenant, len(delivery.body)
+        if tenant is None:
+            return
+        self.turns.add(tenant, size)
+        task.add_done_callback(lambda _: self.turns.remove(tenant, size))
+        if (allowance := self.allowances.of(tenant)) is not None:
             allowance.asking()
             task.add_done_callback(lambda _: allowance.answered())

@@ -1,6 +1,7 @@
 """A tenants file put in force in a worker."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import partial
 
 from memq_schemas import Names
 from memq_schemas.tenants import TenantNames, own_lanes, shared_lanes
@@ -17,7 +18,7 @@ from memq_worker.tenants.shared_collections import prepare
 async def enter(store: Store, tenants: Tenants, file: TenantsFile, timeout: float) -> None:
     """Create the shared collections of a file, then take over its tenants and their limits. Raises WorkerError."""
     await prepare(store, file.shared, timeout)
-    tenants.spaces.replace(spaces_of(file))
+    tenants.spaces.replace(_spaces(file, tenants.allowances.note))
     tenants.allowances.replace({name: tenant.limits for name, tenant in file.tenants.items()})
 
 
@@ -42,10 +43,13 @@ def own_queues(file: TenantsFile | None, prefix: str) -> dict[str, list[str]]:
     return {name: list(queues) for name, queues in own.items()}
 
 
-def spaces_of(file: TenantsFile) -> dict[str, Space]:
-    """Return a space for each tenant, by name: where its points are."""
+def _spaces(file: TenantsFile, reached: Callable[[str, str], None]) -> dict[str, Space]:
+    """Return a space for each tenant, by name: where its points are.
+
+    reached: called with tenant and limit each time that a limit holds a tenant back.
+    """
     return {
-        name: OwnSpace(name, tenant.limits.collections)
+        name: OwnSpace(name, tenant.limits.collections, partial(reached, name))
         if tenant.storage == "own"
         else SharedSpace(name, file.shared_of(name))
         for name, tenant in file.tenants.items()

@@ -48,14 +48,14 @@ class Allowance:
         most = self.limits.concurrency
         if self.crowded:
             self.note("concurrency")
-            raise _throttled("concurrency", f"{most} unanswered requests", _AGAIN_SECONDS)
+            raise throttled("concurrency", f"{most} unanswered requests")
         if self._requests is None:
             return
         seconds = self._requests.wait(_REQUEST)
         if seconds > 0:
             self.note("requests_per_second")
             rate = self.limits.requests_per_second
-            raise _throttled("requests_per_second", f"{rate:g} requests per second", seconds)
+            raise throttled("requests_per_second", f"{rate:g} requests per second", seconds)
         self._requests.take(_REQUEST)
 
     @property
@@ -105,7 +105,8 @@ class Allowance:
         return [name for name, bucket, tokens in named if bucket is not None and bucket.wait(tokens) > 0]
 
 
-def _throttled(name: str, limit: str, seconds: float) -> Throttled:
+def throttled(name: str, limit: str, seconds: float = _AGAIN_SECONDS) -> Throttled:
+    """Return the error of a request that is one too many now. It names the limit."""
     return Throttled(
         f"{name}: the tenant's limit of {limit} is reached", stage="decode", retry_after_seconds=round(seconds, 3)
     )

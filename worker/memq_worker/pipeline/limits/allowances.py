@@ -12,7 +12,7 @@ class Allowances:
         self, limits: Mapping[str, Limits] | None = None, reached: Callable[[str, str], None] | None = None
     ) -> None:
         """reached: called with tenant and limit each time that a limit holds a tenant back."""
-        self._reached = reached or _unheard
+        self.note = reached or _unheard
         self._by_tenant: dict[str, Allowance] = {}
         self._workers = 1
         self.replace(limits or {})
@@ -29,9 +29,7 @@ class Allowances:
                 continue
             known = before.get(tenant)
             made = (
-                known
-                if known is not None and known.limits == given
-                else Allowance(given, partial(self._reached, tenant))
+                known if known is not None and known.limits == given else Allowance(given, partial(self.note, tenant))
             )
             made.share(self._workers)
             self._by_tenant[tenant] = made

@@ -1,4 +1,5 @@
 import re
+from collections.abc import Callable
 from typing import Any
 
 from memq_schemas import Count, ErrorCode, Operation, check_collection
@@ -55,9 +56,13 @@ class OwnSpace:
 
     owner = None
 
-    def __init__(self, tenant: str, max_collections: int | None = None) -> None:
+    def __init__(
+        self, tenant: str, max_collections: int | None = None, reached: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """reached: called with the name of the limit each time that a collection is refused."""
         self._prefix = f"{tenant}."
         self._max_collections = max_collections
+        self._reached = reached
         self._quoted = re.compile(rf"(?<![\w.-]){re.escape(self._prefix)}")
 
     def collection(self, name: str) -> str:
@@ -146,6 +151,7 @@ class OwnSpace:
             return
         names = await self.collections(ask)
         if name not in names and len(names) >= most:
+            self._reached("collections")
             raise MessageError(
                 ErrorCode.QUOTA_EXCEEDED, f"collections: the tenant's limit of {most} is reached", stage="validate"
             )
