@@ -40,6 +40,11 @@ def _input_kind(value: object) -> str | None:
     return "(sparse)" if isinstance(value, (dict, SparseVector)) else None
 
 
+def names_point(value: object) -> bool:
+    """Return True if a VectorInput is the id of a point, whose vector is meant."""
+    return _input_kind(value) in ("(id)", "(uuid)")
+
+
 _UuidId = Annotated[str, Field(pattern=r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$")]
 VectorInput = Annotated[
     Annotated[_NumberId, Tag("(id)")]

@@ -1,4 +1,5 @@
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ def query_request(collection: str, query: Query) -> Any:
     fields: dict[str, Any] = {
         "collection_name": collection,
         "query": _query(query),
-        "prefetch": searches.prefetches_of(query.prefetch),
+        "prefetch": _prefetches(query),
         "using": query.using,
         "filter": where(query.filter),
         "score_threshold": query.score_threshold,
@@ -35,12 +36,23 @@ def query_request(collection: str, query: Query) -> Any:
 
 
 def _query(query: Query) -> Any:
-    try:
+    with _broken_vector("query" if query.vector is None else "vector"):
         if query.vector is not None:
             return grpc.Query(nearest=searches.vector_input(query.vector))
         return searches.query_of(query.query)
+
+
+def _prefetches(query: Query) -> list[Any]:
+    with _broken_vector("prefetch"):
+        return searches.prefetches_of(query.prefetch)
+
+
+@contextmanager
+def _broken_vector(place: str) -> Generator[None]:
+    """Raise MessageError, naming the field, for a vector that is no base64."""
+    try:
+        yield
     except ValueError as error:
-        place = "query" if query.vector is None else "vector"
         raise MessageError(ErrorCode.INVALID_VECTOR, f"{place}: {error}", stage="validate") from None
 
 

@@ -26,7 +26,7 @@ def vector_input(value: Any) -> Any:
     if isinstance(value, SparseVector):
         indices, values = sparse_arrays(value.indices, value.values)
         return grpc.VectorInput(sparse=grpc.SparseVector(indices=indices.tolist(), values=values.tolist()))
-    if isinstance(value, int) or (isinstance(value, str) and "-" in value):
+    if searches.names_point(value):
         return grpc.VectorInput(id=point_id(value))
     if isinstance(value, list) and isinstance(value[0], list | str):
         rows = [grpc.DenseVector(data=row) for row in to_matrix(cast("Any", value)).tolist()]
@@ -93,6 +93,7 @@ def _pairs(given: searches.Pair | list[searches.Pair] | None) -> Any:
 
 
 def prefetches_of(given: Any) -> list[Any]:
+    """Raises ValueError as `vector_input` does."""
     return [_prefetch(each) for each in listed(given)]
 
 

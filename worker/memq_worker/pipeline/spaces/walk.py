@@ -11,6 +11,7 @@ from memq_schemas.filters import Condition
 from memq_schemas.ids import canonical_uuid
 from memq_schemas.model import Model
 from memq_schemas.points import VERSION_KEY
+from memq_schemas.searches import names_point
 from memq_worker.errors import MessageError
 from memq_worker.pipeline.spaces.hidden import ID_KEY, TENANT_KEY, check_keys, check_path, hides
 from memq_worker.pipeline.spaces.rules import RULES, Rule
@@ -136,10 +137,8 @@ class _Walk:
     def _input(self, value: Any) -> Any:
         if isinstance(value, Model):
             return self.model(value)
-        if isinstance(value, int):
-            return self._names.point(value)
-        if isinstance(value, str) and "-" in value:  # base64 has no dash
-            return self._names.point(canonical_uuid(value))
+        if names_point(value):
+            return self._names.point(canonical_uuid(value) if isinstance(value, str) else value)
         return value
 
     def _formula(self, part: Any) -> Any:
