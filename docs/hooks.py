@@ -29,7 +29,7 @@ def on_page_markdown(markdown: str, page: Page, files: Files, **_: Any) -> str:
     source = "schemas/README.md" if page.file.src_uri == WIRE else f"docs/{page.file.src_uri}"
     folder = posixpath.dirname(source)
 
-    def shown(link: re.Match[str]) -> str:
+    def replacement(link: re.Match[str]) -> str:
         text, target, anchor = link[1], link[2], link[3] or ""
         if "://" in target:
             return link[0]
@@ -40,4 +40,4 @@ def on_page_markdown(markdown: str, page: Page, files: Files, **_: Any) -> str:
         # A broken link stays as it is, so that the strict build reports it.
         return text if (ROOT / path).exists() else link[0]
 
-    return LINK.sub(shown, markdown)
+    return LINK.sub(replacement, markdown)

@@ -23,7 +23,7 @@ PACKAGES = (
 )
 LEVELS = ("debug", "info", "warning", "error", "critical", "exception")
 LOGGERS = ("logger", "log")
-PARTS = ("said", "remedy", "hint")  # keywords with a part of a message
+PARTS = ("wording", "remedy", "hint")  # keywords with a part of a message
 PRINTED = ("notice", "say", "echo", "print", "fail", "write")
 ERRORS = ("BadParameter", "Exception", "OSError", "RuntimeError", "TypeError", "ValueError", "KeyError", "Finding")
 LONGEST = 40  # characters of an expression that is shown in a message

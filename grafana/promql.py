@@ -6,8 +6,8 @@ WINDOW = "$__rate_interval"
 
 
 def selected(metric: str, *matchers: str) -> str:
-    kept = ",".join(matcher for matcher in matchers if matcher)
-    return f"{metric}{{{kept}}}" if kept else metric
+    selector = ",".join(matcher for matcher in matchers if matcher)
+    return f"{metric}{{{selector}}}" if selector else metric
 
 
 def per_second(counter: str, *matchers: str, by: str = "") -> str:

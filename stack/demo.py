@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from memq import MemqError, Producer
 from stack import directions, report, usage
-from stack.asking import all_answers, latency, recall
 from stack.broker import NoBroker
 from stack.interrupt import run
 from stack.memories import COLLECTION, BadData, Memories, Question, memories, questions
+from stack.questions import all_answers, latency, recall
 from stack.running import Stack, running
 from stack.screen import Screen
-from stack.serve import kept
+from stack.serve import run_until_interrupt
 from stack.workers import WorkersEnded
 
 if TYPE_CHECKING:
@@ -46,27 +46,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 async def _demo(options: argparse.Namespace, screen: Screen, interrupt: Interrupt) -> int:
-    told, asked = memories(), questions(options.questions)
-    screen.title(f"memq: {len(told.ids)} memories through RabbitMQ into Qdrant's engine, {len(asked)} questions back")
+    data, asked = memories(), questions(options.questions)
+    screen.title(f"memq: {len(data.ids)} memories through RabbitMQ into Qdrant's engine, {len(asked)} questions back")
     async with AsyncExitStack() as opened:
         home = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="memq-demo-", ignore_cleanup_errors=True)))
         stack = await opened.enter_async_context(running(home, screen, throwaway=True))
-        right = await _shown(stack, screen, told, asked)
+        right = await _shown(stack, screen, data, asked)
         if options.keep and right:
-            await kept(stack, screen, interrupt, directions.with_data(stack, told.ids[0]))
+            await run_until_interrupt(stack, screen, interrupt, directions.with_data(stack, data.ids[0]))
         elif right:
             report.next_steps(screen)
     return 0 if right else 1
 
 
-async def _shown(stack: Stack, screen: Screen, told: Memories, asked: list[Question]) -> bool:
+async def _shown(stack: Stack, screen: Screen, data: Memories, asked: list[Question]) -> bool:
     """True when recall is what the data set promises."""
     async with Producer(stack.broker.amqp_url, prefix=stack.prefix, timeout=CALL_SECONDS, name="memq demo") as producer:
         with screen.step("creating the collection") as step:
-            await producer.collections.create(COLLECTION, told.vectors.shape[1])
-            step.done(f"collection {COLLECTION}", f"{told.vectors.shape[1]} dimensions, cosine")
+            await producer.collections.create(COLLECTION, data.vectors.shape[1])
+            step.done(f"collection {COLLECTION}", f"{data.vectors.shape[1]} dimensions, cosine")
         with screen.step("publishing") as step:
-            loading = await _load(producer, told)
+            loading = await _load(producer, data)
             step.done(f"{loading.points} points in {loading.messages} messages", "confirmed, applied and searchable")
         with screen.step("asking") as step:
             began = time.perf_counter()
@@ -82,18 +82,18 @@ async def _shown(stack: Stack, screen: Screen, told: Memories, asked: list[Quest
     return found.as_promised
 
 
-async def _load(producer: Producer, told: Memories) -> report.Loading:
+async def _load(producer: Producer, data: Memories) -> report.Loading:
     began = time.perf_counter()
-    receipt = await producer.upsert(COLLECTION, ids=told.ids, vectors=told.vectors, payloads=told.payloads)
+    receipt = await producer.upsert(COLLECTION, ids=data.ids, vectors=data.vectors, payloads=data.payloads)
     confirmed = searchable = time.perf_counter() - began
     counted = 0
-    while counted < len(told.ids):
+    while counted < len(data.ids):
         counted = (await producer.count(COLLECTION)).count
         searchable = time.perf_counter() - began
         if searchable > APPLIED_SECONDS:
-            raise NotApplied(f"{counted} of {len(told.ids)} points were applied within {APPLIED_SECONDS:.0f} s")
+            raise NotApplied(f"{counted} of {len(data.ids)} points were applied within {APPLIED_SECONDS:.0f} s")
         await asyncio.sleep(0.002)
-    return report.Loading(len(told.ids), receipt.messages, confirmed, searchable)
+    return report.Loading(len(data.ids), receipt.messages, confirmed, searchable)
 
 
 if __name__ == "__main__":

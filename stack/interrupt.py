@@ -17,22 +17,22 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class Interrupt:
     """The first signal cancels the work, or ends `expected()`. Later ones change nothing: the stop is under way."""
 
-    def __init__(self, work: asyncio.Task[int], told: Callable[[str], None]) -> None:
+    def __init__(self, work: asyncio.Task[int], report: Callable[[str], None]) -> None:
         self.received: int | None = None
         self._work = work
-        self._told = told
+        self._report = report
         self._expected: asyncio.Event | None = None
 
     def __call__(self, number: int) -> None:
         if self.received is not None:
-            self._told("still stopping …")
+            self._report("still stopping …")
             return
         self.received = number
         if self._expected is not None:
             self._expected.set()
         else:
             self._work.cancel()
-        self._told(f"{signal.Signals(number).name}: stopping …")
+        self._report(f"{signal.Signals(number).name}: stopping …")
 
     async def expected(self) -> None:
         """Returns at the first signal, which from here on is the regular end of the run."""
@@ -40,17 +40,17 @@ class Interrupt:
         await self._expected.wait()
 
 
-def run(work: Callable[[Interrupt], Coroutine[object, object, int]], told: Callable[[str], None]) -> int:
+def run(work: Callable[[Interrupt], Coroutine[object, object, int]], report: Callable[[str], None]) -> int:
     """The exit code of `work`, or 128 + n when signal n, or a closed pipe as if by SIGPIPE, has cut it short."""
     try:
-        return asyncio.run(_run(work, told))
+        return asyncio.run(_run(work, report))
     except BrokenPipeError:
         # What is still buffered has no reader either, and would be an error again when Python exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
 
 
-async def _run(work: Callable[[Interrupt], Coroutine[object, object, int]], told: Callable[[str], None]) -> int:
+async def _run(work: Callable[[Interrupt], Coroutine[object, object, int]], report: Callable[[str], None]) -> int:
     loop = asyncio.get_running_loop()
     begun: asyncio.Future[Interrupt] = loop.create_future()
 
@@ -58,16 +58,16 @@ async def _run(work: Callable[[Interrupt], Coroutine[object, object, int]], told
         return await work(await begun)
 
     task = asyncio.create_task(worked())
-    interrupt = Interrupt(task, told)
+    interrupt = Interrupt(task, report)
     begun.set_result(interrupt)
     # An ignored one stays ignored: that is what `nohup` is for.
-    heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-    for number in heard:
+    handled = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    for number in handled:
         loop.add_signal_handler(number, interrupt, number)
     try:
         await asyncio.wait({task})
     finally:
-        for number in heard:
+        for number in handled:
             loop.remove_signal_handler(number)
     if task.cancelled() and interrupt.received is not None:
         return 128 + interrupt.received

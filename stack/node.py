@@ -79,8 +79,8 @@ class Node:
         for name in ("home", "data", "log"):
             (self.directory / name).mkdir(parents=True, exist_ok=True)
         self._lock = _lock(self.directory / "lock")
-        self._password = _kept(self.directory / "password")
-        _kept(self.directory / "home" / ".erlang.cookie")
+        self._password = _secret(self.directory / "password")
+        _secret(self.directory / "home" / ".erlang.cookie")
 
     @property
     def pid(self) -> int:
@@ -242,7 +242,7 @@ def epmd_program() -> Path:
     return beside[-1]
 
 
-def _kept(path: Path) -> str:
+def _secret(path: Path) -> str:
     """A secret made once for this directory, readable by its owner only."""
     if not path.exists():
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400), "w") as out:

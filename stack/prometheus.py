@@ -93,14 +93,14 @@ def configuration(targets: Mapping[str, Sequence[str]], interval: str, source: P
     head = re.sub(r"(?m)^rule_files: .*$", lambda _: f"rule_files: {json.dumps(rules)}", head)
     alertmanagers = json.dumps([{"static_configs": [{"targets": list(targets.get(ALERTMANAGER, ()))}]}])
     head = re.sub(r"(?m)^  alertmanagers: .*$", lambda _: f"  alertmanagers: {alertmanagers}", head)
-    kept: dict[str, str] = {}
+    by_name: dict[str, str] = {}
     for job in jobs:
         name = job.split("\n", 1)[0]
         places = f"    static_configs: {json.dumps([{'targets': list(targets.get(name, ()))}])}"
-        kept[name] = re.sub(r"(?m)^    (?:static|dns_sd)_configs: .*$", lambda _, line=places: line, job)
-    if unknown := targets.keys() - kept.keys() - {ALERTMANAGER}:
+        by_name[name] = re.sub(r"(?m)^    (?:static|dns_sd)_configs: .*$", lambda _, line=places: line, job)
+    if unknown := targets.keys() - by_name.keys() - {ALERTMANAGER}:
         raise ValueError(f"{source.name} has no job {', '.join(sorted(unknown))}")
-    return head + "".join(f"  - job_name: {kept[name]}" for name in kept if name in targets)
+    return head + "".join(f"  - job_name: {by_name[name]}" for name in by_name if name in targets)
 
 
 @dataclass(frozen=True, slots=True)

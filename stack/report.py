@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from stack.asking import IN_FLIGHT
 from stack.directions import shown
+from stack.questions import IN_FLIGHT
 from stack.workers import installed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from stack.asking import Answered, Latency, Recall
+    from stack.questions import Answered, Latency, Recall
     from stack.screen import Screen
 
 RANKS = {1: ("1st", "bold green"), 2: ("2nd", "yellow"), 3: ("3rd", "yellow"), 4: ("4th", "red"), 5: ("5th", "red")}

@@ -79,8 +79,8 @@ def _prefix(throwaway: bool, ours: bool) -> str:
 def _environ(throwaway: bool, broker: Broker, prefix: str) -> dict[str, str]:
     """Settings for the workers, in variables and not in arguments, which other users can read: the URL has a
     password."""
-    kept = {name: value for name, value in os.environ.items() if not (throwaway and name.startswith("MEMQ_"))}
-    return {**kept, "MEMQ_AMQP_URL": broker.amqp_url, "MEMQ_PREFIX": prefix}
+    environ = {name: value for name, value in os.environ.items() if not (throwaway and name.startswith("MEMQ_"))}
+    return {**environ, "MEMQ_AMQP_URL": broker.amqp_url, "MEMQ_PREFIX": prefix}
 
 
 def _declared(prefix: str) -> str:

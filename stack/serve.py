@@ -44,11 +44,13 @@ async def _serve(home: Path, screen: Screen, interrupt: Interrupt) -> int:
         _write_environment(stack, home / "env")
         async with watched(stack, home, screen) as prometheus:
             commands = directions.without_data(stack, memories().ids[0])
-            await kept(stack, screen, interrupt, commands, await prometheus.addresses() if prometheus else ())
+            await run_until_interrupt(
+                stack, screen, interrupt, commands, await prometheus.addresses() if prometheus else ()
+            )
     return 0
 
 
-async def kept(
+async def run_until_interrupt(
     stack: Stack, screen: Screen, interrupt: Interrupt, commands: Sequence[str], beside: Iterable[tuple[str, str]] = ()
 ) -> None:
     """Shows where everything is, then waits for a signal, which is the regular end. Raises WorkersEnded."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from grafana.panel import NO_DATA
 from grafana.picture.canvas import FAINT, LINE, TEXT, Box
-from grafana.picture.values import legend, shown
+from grafana.picture.values import formatted, legend
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,7 +100,7 @@ def _stat(canvas: Canvas, panel: Panel, box: Box, found: Sequence[Line]) -> None
         return
     each = box.height / len(found)
     for place, line in enumerate(found):
-        text = shown(panel, line.last)
+        text = formatted(panel, line.last)
         size = min(24.0, box.width / max(4, len(text)) * 1.1, each * 0.45)
         middle, top = box.left + box.width / 2, box.top + each * (place + 0.5)
         if len(found) > 1 or panel.named:
@@ -156,7 +156,7 @@ def _timeseries(
         axes.axvline(-mark, color=COLOURS["red"], linestyle=":", linewidth=1.0)
     _time_axis(axes, span)
     ticks = [float(tick) for tick in axes.get_yticks() if 0 <= tick <= axes.get_ylim()[1]]
-    axes.set_yticks(ticks, [shown(panel, tick) for tick in ticks], fontsize=6.5)
+    axes.set_yticks(ticks, [formatted(panel, tick) for tick in ticks], fontsize=6.5)
     if not found:
         axes.text(0.5, 0.5, panel.absent, transform=axes.transAxes, ha="center", color=NO_DATA, fontsize=11)
         return
@@ -173,8 +173,8 @@ def _legend(canvas: Canvas, panel: Panel, box: Box, found: Sequence[Line]) -> No
         top = box.top + number * ROW
         canvas.rectangle(Box(box.left, top + 4, 10, 3), line.colour)
         canvas.text(box.left + 14, top, _cut(line.name, box.width - 2 * numbers - 18), 7)
-        canvas.text(right - numbers, top, shown(panel, line.last), 7, color=TEXT, ha="right")
-        canvas.text(right, top, shown(panel, line.maximum), 7, color=FAINT, ha="right")
+        canvas.text(right - numbers, top, formatted(panel, line.last), 7, color=TEXT, ha="right")
+        canvas.text(right, top, formatted(panel, line.maximum), 7, color=FAINT, ha="right")
 
 
 def _heatmap(canvas: Canvas, panel: Panel, box: Box, found: Sequence[Line], span: float) -> None:
@@ -186,7 +186,7 @@ def _heatmap(canvas: Canvas, panel: Panel, box: Box, found: Sequence[Line], span
             buckets[0].times, np.arange(len(buckets)), np.maximum(counts, 0), cmap="Oranges", shading="auto"
         )
         places = range(0, len(buckets), max(1, len(buckets) // 6))
-        axes.set_yticks(list(places), [shown(panel, float(buckets[at].name)) for at in places], fontsize=6.5)
+        axes.set_yticks(list(places), [formatted(panel, float(buckets[at].name)) for at in places], fontsize=6.5)
     _time_axis(axes, span)
 
 

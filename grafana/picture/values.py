@@ -16,7 +16,7 @@ _TIMES = ((86400, "days"), (3600, "hours"), (60, "min"), (1, "s"), (0.001, "ms")
 _LABEL = re.compile(r"\{\{(\w+)\}\}")
 
 
-def shown(panel: Panel, value: float) -> str:
+def formatted(panel: Panel, value: float) -> str:
     """Return a value with its unit, or the panel's word for it."""
     if math.isnan(value):
         return panel.absent

@@ -18,7 +18,7 @@ class Bar:
 
     def __init__(self, doing: str, *, done: int = 0, total: int | None = None, shown: bool = True) -> None:
         self._shown = shown
-        self._told = time.monotonic()
+        self._printed_at = time.monotonic()
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -52,6 +52,6 @@ class Bar:
             self._bar.update(self._task, completed=done, total=total, beside=beside)
             return
         now = time.monotonic()
-        if self._shown and now - self._told >= LINE_SECONDS:
-            self._told = now
+        if self._shown and now - self._printed_at >= LINE_SECONDS:
+            self._printed_at = now
             notice(f"memq: {line}")

@@ -146,7 +146,7 @@ class Checkpoint:
         self._synced = now if sync else self._synced
 
     @property
-    def kept(self) -> int:
+    def sent_before(self) -> int:
         """Record the progress for the next run."""
         return self._noted if self._usable else 0
 

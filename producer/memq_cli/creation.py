@@ -55,8 +55,8 @@ async def create(producer: Producer, collection: str, distance: Distance, dimens
             collection, vectors=vectors or None, sparse_vectors=sparse or None, exist_ok=True
         )
     if answer.created:
-        told = ", ".join(f"{name} {shape}".strip() for name, shape in dimensions.items())
-        notice(f"memq: created collection {collection} ({told}, {distance})")
+        summary = ", ".join(f"{name} {shape}".strip() for name, shape in dimensions.items())
+        notice(f"memq: created collection {collection} ({summary}, {distance})")
     return answer.created
 
 

@@ -46,8 +46,8 @@ def line(error: BaseException) -> str:
     if isinstance(error, RemoteError):
         hint = HINTS.get(ErrorCode(error.code)) if error.code in set(ErrorCode) else None
         wait = f"try again in {error.retry_after:g} s" if error.retry_after else None
-        told = "; ".join(filter(None, (hint, wait)))
-        return f"{text}; {told}" if told else text
+        advice = "; ".join(filter(None, (hint, wait)))
+        return f"{text}; {advice}" if advice else text
     if isinstance(error, (MemqError, BadFile)):
         return text
     return f"a defect in memq: {type(error).__name__}: {text} (MEMQ_DEBUG=1 shows where)"

@@ -34,13 +34,13 @@ def show(summary: Summary, thresholds: Sequence[Threshold] = ()) -> None:
     if thresholds:
         console.print()
     for threshold in thresholds:
-        sign = Text("✓ ", "green") if threshold.kept else Text("✗ ", "red")
+        sign = Text("✓ ", "green") if threshold.met else Text("✗ ", "red")
         console.print(sign + Text(_said(threshold)))
 
 
 def document(summary: Summary, thresholds: Sequence[Threshold] = ()) -> dict[str, Any]:
-    kept = [{**asdict(threshold), "kept": threshold.kept} for threshold in thresholds]
-    return {**asdict(summary), **({"thresholds": kept} if thresholds else {})}
+    checks = [{**asdict(threshold), "kept": threshold.met} for threshold in thresholds]
+    return {**asdict(summary), **({"thresholds": checks} if thresholds else {})}
 
 
 def _cells(figures: Figures) -> list[str]:

@@ -50,8 +50,8 @@ def reported(after_failure: Callable[[], str | None] = lambda: None) -> Generato
         if os.environ.get("MEMQ_DEBUG"):
             raise
         notice(f"memq: {failures.line(error)}")
-        if told := after_failure():
-            notice(f"memq: {told}")
+        if text := after_failure():
+            notice(f"memq: {text}")
         raise typer.Exit(failures.exit_code(error)) from None
 
 

@@ -65,7 +65,7 @@ class TableFile:
     def rows(self, points: Sequence[OrderedRecord]) -> bytes:
         """Raises typer.BadParameter for ids of both types, and for a vector that the description does not have."""
         pa = self._arrow
-        schema, begun = self._schema, self._schema is not None
+        schema, started = self._schema, self._schema is not None
         schema = schema or self._schema_of(points)
         arrays = [_ids(points, schema.field("id").type)]
         named = [_by_name(each.vector, self._columns) for each in points]
@@ -75,7 +75,7 @@ class TableFile:
         arrays.append(pa.array([each.version for each in points], pa.uint64()))
         batch = pa.record_batch(arrays, schema=schema)
         self._schema = schema
-        return (b"" if begun else schema.serialize().to_pybytes()) + batch.serialize().to_pybytes()
+        return (b"" if started else schema.serialize().to_pybytes()) + batch.serialize().to_pybytes()
 
     def _schema_of(self, points: Sequence[OrderedRecord]) -> Any:
         pa = self._arrow
@@ -153,7 +153,7 @@ def _sparse(values: list[Any]) -> Any:
     arrays: list[Any] = []
     for dtype, kind, found in columns.values():
         rest = iter(found)
-        lists = [None if gone else next(rest) for gone in missing]
+        lists = [None if is_missing else next(rest) for is_missing in missing]
         flat = np.concatenate([each for each in lists if each is not None]) if present else np.zeros(0, dtype)
         arrays.append(pa.ListArray.from_arrays(_offsets(lists, len), pa.array(flat, kind)))
     return pa.StructArray.from_arrays(arrays, list(columns), mask=pa.array(missing))

@@ -11,8 +11,8 @@ from memq_cli.creation import create, measured
 from memq_cli.output import emit, notice, say
 from memq_cli.progress import UploadProgress
 from memq_cli.sources import BadFile
-from memq_cli.sources.ahead import checked, encoded
 from memq_cli.sources.hints import hint
+from memq_cli.sources.read_ahead import checked, encoded
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -124,16 +124,17 @@ class Upload:
             return "nothing was sent"
         receipt = self._progress.receipt
         how = "applied" if self._wait else "confirmed by the broker"
-        told = (
+        summary = (
             f"before that {receipt.points:,} points in {receipt.messages:,} messages were {how}"
             if receipt.points
             else f"no point was {how} before that"
         )
-        if self._checkpoint is not None and self._checkpoint.kept:
-            return (
-                f"{told}; the same command goes on after the first {self._checkpoint.kept:,}, --restart sends all again"
-            )
-        return f"{told}; sending it all again is harmless, the same ids are written over" if receipt.points else told
+        if self._checkpoint is not None and self._checkpoint.sent_before:
+            done = f"{self._checkpoint.sent_before:,}"
+            return f"{summary}; the same command continues after the first {done}, --restart sends all of them again"
+        return (
+            f"{summary}; sending it all again is harmless, the same ids are written over" if receipt.points else summary
+        )
 
     @contextmanager
     def _placing(self, start: int) -> Generator[None]:

@@ -38,7 +38,7 @@ class Input(Model):
             return value
         fields = cast("dict[str, Any]", value)
         optional, required = _names(cls)
-        kept: dict[str, Any] = {}
+        present: dict[str, Any] = {}
         unknown = False
         for name, inner in fields.items():
             if inner is None and (name in optional or name in cls.siblings):
@@ -48,8 +48,8 @@ class Input(Model):
                 if unknown:
                     continue
                 unknown = True
-            kept[name] = inner
-        return kept
+            present[name] = inner
+        return present
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler) -> JsonDict:
@@ -79,10 +79,10 @@ def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
     if {"type": "null"} in schema.get("anyOf", ()) or schema.get("type") == "null":
         return schema
     about = {key: value for key, value in schema.items() if key in _ABOUT}
-    said = {key: value for key, value in schema.items() if key not in _ABOUT}
-    if list(said) == ["anyOf"]:
-        return {"anyOf": [*said["anyOf"], {"type": "null"}], **about}
-    return {"anyOf": [said, {"type": "null"}], **about}
+    constraints = {key: value for key, value in schema.items() if key not in _ABOUT}
+    if list(constraints) == ["anyOf"]:
+        return {"anyOf": [*constraints["anyOf"], {"type": "null"}], **about}
+    return {"anyOf": [constraints, {"type": "null"}], **about}
 
 
 def given(which: Literal["oneOf", "anyOf"], *names: str) -> Callable[[JsonDict], None]:

@@ -8,7 +8,7 @@ from memq_schemas.conditions import Key
 from memq_schemas.filters import Filter, WholeFilter
 from memq_schemas.ids import PointId
 from memq_schemas.limits import MAX_KEYS
-from memq_schemas.meaning import selects_all
+from memq_schemas.match_all import selects_all
 from memq_schemas.model import Input, Model, given
 from memq_schemas.point_vectors import Vector
 from memq_schemas.size import null_condition

@@ -127,8 +127,8 @@ def losses(queue: QueuePolicies, names: Names) -> list[Loss]:
         )
     if queue.name in (names.dead, names.store) and not queue.dead_letters:
         if (ttl := queue.smallest("message-ttl")) is not None:
-            kept = "dead letters" if queue.name == names.dead else "the announced store"
-            report("message-ttl", ttl, f"RabbitMQ removes {kept} after so many milliseconds")
+            content = "dead letters" if queue.name == names.dead else "the announced store"
+            report("message-ttl", ttl, f"RabbitMQ removes {content} after so many milliseconds")
         if (limit := queue.delivery_limit) is not None and limit < LOOKS:
             report("delivery-limit", limit, "RabbitMQ drops a dead letter after so many looks at it")
     if queue.dead_letters and (key := queue.dead_letter_key) is not None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from memq import point_id
-from memq_cli.sources.ahead import ROWS
+from memq_cli.sources.read_ahead import ROWS
 from tests.support.broker import Address, own_address
 from tests.support.command import MEMQ, SECONDS, Memq
 from tests.support.responder import responder

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from memq_schemas import Delete, Filter, SetPayload
-from memq_schemas.meaning import selects_all
+from memq_schemas.match_all import selects_all
 from memq_worker.qdrant.encode import where
 from tests.contract.messages import dense, point
 

@@ -233,10 +233,10 @@ async def test_letters_are_not_looked_at_within_ten_looks_of_the_limit(
     await limited(12)
     async with Producer(amqp.url, prefix=amqp.prefix) as producer:
         listing = await producer.dead.list()  # nobody has said where policies are to be seen
-        assert (len(listing.letters), bool(listing.tally.looks.unknown)) == (SENT, True)
+        assert (len(listing.letters), bool(listing.tally.delivery_limit.unknown)) == (SENT, True)
         monkeypatch.setenv("MEMQ_MANAGEMENT_URL", amqp.management_url)
         listing = await producer.dead.list()
-        assert (listing.tally.looks.limit, listing.tally.looks.unknown) == (12, "")
+        assert (listing.tally.delivery_limit.limit, listing.tally.delivery_limit.unknown) == (12, "")
         # The letters have been delivered twice.
         with pytest.raises(LetterAtRisk):
             await producer.dead.list()

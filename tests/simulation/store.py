@@ -128,7 +128,7 @@ class SimulatedStore:
     ) -> None:
         raise NotImplementedError
 
-    async def set_payload(self, collection: str, change: SetPayload, kept: tuple[str, ...] = ()) -> None:
+    async def set_payload(self, collection: str, change: SetPayload, preserved: tuple[str, ...] = ()) -> None:
         n = (change.set or {})["n"]
         assert isinstance(n, int)
         reached: list[tuple[int, int]] = [(point, n) for point in change.ids or () if isinstance(point, int)]

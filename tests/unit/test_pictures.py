@@ -12,7 +12,7 @@ from grafana.generate import DASHBOARDS
 from grafana.panel import NO_DATA, Panel, Query
 from grafana.picture.page import write
 from grafana.picture.panels import COLOURS, colour, lines, ordered
-from grafana.picture.values import legend, shown
+from grafana.picture.values import formatted, legend
 from stack.prometheus import Curve
 from tests.benchmarks.pictures import FOLDER, MOMENTS
 
@@ -67,11 +67,11 @@ def test_colours_are_those_of_the_highest_threshold_and_grey_without_a_value() -
     ],
 )
 def test_values_have_the_panel_s_unit(unit: str, value: float, text: str) -> None:
-    assert shown(panel(unit), value) == text
+    assert formatted(panel(unit), value) == text
 
 
 def test_words_stand_for_values() -> None:
-    assert shown(panel(words=((0, "writable"), (1, "writes held"))), 1.0) == "writes held"
+    assert formatted(panel(words=((0, "writable"), (1, "writes held"))), 1.0) == "writes held"
 
 
 def test_names_of_series_have_their_labels() -> None:

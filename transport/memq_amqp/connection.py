@@ -118,10 +118,10 @@ class Channel:
     def on_cancel(self, cancelled: Callable[[], None]) -> None:
         """Call `cancelled` when the broker cancels a consumer: its queue is gone, or it held a message too long."""
 
-        async def told(_frame: object) -> None:
+        async def callback(_frame: object) -> None:
             cancelled()
 
-        self._underlay.on_consumer_cancel_callbacks.add(told)
+        self._underlay.on_consumer_cancel_callbacks.add(callback)
 
     async def declare_exchange(self, name: str, kind: str = "topic", *, passive: bool = False) -> None:
         """Declare a durable exchange. passive: make sure that it is there."""
@@ -215,7 +215,7 @@ class Channel:
 
 
 def _callback(ended: Ended, otherwise: str) -> Callable[..., None]:
-    def told(_sender: object, error: BaseException | None = None) -> None:
+    def callback(_sender: object, error: BaseException | None = None) -> None:
         ended(Lost(otherwise) if error is None else loss(error, otherwise))
 
-    return told
+    return callback

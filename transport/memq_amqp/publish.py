@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from memq_amqp.wire.frames import Frames
     from memq_schemas.properties import Properties
 
-    Heard = Callable[[], None] | None
+    OnConfirm = Callable[[], None] | None
 
 
 class Publisher(Protocol):
@@ -38,11 +38,17 @@ class Publisher(Protocol):
         ...
 
     def publish_encoded(
-        self, exchange: str, routing_key: str, body: bytes, message_id: str, properties: bytes, heard: Heard = None
+        self,
+        exchange: str,
+        routing_key: str,
+        body: bytes,
+        message_id: str,
+        properties: bytes,
+        on_confirm: OnConfirm = None,
     ) -> Awaitable[None]:
         """Publish like `publish`, with an encoded property list that contains the attempt's own `message_id`.
 
-        heard: called when the broker has confirmed it, even if that is after its publisher has given up.
+        on_confirm: called when the broker has confirmed it, even if that is after its publisher has given up.
         """
         ...
 
@@ -79,7 +85,13 @@ class StockPublisher:
         await self.publish_encoded(exchange, routing_key, body, message_id, encoded)
 
     async def publish_encoded(
-        self, exchange: str, routing_key: str, body: bytes, message_id: str, properties: bytes, heard: Heard = None
+        self,
+        exchange: str,
+        routing_key: str,
+        body: bytes,
+        message_id: str,
+        properties: bytes,
+        on_confirm: OnConfirm = None,
     ) -> None:
         check_room(properties, self._largest)
         given = _Encoded(message_id, properties)
@@ -89,15 +101,15 @@ class StockPublisher:
                     body, exchange=exchange, routing_key=_Key(routing_key), properties=given, mandatory=True
                 )
         except PublishError as error:
-            if heard is not None:
-                heard()
+            if on_confirm is not None:
+                on_confirm()
             raise Returned from error
         except DeliveryError as error:
             raise Refused from error
         except LOSSES as error:
             raise outcome_of(error, len(body)) from error
-        if heard is not None:
-            heard()
+        if on_confirm is not None:
+            on_confirm()
 
     def close(self, reason: str = "the channel was closed") -> None:
         """aiormq fails what waits when the connection is closed."""

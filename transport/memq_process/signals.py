@@ -29,7 +29,7 @@ def install() -> None:
 
     The kernel drops signals with the default action for process 1, so the handler exits by itself there.
     """
-    for number in heard(*_TERMINATING):
+    for number in not_ignored(*_TERMINATING):
         signal.signal(number, end)
 
 
@@ -40,7 +40,7 @@ def end(number: int, _: FrameType | None = None) -> None:
     os._exit(128 + number)
 
 
-def heard(*numbers: signal.Signals) -> list[signal.Signals]:
+def not_ignored(*numbers: signal.Signals) -> list[signal.Signals]:
     """Return the signals to handle: all but SIGHUP where it is ignored."""
     ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     return [number for number in numbers if not (number is signal.SIGHUP and ignored)]
@@ -55,7 +55,7 @@ def handling(handler: Callable[[signal.Signals], object], *numbers: signal.Signa
     import asyncio  # here: the signals are handled before it is imported
 
     loop = asyncio.get_running_loop()
-    installed = heard(*numbers)
+    installed = not_ignored(*numbers)
 
     def remove() -> None:
         while installed:

@@ -24,8 +24,8 @@ def load(flags: dict[str, Any] | None = None) -> Settings:
         settings = Settings(**given)
     except ValidationError as error:
         problems = error.errors(include_input=False, include_url=False, include_context=False)
-        said = [_problem(list(p["loc"]), p["msg"], flags, files) for p in problems]
-        raise ConfigurationError("\n".join(said)) from None
+        lines = [_problem(list(p["loc"]), p["msg"], flags, files) for p in problems]
+        raise ConfigurationError("\n".join(lines)) from None
     settings.secret_files.update(paths)
     return settings
 

@@ -157,10 +157,10 @@ class Link:
         loop, short = asyncio.get_running_loop(), 0
         while True:
             if session is not None:
-                begun = loop.time()
+                started = loop.time()
                 await self._lost(session)
                 # A connection that the broker ends as soon as it is used again is no success.
-                short = short + 1 if loop.time() - begun < STABLE_SECONDS else 0
+                short = short + 1 if loop.time() - started < STABLE_SECONDS else 0
                 if short > 1 and self._replacement is None:
                     await asyncio.sleep(min(5.0, 0.1 * 2 ** min(short, 10)) * random.uniform(0.5, 1.0))
             # It worked before, so even a refused password may be a broker that is still starting.

@@ -64,7 +64,7 @@ class ConfirmClock:
         self.last_confirm = monotonic()
         self._first: float | None = None  # when the first publish after that began
 
-    def begun(self) -> float:
+    def start(self) -> float:
         """A publish begins now, in the time of `seconds`."""
         now = monotonic()
         if self._first is None:
@@ -76,9 +76,9 @@ class ConfirmClock:
         self.last_confirm = monotonic()
         self._first = None
 
-    def seconds(self, begun: float) -> float:
+    def seconds(self, start: float) -> float:
         """Seconds without a confirm since a publish that still waits."""
-        first = self.last_confirm if self._first is None or begun < self.last_confirm else self._first
+        first = self.last_confirm if self._first is None or start < self.last_confirm else self._first
         return monotonic() - first
 
 
@@ -180,14 +180,14 @@ class Publisher:
         self._publisher = publisher
         self.exchange = exchange
 
-    def publish(self, message: Message, routing_key: str, heard: Callable[[], None]) -> Awaitable[None]:
+    def publish(self, message: Message, routing_key: str, on_confirm: Callable[[], None]) -> Awaitable[None]:
         """Return once the broker has confirmed; there is no timeout.
 
-        heard: called when the broker has confirmed it, or said that no queue takes it. Raises memq_amqp's Returned,
-        Refused, Lost and MessageRefused.
+        on_confirm: called when the broker has confirmed the message, or returned it because no queue takes it. Raises
+        memq_amqp's Returned, Refused, Lost and MessageRefused.
         """
         return self._publisher.publish_encoded(
-            self.exchange, routing_key, message.body, message.message_id, _encoded(message), heard
+            self.exchange, routing_key, message.body, message.message_id, _encoded(message), on_confirm
         )
 
     def close(self, reason: str) -> None:

@@ -11,7 +11,7 @@ from memq_amqp.refusals import Fault, Kind
 
 from memq.connection.address import CONNECT_SECONDS
 from memq.connection.bulk import BulkLane
-from memq.connection.entrance import entrance
+from memq.connection.exchange import writable_exchange
 from memq.connection.publisher import ConfirmClock, Publisher
 from memq.connection.reply_queue import ReplyQueue
 from memq.errors import ConfigurationError, TopologyMissing
@@ -93,7 +93,7 @@ async def open_session(brokers: Brokers, names: Names | TenantNames, pending: Pe
 
 
 async def _opened(connection: Connection, names: Names | TenantNames, pending: Pending) -> Session:
-    exchange = await entrance(connection, names) if isinstance(names, TenantNames) else names.commands
+    exchange = await writable_exchange(connection, names) if isinstance(names, TenantNames) else names.commands
     publishing = await connection.channel()
     if isinstance(names, Names):
         await _check(publishing, exchange, connection.address)

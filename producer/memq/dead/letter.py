@@ -120,14 +120,14 @@ def _death(own: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def _broker_reason(code: str, queue: str | None, before: str | None) -> str:
-    told = {
+    summary = {
         "delivery_limit": "the broker gave it up after too many deliveries: it may be what ends the workers",
         "expired": "its time to live ran out in the queue",
         "rejected": "a consumer rejected it without a copy of its own",
         "maxlen": "the queue was full",
     }.get(code, "dead-lettered by the broker")
     where = f" (from {queue})" if queue else ""
-    return f"{told}{where}" + (f"; before that {before}" if before else "")
+    return f"{summary}{where}" + (f"; before that {before}" if before else "")
 
 
 def _sender(properties: Properties, own: Mapping[str, Any], names: Names) -> Properties:

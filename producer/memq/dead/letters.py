@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from memq.dead.delivery_limit import DeliveryLimit, read_delivery_limit
 from memq.dead.letter import DeadLetter, read_letter
-from memq.dead.looks import Looks, read_looks
 from memq.dead.replay import Replay
 from memq.dead.selection import Selection
 from memq.dead.walk import Walk, walk
@@ -33,7 +33,8 @@ class Tally:
 
     depth: in the queue at the start, without letters that another walk holds.   walked: read so far.
     selected: matching the selection.   done: sent again, or removed.   unroutable: kept, because no queue takes them;
-    `unroutable_reason` is the first reason.   codes: selected letters by code.   looks: reads that the queue allows.
+    `unroutable_reason` is the first reason.   codes: selected letters by code.
+    delivery_limit: deliveries that the queue allows.
     """
 
     depth: int = 0
@@ -43,7 +44,7 @@ class Tally:
     unroutable: int = 0
     unroutable_reason: str | None = None
     codes: Counter[str] = field(default_factory=Counter[str])
-    looks: Looks = field(default_factory=Looks)
+    delivery_limit: DeliveryLimit = field(default_factory=DeliveryLimit)
 
     def stays(self, error: Unroutable) -> None:
         """Count a letter that no queue takes."""
@@ -195,8 +196,8 @@ class DeadLetters:
                 f"no connection to RabbitMQ within {self._timeout:g} s: {self._link.reason}"
             ) from None
         if not force:
-            tally.looks = await read_looks(session.address, self._names)
-            tally.looks.check()
+            tally.delivery_limit = await read_delivery_limit(session.address, self._names)
+            tally.delivery_limit.check()
         async with walk(session.address, self._names.dead, f"{self._client} dead letters") as walked:
             tally.depth = walked.depth
             yield walked
@@ -206,7 +207,7 @@ def _look(
     message: Received, whose: Whose, tally: Tally, selection: Selection, progress: Progress | None
 ) -> DeadLetter | None:
     """The letter, if it is selected."""
-    tally.looks.check(message)
+    tally.delivery_limit.check(message)
     tally.walked += 1
     letter = read_letter(tally.walked, message, whose)
     selected = selection.takes(letter, datetime.now(UTC))

@@ -92,13 +92,13 @@ class Walk:
         them if the channel closes. It sends them before what is put back.
         """
         left = self.depth - self._removed
-        looks = AsyncRetrying(
+        attempts = AsyncRetrying(
             retry=retry_if_result(lambda ready: ready < left),
             wait=wait_fixed(LOOK_SECONDS),
             stop=stop_after_delay(SETTLE_SECONDS),
             retry_error_callback=lambda _: None,
         )
-        await looks(self._ready)
+        await attempts(self._ready)
 
     async def stop(self) -> None:
         """No more of this block."""
@@ -172,8 +172,8 @@ async def _start(connection: Connection, queue: str) -> Walk:
         channel = await connection.channel()
     except Lost as error:
         if error.kind is Kind.NOT_FOUND:
-            told = "run `memq-worker declare`, or start a worker, and check the prefix"
-            raise TopologyMissing(f"RabbitMQ at {connection.address} has no queue {queue}: {told}") from error
+            remedy = "run `memq-worker declare`, or start a worker, and check the prefix"
+            raise TopologyMissing(f"RabbitMQ at {connection.address} has no queue {queue}: {remedy}") from error
         if error.kind is Kind.PERMISSION:
             raise ConfigurationError(f"RabbitMQ at {connection.address} denies the user a right: {error}") from error
         raise

@@ -77,12 +77,12 @@ def nacked(exchange: str, reason: str) -> str:
 def unroutable(exchange: str, routing_key: str) -> Unroutable:
     """The error for a message that the broker had no queue for."""
     if not _of_tenant(exchange):
-        told = "declare memq's topology with `memq-worker declare`, or start a worker"
+        remedy = "declare memq's topology with `memq-worker declare`, or start a worker"
     elif exchange.endswith(".read"):
-        told = "the user may only read"
+        remedy = "the user may only read"
     else:
-        told = "declare the tenant's queues with `memq-worker tenants apply`"
-    return Unroutable(f"no queue is bound for {routing_key}: {told}")
+        remedy = "declare the tenant's queues with `memq-worker tenants apply`"
+    return Unroutable(f"no queue is bound for {routing_key}: {remedy}")
 
 
 def refused(broker: str, exchange: str, refusal: Refusal) -> ConfigurationError:
@@ -90,6 +90,6 @@ def refused(broker: str, exchange: str, refusal: Refusal) -> ConfigurationError:
     if refusal.kind is Kind.PERMISSION:
         return ConfigurationError(f"{broker}: the user needs the write permission for exchange {exchange}: {refusal}")
     if refusal.kind is Kind.NOT_FOUND:
-        told = "run `memq-worker declare`, or start a worker, and check the prefix"
-        return TopologyMissing(f"{broker}: {refusal}: {told}")
+        remedy = "run `memq-worker declare`, or start a worker, and check the prefix"
+        return TopologyMissing(f"{broker}: {refusal}: {remedy}")
     return ConfigurationError(f"{broker}: {refusal}")

@@ -108,7 +108,7 @@ class Sender:
             self._check_silence(attempt, timeout)
             raise Unconfirmed(f"{routing_key}: no confirm within {timeout:g} s: {self._hindrance(attempt)}") from None
 
-    def kept(self, outgoing: Outgoing) -> Outgoing:
+    def with_trace(self, outgoing: Outgoing) -> Outgoing:
         """Keep the current trace for a later `once`."""
         return outgoing._replace(traceparent=self._tracing.here())
 
@@ -188,7 +188,7 @@ class Sender:
         """Return True if the broker confirmed; otherwise another attempt may follow at once."""
         durable = message.properties.delivery_mode == headers.PERSISTENT
         clock = session.writes if durable else session.requests
-        attempt.waiting = (session, clock, clock.begun())
+        attempt.waiting = (session, clock, clock.start())
         publisher = session.publisher
         # Known from an earlier message, which has cost a connection.
         self.limit.check(routing_key, message)
@@ -231,8 +231,8 @@ class Sender:
     def _check_silence(self, attempt: Attempt, timeout: float) -> None:
         if attempt.waiting is None:
             return
-        session, clock, begun = attempt.waiting
-        seconds = clock.seconds(begun)
+        session, clock, start = attempt.waiting
+        seconds = clock.seconds(start)
         # The publish itself began a little after its timeout.
         if seconds >= max(timeout * 0.9, SILENT_SECONDS):
             self._link.replace_silent(session, clock, f"no confirm for {seconds:.0f} s, and no alarm")

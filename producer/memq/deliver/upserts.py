@@ -86,7 +86,7 @@ async def _single(
     positions = None
     try:
         if path.asks:
-            await path.begun()
+            await path.prepare()
         message = outgoing(points_body((fitting(0, encode.row(0, row), max_bytes),)))
         size, positions = len(message.body), range(1)
         if not path.window.take(size):

@@ -44,7 +44,7 @@ class WritePath:
     def receipt(self, points: int, messages: int, complete: int, slowest: float | None) -> Receipt:
         return Receipt(points, messages, self.asks, slowest, self.stores, complete)
 
-    async def begun(self) -> None:
+    async def prepare(self) -> None:
         """Before the first message of a call."""
         if self.asks and self._outbox is not None:
             # Questions do not go through the file, but must not overtake what is in it.
@@ -67,7 +67,7 @@ class WritePath:
         if self.asks:
             return self._asked(outgoing)
         if self._outbox is not None:
-            return self._outbox.put(self._sender.kept(outgoing))
+            return self._outbox.put(self._sender.with_trace(outgoing))
         return self._sender.send(outgoing, self._options.confirm_timeout)
 
     async def _asked(self, outgoing: Outgoing) -> float:

@@ -46,7 +46,7 @@ class Writes:
     async def run(self, parts: Iterator[Part] | AsyncIterator[Part]) -> Receipt:
         """Sends until they end or one fails; then lets those on their way arrive before it raises."""
         try:
-            await self._path.begun()
+            await self._path.prepare()
             await self._feed(parts)
         except MemqError as error:
             error.confirmed = self.receipt

@@ -29,8 +29,8 @@ class NamedColumns(Sequence[dict[str, Any]]):
     def __init__(self, by_name: dict[str, Sequence[Any]]) -> None:
         lengths = {name: len(column) for name, column in by_name.items()}
         if len(set(lengths.values())) != 1:
-            told = ", ".join(f"{count} {name}" for name, count in lengths.items()) or "none"
-            raise InvalidRequest(f"vectors: columns of one length are needed, by name; there are {told}")
+            description = ", ".join(f"{count} {name}" for name, count in lengths.items()) or "none"
+            raise InvalidRequest(f"vectors: columns of one length are needed, by name; there are {description}")
         self._by_name = by_name
         self._length = next(iter(lengths.values()))
 
@@ -60,15 +60,15 @@ class Columns:
         columns = {"ids": self.ids, "vectors": self.vectors, "payloads": self.payloads, "versions": self.versions}
         lengths = {name: len(column) for name, column in columns.items() if column is not None}
         if len(set(lengths.values())) > 1:
-            told = ", ".join(f"{count} {name}" for name, count in lengths.items())
-            raise InvalidRequest(f"columns of different lengths: {told}")
+            description = ", ".join(f"{count} {name}" for name, count in lengths.items())
+            raise InvalidRequest(f"columns of different lengths: {description}")
         if isinstance(self.vectors, np.ndarray) and (
             self.vectors.ndim not in (2, 3) or self.vectors.dtype.kind not in "fiu"
         ):
-            told = f"{self.vectors.dtype} of shape {self.vectors.shape}"
+            description = f"{self.vectors.dtype} of shape {self.vectors.shape}"
             raise InvalidRequest(
                 "vectors: expected an array of numbers of shape (points, dimensions) or (points, rows, dimensions); "
-                f"this is {told}"
+                f"this is {description}"
             )
 
     def points(self) -> Iterator[bytes]:

@@ -34,8 +34,8 @@ def _fields(value: Any) -> tuple[Any, Any]:
         return value.indices, value.data if hasattr(value, "indptr") else value.values
     fields = cast("Mapping[str, Any]", value)
     if not has_both(fields):
-        told = ", ".join(map(str, fields)) or "none"
-        raise ValueError(f"expected an object of indices and values, there is {told[:100]}")
+        description = ", ".join(map(str, fields)) or "none"
+        raise ValueError(f"expected an object of indices and values, there is {description[:100]}")
     return fields["indices"], fields["values"]
 
 

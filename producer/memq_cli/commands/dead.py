@@ -10,11 +10,11 @@ import typer
 
 from memq.dead import Tally
 from memq.errors import InvalidRequest, Unroutable
-from memq_cli import choice, corrected, letters, options
+from memq_cli import choice, letters, options, replacement_body
 from memq_cli.options import Json, Prefix, Target, Timeout, Url
 from memq_cli.output import confirmed, emit, notice, say, table
 from memq_cli.run import run
-from memq_cli.walking import WalkProgress
+from memq_cli.walk_progress import WalkProgress
 
 if TYPE_CHECKING:
     from memq.dead import DeadLetter, Listing
@@ -154,11 +154,11 @@ def replay(
     chosen = choice.selection(codes, ops, collections, queues, ids, tries, older, newer, tenant, limit)
     if (body is not None or edit) and len(ids or ()) != 1:
         raise typer.BadParameter("needs exactly one --id", param_hint="--edit" if edit else "--body")
-    given = None if body is None else corrected.read(str(body))
+    given = None if body is None else replacement_body.read(str(body))
     tally = Tally()
 
     async def send(producer: Producer) -> None:
-        replaced = await corrected.edited(producer, chosen) if edit else given
+        replaced = await replacement_body.edited(producer, chosen) if edit else given
         with WalkProgress("looking" if dry_run else "replaying") as progress:
             await producer.dead.replay(
                 chosen, body=replaced, dry_run=dry_run, force=force, progress=progress, tally=tally
@@ -167,10 +167,10 @@ def replay(
         if tally.unroutable:
             raise Unroutable(f"{tally.unroutable:,} stay in the dead-letter queue: {tally.unroutable_reason}")
 
-    def told() -> str | None:
+    def summary() -> str | None:
         return None if dry_run or tally.unroutable else f"before that {tally.done:,} were sent again; nothing is lost"
 
-    run(target, send, after_failure=told)
+    run(target, send, after_failure=summary)
 
 
 @app.command()
@@ -212,8 +212,8 @@ def purge(
 
             async def approve(_: Tally) -> bool:
                 progress.stop()
-                told = f"{tally.selected:,} of {tally.walked:,} dead letters ({letters.codes(tally)})"
-                return await confirmed(f"memq: remove {told} for good?")
+                summary = f"{tally.selected:,} of {tally.walked:,} dead letters ({letters.codes(tally)})"
+                return await confirmed(f"memq: remove {summary} for good?")
 
             await producer.dead.purge(
                 chosen,
@@ -237,8 +237,8 @@ def _list(target: Target, listing: Listing) -> None:
     table(letters.HEADINGS, [letters.row(letter, now) for letter in listing.letters])
     shown = len(listing.letters)
     more = f", {shown:,} shown (--limit shows more)" if shown < tally.selected else ""
-    told = f": {letters.codes(tally)}" if tally.selected else ""
-    notice(f"memq: {tally.selected:,} of {tally.walked:,} dead letters{more}{told}")
+    summary = f": {letters.codes(tally)}" if tally.selected else ""
+    notice(f"memq: {tally.selected:,} of {tally.walked:,} dead letters{more}{summary}")
 
 
 def _show(letter: DeadLetter) -> None:
@@ -266,8 +266,8 @@ def _report(target: Target, tally: Tally, what: str, dry_run: bool) -> None:
         emit({**_counts(tally), "dry_run": dry_run, "done": tally.done, "unroutable": tally.unroutable})
         return
     number = tally.selected if dry_run else tally.done
-    told = f": {letters.codes(tally)}" if tally.selected else ""
-    say(f"{number:,} of {tally.walked:,} dead letters {what}{told}")
+    summary = f": {letters.codes(tally)}" if tally.selected else ""
+    say(f"{number:,} of {tally.walked:,} dead letters {what}{summary}")
 
 
 def _counts(tally: Tally) -> dict[str, object]:

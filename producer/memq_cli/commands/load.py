@@ -95,7 +95,7 @@ def load(
             notice("memq: interrupted")
             ended.append(INTERRUPTED)
         else:
-            ended.append(OK if all(threshold.kept for threshold in found) else THRESHOLD)
+            ended.append(OK if all(threshold.met for threshold in found) else THRESHOLD)
 
     run(target, send)
     raise typer.Exit(ended[0])

@@ -126,15 +126,17 @@ def upsert(
     )
     try:
         source = open_source(str(file), columns, payloads, csv_types=csv_types)
-        kept = None if str(file) == "-" else _checkpoint(file, payloads, collection, target, columns, checkpoint)
-        if kept is not None:
-            kept.read(restart=restart)
+        progress_file = (
+            None if str(file) == "-" else _checkpoint(file, payloads, collection, target, columns, checkpoint)
+        )
+        if progress_file is not None:
+            progress_file.read(restart=restart)
     except BadFile as error:
         raise typer.BadParameter(str(error)) from None
     upload = Upload(
         source,
         collection,
-        kept,
+        progress_file,
         columns,
         distance=distance if create else None,
         lane=lane.value,

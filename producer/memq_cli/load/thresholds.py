@@ -22,7 +22,7 @@ class Threshold:
     actual: float | None
 
     @property
-    def kept(self) -> bool:
+    def met(self) -> bool:
         return self.actual is not None and self.actual < self.below
 
 

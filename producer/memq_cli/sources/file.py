@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from memq_cli.sources.arrow import ipc, parquet
 from memq_cli.sources.bad_file import BadFile
+from memq_cli.sources.decompression import COMPRESSED, open_file
 from memq_cli.sources.delimited import Delimited
 from memq_cli.sources.json_documents import JsonDocuments
 from memq_cli.sources.jsonl import BYTE_ORDER_MARK, JsonLines
 from memq_cli.sources.npy import NumpyMatrix
 from memq_cli.sources.npz import NumpyArchive
-from memq_cli.sources.opening import COMPRESSED, opened
 from memq_cli.sources.stdin import StandardInput
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _by_ending(path: Path, ending: str, columns: ColumnNames, payloads: Path | N
     if ending in (*JSON_LINES, *JSON):
         return _json(path, ending, columns)
     if ending in DELIMITED:
-        return Delimited(str(path), partial(opened, path), ending == ".tsv", columns, types=csv_types)
+        return Delimited(str(path), partial(open_file, path), ending == ".tsv", columns, types=csv_types)
     if ending in PARQUET:
         return parquet(path, columns)
     if ending in ARROW:
@@ -98,15 +98,15 @@ def _by_ending(path: Path, ending: str, columns: ColumnNames, payloads: Path | N
 def _json(path: Path, ending: str, columns: ColumnNames) -> Source:
     """Lines, or by its beginning an array or objects over several lines, whatever the ending says."""
     try:
-        with opened(path) as stream:
+        with open_file(path) as stream:
             head = stream.read(_HEAD_BYTES).removeprefix(BYTE_ORDER_MARK).lstrip()
     except (EOFError, OSError) as error:
         raise BadFile(f"{path}: cannot be read: {error}") from None
     if ending in JSON or head.startswith(b"[") or head.partition(b"\n")[0].strip() == b"{":
-        return JsonDocuments(str(path), partial(opened, path), columns)
+        return JsonDocuments(str(path), partial(open_file, path), columns)
     return _json_lines(path, columns)
 
 
 def _json_lines(path: Path, columns: ColumnNames) -> JsonLines:
     size = None if path.suffix.lower() in COMPRESSED else path.stat().st_size
-    return JsonLines(str(path), partial(opened, path), size, columns)
+    return JsonLines(str(path), partial(open_file, path), size, columns)

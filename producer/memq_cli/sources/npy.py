@@ -31,8 +31,8 @@ class NumpyMatrix:
         except (ValueError, EOFError) as error:
             raise BadFile(f"{self.name}: not a .npy file of numbers: {error}") from None
         if self._matrix.ndim != 2 or self._matrix.dtype.kind not in "fiu":
-            told = f"{self._matrix.dtype} of shape {self._matrix.shape}"
-            raise BadFile(f"{self.name}: expected a matrix of numbers, one vector a row; this is {told}")
+            description = f"{self._matrix.dtype} of shape {self._matrix.shape}"
+            raise BadFile(f"{self.name}: expected a matrix of numbers, one vector a row; this is {description}")
         if payloads is None and columns.start is None:
             # A matrix alone has nothing to take ids from.
             columns = replace(columns, start=0)

@@ -59,5 +59,5 @@ class NumpyArchive:
     def _check(self) -> None:
         lengths = {name: len(array) if array.ndim else -1 for name, array in self._arrays.items()}
         if len(set(lengths.values())) > 1 or -1 in lengths.values():
-            told = ", ".join(f"{name} {self._arrays[name].shape}" for name in lengths)
-            raise BadFile(f"{self.name}: arrays of different lengths: {told}; expected one row a point in each")
+            description = ", ".join(f"{name} {self._arrays[name].shape}" for name in lengths)
+            raise BadFile(f"{self.name}: arrays of different lengths: {description}; expected one row a point in each")

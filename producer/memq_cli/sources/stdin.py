@@ -36,13 +36,13 @@ class StandardInput:
 
 
 async def _lines(descriptor: int) -> AsyncIterator[bytes]:
-    begun = b""
+    partial = b""
     async for piece in _pieces(descriptor):
-        *whole, begun = (begun + piece).split(b"\n")
+        *whole, partial = (partial + piece).split(b"\n")
         for line in whole:
             yield line
-    if begun:
-        yield begun
+    if partial:
+        yield partial
 
 
 async def _pieces(descriptor: int) -> AsyncIterator[bytes]:

@@ -61,7 +61,7 @@ def test_a_checkpoint_is_found_again_and_ends_with_the_upload(
     assert again.rows == 300, "two writes too soon after each other"
     kept.write()
     again.read()
-    assert again.rows == again.kept == 500
+    assert again.rows == again.sent_before == 500
     assert os.listdir(tmp_path / "deep") == ["kept"]
     again.remove()
     assert os.listdir(tmp_path / "deep") == []
@@ -111,7 +111,7 @@ def test_without_a_place_to_write_an_upload_goes_on_unless_the_place_was_asked_f
     kept.read()
     kept.note(300)
     kept.write()
-    assert kept.kept == 0
+    assert kept.sent_before == 0
     assert capsys.readouterr().err.count("an interrupted run will start from the beginning") == 1
     with pytest.raises(BadFile, match="Not a directory"):
         Checkpoint(file / "kept", identity(file), required=True).read()

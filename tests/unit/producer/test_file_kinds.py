@@ -19,8 +19,8 @@ from memq import InvalidPoint, point_id
 from memq.encode.arrow import WirePoints, split
 from memq.encode.points import PointJson
 from memq_cli.sources import BadFile, ColumnNames, open_source
-from memq_cli.sources.ahead import ROWS, checked, encoded
 from memq_cli.sources.json_documents import JsonDocuments
+from memq_cli.sources.read_ahead import ROWS, checked, encoded
 from memq_worker.pipeline.decode.arrow import decode_arrow
 from memq_worker.pipeline.decode.points import decode_points
 

@@ -60,7 +60,7 @@ def test_what_could_not_be_sent_is_an_error() -> None:
     record.not_sent(2)
     summary = record.summary(1.0)
     assert (summary.error_share, summary.codes) == (0.2, {NOT_SENT: 2})
-    assert [t.kept for t in thresholds(summary)] == [True, False]
+    assert [t.met for t in thresholds(summary)] == [True, False]
 
 
 def test_only_the_latest_times_are_kept_but_every_request_counts() -> None:
@@ -79,12 +79,12 @@ def test_thresholds(ms: float, errors: int, kept: list[bool]) -> None:
     record = Record()
     for number in range(100):
         record.add("query", ms / 1000, "store_error" if number < errors else None)
-    assert [threshold.kept for threshold in thresholds(record.summary(1.0))] == kept
-    assert all(threshold.kept for threshold in thresholds(record.summary(1.0), 1000, 10))
+    assert [threshold.met for threshold in thresholds(record.summary(1.0))] == kept
+    assert all(threshold.met for threshold in thresholds(record.summary(1.0), 1000, 10))
 
 
 def test_nothing_measured_keeps_no_promise() -> None:
-    assert [threshold.kept for threshold in thresholds(Record().summary(1.0))] == [False, False]
+    assert [threshold.met for threshold in thresholds(Record().summary(1.0))] == [False, False]
 
 
 @given(stages, st.floats(0, 600))

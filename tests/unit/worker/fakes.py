@@ -164,7 +164,7 @@ class FakeStore:
         await self._fail()
         self.writes.append(["remove vectors", *(ids or ["filter"])])
 
-    async def set_payload(self, collection: str, change: SetPayload, kept: tuple[str, ...] = ()) -> None:
+    async def set_payload(self, collection: str, change: SetPayload, preserved: tuple[str, ...] = ()) -> None:
         await self._fail()
         self.writes.append(["payload", *(change.ids or ["filter"])])
 

@@ -33,7 +33,7 @@ from memq_worker.pipeline.command import (
     Request,
     UpsertPoints,
 )
-from memq_worker.pipeline.spaces.ids import Ids, kept, original
+from memq_worker.pipeline.spaces.ids import Ids, original, stored_id
 from memq_worker.pipeline.spaces.own import OwnSpace
 from memq_worker.pipeline.spaces.rules import RULES, Rule
 from memq_worker.pipeline.spaces.shared import SharedSpace
@@ -365,7 +365,7 @@ def test_ids_of_tenants_are_uuids_of_version_5_that_never_meet() -> None:
         for point in (0, 1, 2**64 - 1, UUID.lower()):
             assert Ids(tenant).stored(point) == str(uuid.uuid5(namespace, str(point)))
             assert Ids("acme").stored(point) != Ids("evil").stored(point)
-            assert original(kept(point)) == point
+            assert original(stored_id(point)) == point
     assert original(1.5) is None
     assert original(None) is None
     assert original(True) is None

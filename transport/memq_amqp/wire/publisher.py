@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from memq_schemas.properties import Properties
 
     Confirm = asyncio.Future[None]
-    Heard = Callable[[], None] | None
+    OnConfirm = Callable[[], None] | None
 
 _ACK, _NACK, _RETURN = 60 << 16 | 80, 60 << 16 | 120, 60 << 16 | 50  # class basic and the method
 _U32 = struct.Struct(">I").unpack_from
@@ -52,8 +52,8 @@ class ConfirmingPublisher:
         self._attempts = itertools.count(1)
         self._last = 0  # delivery tag
         # Not handed to the socket yet, by message id: what its publisher gives up before that is never sent.
-        self._out: dict[str, tuple[Confirm, Heard, tuple[bytes, ...], int]] = {}
-        self._waiting: dict[int, tuple[Confirm, Heard, str, int]] = {}
+        self._out: dict[str, tuple[Confirm, OnConfirm, tuple[bytes, ...], int]] = {}
+        self._waiting: dict[int, tuple[Confirm, OnConfirm, str, int]] = {}
         self._tags: dict[str, int] = {}  # by message id: a returned message does not carry its delivery tag
         self._methods: dict[tuple[str, str], bytes] = {}
         self._due = asyncio.Event()
@@ -70,7 +70,13 @@ class ConfirmingPublisher:
         await self.publish_encoded(exchange, routing_key, body, message_id, encoded)
 
     async def publish_encoded(
-        self, exchange: str, routing_key: str, body: bytes, message_id: str, properties: bytes, heard: Heard = None
+        self,
+        exchange: str,
+        routing_key: str,
+        body: bytes,
+        message_id: str,
+        properties: bytes,
+        on_confirm: OnConfirm = None,
     ) -> None:
         if self._closed:
             raise outcome_of(self._error, len(body))
@@ -78,7 +84,7 @@ class ConfirmingPublisher:
             raise ValueError(f"message_id {message_id!r} is already in flight; expected another one for each attempt")
         confirm: Confirm = self._loop.create_future()
         frames = self._frames(exchange, routing_key, body, properties)
-        self._out[message_id] = (confirm, heard, frames, len(body))
+        self._out[message_id] = (confirm, on_confirm, frames, len(body))
         self._due.set()
         try:
             await confirm
@@ -118,12 +124,12 @@ class ConfirmingPublisher:
             self._due.clear()
             out, self._out = self._out, {}
             parts: list[bytes] = []
-            for message_id, (confirm, heard, frames, size) in out.items():
+            for message_id, (confirm, on_confirm, frames, size) in out.items():
                 if confirm.done():
                     continue
                 # The broker counts what it is sent, so a tag is given to nothing else.
                 self._last += 1
-                self._waiting[self._last] = (confirm, heard, message_id, size)
+                self._waiting[self._last] = (confirm, on_confirm, message_id, size)
                 self._tags[message_id] = self._last
                 parts += frames
             if parts:
@@ -137,7 +143,7 @@ class ConfirmingPublisher:
         (method,) = _U32(buffer, start)
         if method in (_ACK, _NACK):
             tag, bits = _CONFIRM(buffer, start + 4)
-            self._confirmed(tag, multiple=bool(bits & 1), kept=method == _ACK)
+            self._confirmed(tag, multiple=bool(bits & 1), confirmed=method == _ACK)
             return True
         if method == _RETURN:
             self._missing = 0
@@ -156,16 +162,16 @@ class ConfirmingPublisher:
         if self._missing == 0:
             self._missing = -1
 
-    def _confirmed(self, tag: int, *, multiple: bool, kept: bool) -> None:
+    def _confirmed(self, tag: int, *, multiple: bool, confirmed: bool) -> None:
         first = next(iter(self._waiting), tag) if multiple else tag
         for each in range(first, min(tag, self._last) + 1):
             entry = self._waiting.pop(each, None)
             if entry is not None:
-                confirm, heard, message_id, _ = entry
+                confirm, on_confirm, message_id, _ = entry
                 del self._tags[message_id]
-                if kept and heard is not None:
-                    heard()
-                _settle(confirm, None if kept else Refused())
+                if confirmed and on_confirm is not None:
+                    on_confirm()
+                _settle(confirm, None if confirmed else Refused())
 
     def _fail(self, error: BaseException | None) -> None:
         stop(self._writer)

@@ -79,8 +79,8 @@ class Table(Mapping[str, Any]):
     def without(self, changed: ChangedHeaders) -> bytes:
         """The entries that `changed` keeps, as received."""
         raw = self.raw
-        kept = [raw[start:stop] for name, start, _, stop in self.entries() if changed.keeps(name)]
-        return b"".join((*kept, self.opaque))
+        entries = [raw[start:stop] for name, start, _, stop in self.entries() if changed.keeps(name)]
+        return b"".join((*entries, self.opaque))
 
     def _decoded(self) -> dict[str, Any]:
         if self._values is None:

@@ -35,13 +35,13 @@ class Announcement:
         self._channel = channel
         self._queue = queue
         self._timeout = timeout
-        self._taken: list[tuple[int, bytes]] = []
+        self._messages: list[tuple[int, bytes]] = []
         self._more = asyncio.Event()
 
     @property
     def body(self) -> bytes | None:
         """The message; None if the queue is empty."""
-        return self._taken[0][1] if self._taken else None
+        return self._messages[0][1] if self._messages else None
 
     async def lock(self) -> None:
         await self._channel.consumer(self._take).start(self._queue, exclusive=True, timeout=self._timeout)
@@ -52,12 +52,12 @@ class Announcement:
     def _take(
         self, tag: int, _redelivered: bool, _exchange: str, _key: str, _properties: Properties, body: bytes
     ) -> None:
-        self._taken.append((tag, body))
+        self._messages.append((tag, body))
         self._more.set()
 
     async def put(self, body: bytes) -> None:
         """Replace the message. A message that was there is removed only after the new one is confirmed."""
-        before, self._taken = self._taken, []
+        before, self._messages = self._messages, []
         self._more.clear()
         properties = Properties(
             content_type=headers.JSON,
@@ -77,16 +77,16 @@ class Announcement:
         await self._acknowledge(before)
 
     async def remove(self) -> None:
-        before, self._taken = self._taken, []
+        before, self._messages = self._messages, []
         await self._acknowledge(before)
 
-    async def _acknowledge(self, taken: list[tuple[int, bytes]]) -> None:
-        for tag, _ in taken:
+    async def _acknowledge(self, messages: list[tuple[int, bytes]]) -> None:
+        for tag, _ in messages:
             await self._channel.ack(tag)
 
     async def unlock(self) -> None:
         """Drop the messages behind the first, which an interrupted worker has left. Closing gives the first back."""
-        await self._acknowledge(self._taken[1:])
+        await self._acknowledge(self._messages[1:])
 
 
 @asynccontextmanager

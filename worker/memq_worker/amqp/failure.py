@@ -24,5 +24,5 @@ def lost() -> Generator[None]:
 
 def reason(error: Lost) -> str:
     """Return why the broker is unavailable."""
-    gone = error.kind in (Kind.LOST, Kind.TIMEOUT)
-    return f"the broker {'is unavailable' if gone else 'refused'}: {error}"
+    unavailable = error.kind in (Kind.LOST, Kind.TIMEOUT)
+    return f"the broker {'is unavailable' if unavailable else 'refused'}: {error}"

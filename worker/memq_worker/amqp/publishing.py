@@ -13,7 +13,7 @@ from memq_worker.amqp.backoff import Backoff
 from memq_worker.amqp.connection import Brokers
 from memq_worker.amqp.declare import DeclareMode, declare
 from memq_worker.amqp.failure import lost
-from memq_worker.amqp.outlet import Outlet, refusal_behind
+from memq_worker.amqp.publish_connection import PublishConnection, refusal_behind
 from memq_worker.errors import BrokerUnavailable, ConfigurationError, Unconfirmed, Unroutable
 
 logger = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class Publishing:
         self._topology = topology
         self._mode: DeclareMode = mode
         self._timeout_seconds = timeout_seconds
-        self._outlet = Outlet(brokers, "publish", timeout_seconds, self._declare_on)
+        self._connection = PublishConnection(brokers, "publish", timeout_seconds, self._declare_on)
         self._failing = 0
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._backoff = Backoff(self.ended, _FIRST_SECONDS, _MOST_SECONDS)
@@ -65,7 +65,7 @@ class Publishing:
     @property
     def connection(self) -> Connection:
         """The present one. Raises BrokerUnavailable while there is none."""
-        return self._outlet.connection
+        return self._connection.connection
 
     def end(self, reason: str) -> None:
         """Fail every waiting copy with BrokerUnavailable and this reason."""
@@ -85,7 +85,7 @@ class Publishing:
                 if self.ended.done():
                     raise BrokerUnavailable(self.ended.result())
                 try:
-                    return await self._outlet.publish(exchange, routing_key, body, properties)
+                    return await self._connection.publish(exchange, routing_key, body, properties)
                 except Unroutable as error:
                     await self.declare()  # somebody has taken the queue away
                     reason = str(error)
@@ -145,7 +145,7 @@ class Publishing:
         if refusal.kind is Kind.NOT_FOUND:
             try:
                 with suppress(BrokerUnavailable):
-                    await self._outlet.open()
+                    await self._connection.open()
                     await self.declare()
             except ConfigurationError as missing:
                 self.end(str(missing))
@@ -166,11 +166,11 @@ class Publishing:
 
     async def close(self) -> None:
         self.end("closed")
-        await self._outlet.close()
+        await self._connection.close()
 
     async def open(self) -> None:
         """Raises ConfigurationError or BrokerUnavailable."""
-        await self._outlet.open()
+        await self._connection.open()
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ from memq_amqp.refusals import Fault
 from memq_schemas.properties import Properties
 from memq_worker.amqp.backoff import Backoff
 from memq_worker.amqp.connection import Brokers
-from memq_worker.amqp.outlet import Outlet, refusal_behind
+from memq_worker.amqp.publish_connection import PublishConnection, refusal_behind
 from memq_worker.errors import BrokerUnavailable, ConfigurationError, Unconfirmed
 
 logger = logging.getLogger(__name__)
@@ -29,8 +29,8 @@ class Replies:
 
     def __init__(self, brokers: Brokers, timeout_seconds: float, ended: asyncio.Future[str]) -> None:
         """ended: done when the session has ended, with the reason."""
-        self._known = Outlet(brokers, "reply", timeout_seconds)
-        self._trial = Outlet(brokers, "reply trial", timeout_seconds)
+        self._known = PublishConnection(brokers, "reply", timeout_seconds)
+        self._trial = PublishConnection(brokers, "reply trial", timeout_seconds)
         self._backoff = Backoff(ended, _FIRST_SECONDS, _MOST_SECONDS)
         self._proven: OrderedDict[str, None] = OrderedDict()
         self._trying = 0
@@ -74,12 +74,19 @@ class Replies:
             self._proven.popitem(last=False)
 
     async def _until_confirmed(
-        self, outlet: Outlet, exchange: str, address: str, body: bytes, properties: Properties, *, alone: bool
+        self,
+        connection: PublishConnection,
+        exchange: str,
+        address: str,
+        body: bytes,
+        properties: Properties,
+        *,
+        alone: bool,
     ) -> None:
         failures = 0
         while True:
             try:
-                await outlet.publish(exchange, address, body, properties, alone=alone)
+                await connection.publish(exchange, address, body, properties, alone=alone)
             except ValueError as error:
                 raise self._refusal(str(error)) from error
             except (BrokerUnavailable, ConfigurationError) as error:

@@ -14,11 +14,11 @@ from memq_schemas.topology import BULK, LIVE
 from memq_worker.amqp.connection import Brokers
 from memq_worker.amqp.declare import DeclareMode
 from memq_worker.amqp.failure import lost
+from memq_worker.amqp.lane_pause import LanePause, PacedPrefetch
 from memq_worker.amqp.link import Accept, ConsumerLink
 from memq_worker.amqp.permissions import denied
 from memq_worker.amqp.publishing import Publishing, publishing
 from memq_worker.amqp.replies import Replies
-from memq_worker.amqp.rest import PacedPrefetch, Rest
 from memq_worker.amqp.tenant_lanes import TenantLanes
 from memq_worker.amqp.unsettled import Budget, Prefetch
 from memq_worker.amqp.watch import Watch
@@ -167,11 +167,11 @@ class Session:
     async def _opened(self, queue: str, lane: str, prefetch: Prefetch) -> ConsumerLink:
         link = await self._link(queue, lane)
         account = partial(self._options.account, lane)
-        rest = Rest(link, account, self._options.timeout_seconds)
+        pause = LanePause(link, account, self._options.timeout_seconds)
 
         def accept(delivery: Delivery) -> None:
             self._accept(delivery)
-            rest.look()
+            pause.check()
 
         own = lane_owner(lane) is not None
         await self._begin(link, PacedPrefetch(prefetch, account) if own else prefetch, accept if own else self._accept)

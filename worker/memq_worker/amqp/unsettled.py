@@ -14,12 +14,12 @@ class AckLedger:
         self._open: dict[int, bool] = {}  # tag -> told the broker; in order of delivery
         self._done: list[int] = []
         self._returned: list[tuple[int, bool]] = []
-        self._told = 0  # entries of _open that the broker knows to be acknowledged
+        self._reported = 0  # entries of _open that the broker knows to be acknowledged
         self.last = 0  # the tag of the latest delivery
 
     def __len__(self) -> int:
         """Deliveries that the broker counts as unacknowledged."""
-        return len(self._open) - self._told
+        return len(self._open) - self._reported
 
     def delivered(self, tag: int) -> None:
         self._open[tag] = False
@@ -27,7 +27,7 @@ class AckLedger:
 
     def counted(self, after: int) -> int:
         """Count the deliveries after this tag that the broker counts as prefetched."""
-        return sum(tag > after and not told for tag, told in self._open.items())
+        return sum(tag > after and not reported for tag, reported in self._open.items())
 
     def ack(self, tag: int) -> None:
         self._done.append(tag)
@@ -45,7 +45,7 @@ class AckLedger:
         returned = sorted(each for each in self._returned if requeued or not each[1])
         self._returned = [] if requeued else [each for each in self._returned if each[1]]
         for tag, _ in returned:
-            self._told -= self._open.pop(tag, False)
+            self._reported -= self._open.pop(tag, False)
         done = set(self._done)
         self._done = []
         mark = None
@@ -54,11 +54,11 @@ class AckLedger:
                 mark = tag
             elif not self._open[tag]:
                 break
-            self._told -= self._open.pop(tag)
+            self._reported -= self._open.pop(tag)
         acks = [] if mark is None else [(mark, True)]
         for tag in sorted(done):
             if tag in self._open:
-                self._told += not self._open[tag]
+                self._reported += not self._open[tag]
                 self._open[tag] = True
                 acks.append((tag, False))
         return acks, returned

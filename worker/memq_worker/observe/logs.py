@@ -81,8 +81,8 @@ def _ours(record: logging.LogRecord) -> logging.LogRecord:
         text = "unhandled error in the event loop"
     else:
         text = _ARGUMENT.sub("…", str(record.msg).partition("\n")[0])
-    kept = {key: getattr(record, key) for key in ("name", "levelno", "levelname", "created", "msecs", "exc_info")}
-    return logging.makeLogRecord(kept | {"msg": text})
+    attributes = {key: getattr(record, key) for key in ("name", "levelno", "levelname", "created", "msecs", "exc_info")}
+    return logging.makeLogRecord(attributes | {"msg": text})
 
 
 def configure(

@@ -61,8 +61,8 @@ class MeteredStore:
     ) -> Call[None]:
         return self._timed("vectors", self._store.delete_vectors(collection, ids, where, names))
 
-    def set_payload(self, collection: str, change: SetPayload, kept: tuple[str, ...] = ()) -> Call[None]:
-        return self._timed("payload", self._store.set_payload(collection, change, kept))
+    def set_payload(self, collection: str, change: SetPayload, preserved: tuple[str, ...] = ()) -> Call[None]:
+        return self._timed("payload", self._store.set_payload(collection, change, preserved))
 
     def query(self, collection: str, query: Query, timeout: float) -> Call[list[dict[str, Any]]]:
         return self._timed("query", self._store.query(collection, query, timeout))

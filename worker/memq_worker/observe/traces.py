@@ -87,8 +87,8 @@ def _identity(delivery: Delivery) -> dict[str, Any]:
         "messaging.message.id": properties.message_id,
         "messaging.message.conversation_id": properties.correlation_id,
     }
-    said: dict[str, Any] = {name: cleaned(value) for name, value in known.items() if value is not None}
-    return said | {
+    fields: dict[str, Any] = {name: cleaned(value) for name, value in known.items() if value is not None}
+    return fields | {
         "messaging.rabbitmq.message.delivery_tag": delivery.tag,
         "messaging.message.body.size": len(delivery.body),
     }

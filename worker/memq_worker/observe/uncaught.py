@@ -24,14 +24,14 @@ def _crashed(kind: type[BaseException], error: BaseException, trace: TracebackTy
 
 def _ignored(unraisable: "sys.UnraisableHookArgs") -> None:
     error = unraisable.exc_value
-    told = None if error is None else (unraisable.exc_type, error, unraisable.exc_traceback)
-    logger.error("unhandled error in a background task", exc_info=told)
+    exc_info = None if error is None else (unraisable.exc_type, error, unraisable.exc_traceback)
+    logger.error("unhandled error in a background task", exc_info=exc_info)
 
 
 def _thread_ended(arguments: threading.ExceptHookArgs) -> None:
     error = arguments.exc_value
-    told = None if error is None else (arguments.exc_type, error, arguments.exc_traceback)
-    logger.error("unhandled error in a thread", exc_info=told)
+    exc_info = None if error is None else (arguments.exc_type, error, arguments.exc_traceback)
+    logger.error("unhandled error in a thread", exc_info=exc_info)
 
 
 def _warned(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object) -> None:

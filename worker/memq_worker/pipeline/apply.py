@@ -31,8 +31,8 @@ async def apply(store: Store, collection: str, commands: list[Write]) -> Abstrac
         case DeletePoints():
             versions = merge_versions([c for c in commands if isinstance(c, DeletePoints)])
             await store.delete_older(collection, versions)
-        case ChangePayload(body=body, kept=kept):
-            await store.set_payload(collection, body, kept)
+        case ChangePayload(body=body, preserved=preserved):
+            await store.set_payload(collection, body, preserved)
     return _NONE
 
 

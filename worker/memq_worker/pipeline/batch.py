@@ -132,9 +132,9 @@ class WriteQueue:
         self._forget([command])
         return Batch(command.kind, [command], set(), barrier=True)
 
-    def _forget(self, gone: list[Write]) -> None:
-        self._points -= sum(len(command.ids or ()) for command in gone)
-        self._bytes -= sum(len(command.delivery.body) for command in gone)
+    def _forget(self, removed: list[Write]) -> None:
+        self._points -= sum(len(command.ids or ()) for command in removed)
+        self._bytes -= sum(len(command.delivery.body) for command in removed)
 
     def finished(self, batch: Batch) -> None:
         if batch.barrier:
@@ -155,15 +155,15 @@ class WriteQueue:
         """Take out waiting commands that are unwanted, in order."""
         removed: list[Write] = []
         for lane, waiting in list(self._lanes.items()):
-            gone = [command for command in waiting if unwanted(command)]
-            if gone:
-                ids = set(map(id, gone))
+            dropped = [command for command in waiting if unwanted(command)]
+            if dropped:
+                ids = set(map(id, dropped))
                 left = deque(command for command in waiting if id(command) not in ids)
                 if left:
                     self._lanes[lane] = left
                 else:
                     del self._lanes[lane]
-                removed += gone
+                removed += dropped
         self._forget(removed)
         return removed
 

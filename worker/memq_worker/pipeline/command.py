@@ -101,7 +101,7 @@ class ChangePayload:
     delivery: Delivery
     collection: str
     body: SetPayload
-    kept: tuple[str, ...] = ()  # payload keys that survive an overwrite, besides the version
+    preserved: tuple[str, ...] = ()  # payload keys that survive an overwrite, besides the version
 
     operation = Operation.PAYLOAD
 

@@ -190,11 +190,11 @@ class Scheduler:
 
     def _begin_one(self, next_in_line: bool) -> bool:
         for lane in self._round.turns():
-            begun = self._begin_for(lane.name, next_in_line)
-            if begun is None:
+            started = self._begin_for(lane.name, next_in_line)
+            if started is None:
                 self._leave_if_empty(lane.name)
                 continue
-            writer, points = begun
+            writer, points = started
             if lane.name != self._leader:
                 self._small_until = time.monotonic() + _SMALL_SECONDS if self._leader else 0.0
                 self._leader = lane.name
@@ -213,8 +213,8 @@ class Scheduler:
 
     def _begin_for(self, lane: str, next_in_line: bool) -> tuple[Writer, Mapping[str, int]] | None:
         writers = self._writers[lane]
-        gone = list(itertools.takewhile(lambda each: not each.waits(lane), writers))
-        for writer in gone:
+        finished = list(itertools.takewhile(lambda each: not each.waits(lane), writers))
+        for writer in finished:
             del writers[writer]
         place = Place(self, small=time.monotonic() < self._small_until)
         self._free -= 1

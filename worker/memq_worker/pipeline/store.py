@@ -77,7 +77,7 @@ class Store(Protocol):
         self, collection: str, ids: list[Id] | None, where: Filter | None, names: list[str]
     ) -> None: ...
 
-    async def set_payload(self, collection: str, change: SetPayload, kept: tuple[str, ...] = ()) -> None:
+    async def set_payload(self, collection: str, change: SetPayload, preserved: tuple[str, ...] = ()) -> None:
         """Change payloads. A point's version and the `kept` keys survive, whatever becomes of the rest."""
         ...
 

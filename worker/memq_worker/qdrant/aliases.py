@@ -22,7 +22,7 @@ def by_alias(reply: Any) -> dict[str, str]:
     return {each.alias_name: each.collection_name for each in reply.aliases}
 
 
-def taken(alias: str, collection: str) -> MessageError:
+def name_conflict(alias: str, collection: str) -> MessageError:
     return MessageError(
         ErrorCode.COLLECTION_EXISTS,
         f"alias: it belongs to another collection than {collection!r}; alias.switch moves it",

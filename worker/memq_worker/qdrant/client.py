@@ -10,14 +10,14 @@ from memq_worker.errors import MessageError, Outage
 from memq_worker.pipeline.store import Contract, Id, PointsBatch
 from memq_worker.qdrant import collections, encode, reads
 from memq_worker.qdrant.channel import Security, open_channel
+from memq_worker.qdrant.comparison import check_same
 from memq_worker.qdrant.errors import KEY_REFUSED, translated
 from memq_worker.qdrant.features import EXTERNAL, Features
 from memq_worker.qdrant.grouped import QueryGroups
+from memq_worker.qdrant.minimum_version import minimum_version
 from memq_worker.qdrant.payloads import PayloadChanges
 from memq_worker.qdrant.replies import MAX_REPLY_BYTES, ReplyLimit, too_large
 from memq_worker.qdrant.requests import Requests
-from memq_worker.qdrant.sameness import check_same
-from memq_worker.qdrant.since import newest
 from memq_worker.qdrant.upserts import upsert_request, vectors_request
 from memq_worker.qdrant.vector_changes import check_stored, removal_request
 from memq_worker.qdrant.version import check_version
@@ -137,8 +137,8 @@ class QdrantStore:
         chosen = q.PointsSelector(filter=encode.older_than(versions))
         await self._update(self._points.Delete, q.DeletePoints(collection_name=collection, wait=True, points=chosen))
 
-    async def set_payload(self, collection: str, change: SetPayload, kept: tuple[str, ...] = ()) -> None:
-        await self._payloads.change(collection, change, kept)
+    async def set_payload(self, collection: str, change: SetPayload, preserved: tuple[str, ...] = ()) -> None:
+        await self._payloads.change(collection, change, preserved)
 
     async def update_vectors(self, collection: str, points: PointsBatch) -> None:
         check_stored(points.ids, await self._payloads.stored(collection, points.ids), "points[{}].id")
@@ -218,7 +218,7 @@ class QdrantStore:
         return True
 
     async def _check_version(self, body: Any, timeout: float) -> None:
-        needed = newest(body.model_dump(exclude_none=True))
+        needed = minimum_version(body.model_dump(exclude_none=True))
         if needed is not None:
             needed.check(str((await self._ask(self._service.HealthCheck, q.HealthCheckRequest(), timeout)).version))
 

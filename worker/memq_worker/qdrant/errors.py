@@ -35,7 +35,7 @@ class Row:
     text: str = ""
     metadata: str = ""
     away: bool = False
-    said: str = ""
+    wording: str = ""
     least: Scope = "message"
 
 
@@ -63,7 +63,7 @@ _LARGE = "the request exceeds a rate limit of the collection by itself: send few
 # First match wins. Sources: Qdrant's src/tonic and error conversions as of 1.19, and answers of a running 1.18.3.
 ROWS: tuple[Row, ...] = (
     Row(_S.NOT_FOUND, MessageError, ErrorCode.UNKNOWN_COLLECTION, text="Collection "),
-    Row(_S.NOT_FOUND, MessageError, ErrorCode.UNKNOWN_COLLECTION, text="Alias ", said="no such alias"),
+    Row(_S.NOT_FOUND, MessageError, ErrorCode.UNKNOWN_COLLECTION, text="Alias ", wording="no such alias"),
     Row(_S.NOT_FOUND, MessageError, ErrorCode.UNKNOWN_VECTOR, text="Vector with name"),
     Row(_S.NOT_FOUND, MessageError, ErrorCode.UNKNOWN_POINT, text="No point with id"),
     Row(_S.NOT_FOUND, MessageError, ErrorCode.REJECTED_BY_STORE),
@@ -75,7 +75,7 @@ ROWS: tuple[Row, ...] = (
         Outage,
         _AWAY,
         text="Disk usage is at",
-        said=_DISK,
+        wording=_DISK,
         least="collection",
     ),
     Row(
@@ -83,25 +83,25 @@ ROWS: tuple[Row, ...] = (
         Outage,
         _AWAY,
         text="Resident memory usage is at",
-        said=_MEMORY,
+        wording=_MEMORY,
         least="collection",
     ),
-    Row(_S.INVALID_ARGUMENT, DependencyError, ErrorCode.QUOTA_EXCEEDED, text="Max points count limit", said=_POINTS),
-    Row(_S.INVALID_ARGUMENT, DependencyError, ErrorCode.QUOTA_EXCEEDED, text="storage size limit of", said=_BYTES),
-    Row(_S.INVALID_ARGUMENT, MessageError, ErrorCode.REJECTED_BY_STORE, text="Exact search disabled!", said=_EXACT),
+    Row(_S.INVALID_ARGUMENT, DependencyError, ErrorCode.QUOTA_EXCEEDED, text="Max points count limit", wording=_POINTS),
+    Row(_S.INVALID_ARGUMENT, DependencyError, ErrorCode.QUOTA_EXCEEDED, text="storage size limit of", wording=_BYTES),
+    Row(_S.INVALID_ARGUMENT, MessageError, ErrorCode.REJECTED_BY_STORE, text="Exact search disabled!", wording=_EXACT),
     Row(
         _S.INVALID_ARGUMENT,
         MessageError,
         ErrorCode.REJECTED_BY_STORE,
         text='Index required but not found for "_version"',
-        said=_UNINDEXED,
+        wording=_UNINDEXED,
     ),
     Row(
         _S.INVALID_ARGUMENT,
         MessageError,
         ErrorCode.COLLECTION_EXISTS,
         text="Alias with the same name already exists",
-        said=_ALIAS,
+        wording=_ALIAS,
     ),
     Row(_S.INVALID_ARGUMENT, MessageError, ErrorCode.REJECTED_BY_STORE),
     Row(_S.ALREADY_EXISTS, MessageError, ErrorCode.COLLECTION_EXISTS),
@@ -113,25 +113,25 @@ ROWS: tuple[Row, ...] = (
         Outage,
         _AWAY,
         metadata="qdrant-insufficient-storage",
-        said=_FULL,
+        wording=_FULL,
         least="collection",
     ),
     Row(_S.RESOURCE_EXHAUSTED, Throttled, ErrorCode.OVERLOADED, metadata="retry-after"),
-    Row(_S.RESOURCE_EXHAUSTED, MessageError, ErrorCode.TOO_LARGE, text="rate limiter capacity", said=_LARGE),
+    Row(_S.RESOURCE_EXHAUSTED, MessageError, ErrorCode.TOO_LARGE, text="rate limiter capacity", wording=_LARGE),
     Row(_S.RESOURCE_EXHAUSTED, MessageError, ErrorCode.TOO_LARGE),
-    Row(_S.UNAVAILABLE, Outage, _AWAY, text="data directory ", said=_QUOTED, least="collection"),
+    Row(_S.UNAVAILABLE, Outage, _AWAY, text="data directory ", wording=_QUOTED, least="collection"),
     Row(_S.UNAVAILABLE, Outage, _AWAY, text="Shard temporarily unavailable", least="collection"),
-    Row(_S.UNAVAILABLE, Outage, _AWAY, text="CERTIFICATE_VERIFY_FAILED", away=True, said=_CERTIFICATE),
-    Row(_S.UNAVAILABLE, Outage, _AWAY, text="Hostname Verification", away=True, said=_HOST_NAME),
+    Row(_S.UNAVAILABLE, Outage, _AWAY, text="CERTIFICATE_VERIFY_FAILED", away=True, wording=_CERTIFICATE),
+    Row(_S.UNAVAILABLE, Outage, _AWAY, text="Hostname Verification", away=True, wording=_HOST_NAME),
     Row(_S.UNAVAILABLE, Outage, _AWAY, away=True),
-    Row(_S.UNAUTHENTICATED, Outage, _AWAY, away=True, said=_NO_KEY, least="collection"),
+    Row(_S.UNAUTHENTICATED, Outage, _AWAY, away=True, wording=_NO_KEY, least="collection"),
     Row(
         _S.PERMISSION_DENIED,
         Outage,
         _AWAY,
         text="ExpiredSignature",
         away=True,
-        said="the token in MEMQ_QDRANT_API_KEY has expired",
+        wording="the token in MEMQ_QDRANT_API_KEY has expired",
         least="collection",
     ),
     Row(
@@ -140,22 +140,22 @@ ROWS: tuple[Row, ...] = (
         _AWAY,
         text="InvalidSignature",
         away=True,
-        said=_NO_KEY,
+        wording=_NO_KEY,
         least="collection",
     ),
-    Row(_S.PERMISSION_DENIED, DependencyError, ErrorCode.FORBIDDEN, said=_NO_PERMISSION),
+    Row(_S.PERMISSION_DENIED, DependencyError, ErrorCode.FORBIDDEN, wording=_NO_PERMISSION),
     Row(
         _S.FAILED_PRECONDITION,
         Outage,
         _AWAY,
         text="memq store ",
-        said=_QUOTED,
+        wording=_QUOTED,
         away=True,
         least="collection",
     ),
     Row(_S.FAILED_PRECONDITION, Outage, _AWAY),
     # It may have been applied, and it may be the queue that is full: the same write again is harmless.
-    Row(_S.DEADLINE_EXCEEDED, Outage, ErrorCode.DEADLINE_EXCEEDED, said="Qdrant did not finish the request in time"),
+    Row(_S.DEADLINE_EXCEEDED, Outage, ErrorCode.DEADLINE_EXCEEDED, wording="Qdrant did not finish the request in time"),
     # A connection that was closed, or a panic of the server.
     Row(_S.CANCELLED, Outage, _AWAY),
     Row(_S.ABORTED, Outage, _AWAY),
@@ -163,9 +163,9 @@ ROWS: tuple[Row, ...] = (
     Row(_S.INTERNAL, MessageError, ErrorCode.REJECTED_BY_STORE, text="panicked"),
     Row(_S.INTERNAL, MessageError, ErrorCode.UNSUPPORTED_BY_STORE, text="InferenceService URL not configured"),
     Row(_S.INTERNAL, MessageError, ErrorCode.REJECTED_BY_STORE, text="failed to decode Protobuf message"),
-    Row(_S.INTERNAL, Outage, _AWAY, text="No space left on device", said=_FULL, least="collection"),
+    Row(_S.INTERNAL, Outage, _AWAY, text="No space left on device", wording=_FULL, least="collection"),
     *(
-        Row(_S.INTERNAL, Outage, _AWAY, text=text, said=_REPLICA, least="collection")
+        Row(_S.INTERNAL, Outage, _AWAY, text=text, wording=_REPLICA, least="collection")
         for text in (
             "no active replica",
             "enough active replicas",
@@ -180,7 +180,7 @@ ROWS: tuple[Row, ...] = (
 )
 
 # What a person needs to know where Qdrant's own words would help nobody.
-_SAID: dict[ErrorCode, str] = {
+_WORDING: dict[ErrorCode, str] = {
     ErrorCode.UNKNOWN_COLLECTION: "no such collection",
     ErrorCode.STORE_UNAVAILABLE: "Qdrant cannot be reached or takes no writes",
     ErrorCode.OVERLOADED: "the collection's rate limit in Qdrant is reached",
@@ -220,17 +220,17 @@ def _translate(error: grpc.aio.AioRpcError, stage: str) -> Raised:
     metadata = {str(key): str(value) for key, value in error.trailing_metadata() or ()}
     details = error.details() or ""
     row = find(error.code(), details, metadata)
-    said = row.said.format(details=details[:300]) or _SAID.get(row.code)
+    wording = row.wording.format(details=details[:300]) or _WORDING.get(row.code)
     seconds = _seconds(metadata.get("retry-after"))
-    text = said or f"Qdrant failed: {error.code().name}"
+    text = wording or f"Qdrant failed: {error.code().name}"
     if row.raises is Throttled:
         return Throttled(text, stage=stage, retry_after_seconds=seconds or _LEAST_SECONDS)
     if row.raises is Outage:
         return Outage(row.code, text, stage=stage, retry_after_seconds=seconds, away=row.away, least=row.least)
     assert issubclass(row.raises, MessageError | DependencyError)
     # Qdrant quotes what it refuses, so its words go to the sender and nowhere else.
-    answer = said or f"Qdrant: {details[:500]}"
-    return row.raises(row.code, said or f"Qdrant refused: {error.code().name}", stage=stage, answer=answer)
+    answer = wording or f"Qdrant: {details[:500]}"
+    return row.raises(row.code, wording or f"Qdrant refused: {error.code().name}", stage=stage, answer=answer)
 
 
 def _seconds(text: str | None) -> float | None:

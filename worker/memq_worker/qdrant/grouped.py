@@ -69,8 +69,8 @@ class QueryGroups:
         group.busy += 1
         try:
             while group.waiting:
-                taken = [group.waiting.popleft() for _ in range(min(self._most, len(group.waiting)))]
-                wanted = [each for each in taken if not each.answer.done()]
+                calls = [group.waiting.popleft() for _ in range(min(self._most, len(group.waiting)))]
+                wanted = [each for each in calls if not each.answer.done()]
                 if wanted:
                     await self._send(collection, wanted)
         finally:

@@ -16,8 +16,8 @@ _MAX_BYTES = 4 * 2**20
 PAGE = 1000
 
 
-def kept_request(collection: str, change: SetPayload, kept: tuple[str, ...], offset: Any, limit: int) -> Any:
-    """Ask for a page of at most `limit` of the chosen points, with nothing of them but id, version and `kept` keys."""
+def preserved_request(collection: str, change: SetPayload, preserved: tuple[str, ...], offset: Any, limit: int) -> Any:
+    """Ask for a page of at most `limit` chosen points, with only their id, version and `preserved` keys."""
     chosen = where(change.filter)
     if change.ids is not None:
         ids = grpc.HasIdCondition(has_id=[point_id(i) for i in change.ids])
@@ -27,7 +27,7 @@ def kept_request(collection: str, change: SetPayload, kept: tuple[str, ...], off
         filter=chosen,
         offset=offset,
         limit=limit,
-        with_payload=grpc.WithPayloadSelector(include=grpc.PayloadIncludeSelector(fields=[VERSION_KEY, *kept])),
+        with_payload=grpc.WithPayloadSelector(include=grpc.PayloadIncludeSelector(fields=[VERSION_KEY, *preserved])),
         with_vectors=grpc.WithVectorsSelector(enable=False),
     )
 
@@ -40,20 +40,22 @@ def check_all_found(change: SetPayload, found: list[Any]) -> None:
             raise MessageError(ErrorCode.UNKNOWN_POINT, f"ids[{index}]: no such point")
 
 
-def overwrite_requests(collection: str, payload: dict[str, Any], kept: tuple[str, ...], found: Any) -> Iterator[Any]:
-    """Replace the payload of the `found` points, except their versions and `kept` keys, which are part of it.
+def overwrite_requests(
+    collection: str, payload: dict[str, Any], preserved: tuple[str, ...], found: Any
+) -> Iterator[Any]:
+    """Replace the payload of the `found` points, except their versions and `preserved` keys, which are part of it.
 
     Each point's version is checked again: a point with a newer version was upserted in the meantime and must keep its
     payload.
     """
     alike: dict[tuple[Any, ...], list[Any]] = {}
     for point in found:
-        values = tuple(_scalar(point.payload.get(key)) for key in kept)
+        values = tuple(_scalar(point.payload.get(key)) for key in preserved)
         alike.setdefault((_version(point.payload.get(VERSION_KEY)), *values), []).append(point.id)
     operations: list[Any] = []
     size = 0
     for (version, *values), ids in alike.items():
-        own = {key: value for key, value in zip(kept, values, strict=True) if value is not None}
+        own = {key: value for key, value in zip(preserved, values, strict=True) if value is not None}
         operation = _operation(payload | own, version, ids)
         operations.append(operation)
         size += operation.ByteSize()
@@ -93,19 +95,19 @@ def _operation(payload: dict[str, Any], version: int | float | str | None, ids: 
     mine = grpc.Condition(has_id=grpc.HasIdCondition(has_id=ids))
     if version is None:
         same = grpc.Condition(is_empty=grpc.IsEmptyCondition(key=VERSION_KEY))
-        kept = payload
+        preserved = payload
     elif version == _SEVERAL:
         several = grpc.FieldCondition(key=VERSION_KEY, values_count=grpc.ValuesCount(gte=2))
         same = grpc.Condition(field=several)
-        kept = payload
+        preserved = payload
     elif version == _FOREIGN:
         versioned = grpc.Condition(field=grpc.FieldCondition(key=VERSION_KEY, range=grpc.Range(gte=0)))
         same = grpc.Condition(filter=grpc.Filter(must_not=[versioned]))
-        kept = payload
+        preserved = payload
     else:
         match: Any = {"match": grpc.Match(integer=version)} if isinstance(version, int) else _exactly(version)
         same = grpc.Condition(field=grpc.FieldCondition(key=VERSION_KEY, **match))
-        kept = {**payload, VERSION_KEY: version}
+        preserved = {**payload, VERSION_KEY: version}
     chosen = grpc.PointsSelector(filter=grpc.Filter(must=[mine, same]))
-    change = grpc.PointsUpdateOperation.OverwritePayload(payload=payload_to_grpc(kept), points_selector=chosen)
+    change = grpc.PointsUpdateOperation.OverwritePayload(payload=payload_to_grpc(preserved), points_selector=chosen)
     return grpc.PointsUpdateOperation(overwrite_payload=change)

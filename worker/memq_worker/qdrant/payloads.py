@@ -32,7 +32,7 @@ class PayloadChanges:
         self._most_per_query = most_per_query
         self._seconds = seconds
 
-    async def change(self, collection: str, change: SetPayload, kept: tuple[str, ...]) -> None:
+    async def change(self, collection: str, change: SetPayload, preserved: tuple[str, ...]) -> None:
         """Raises what Store.set_payload raises."""
         chosen = encode.selector(change.ids, change.filter)
         place: dict[str, Any] = {"collection_name": collection, "wait": True, "points_selector": chosen}
@@ -42,7 +42,7 @@ class PayloadChanges:
         seconds = self._seconds(change.ids)
         try:
             if change.whole is not None:
-                await self._overwrite(collection, change, change.whole, kept)
+                await self._overwrite(collection, change, change.whole, preserved)
             if change.set is not None:
                 request = q.SetPayloadPoints(payload=payload_to_grpc(change.set), key=change.key, **place)
                 await self._update(self._points.SetPayload, request, seconds)
@@ -67,12 +67,12 @@ class PayloadChanges:
         return list((await self._read(self._points.Get, request)).result)
 
     async def _overwrite(
-        self, collection: str, change: SetPayload, payload: dict[str, Any], kept: tuple[str, ...]
+        self, collection: str, change: SetPayload, payload: dict[str, Any], preserved: tuple[str, ...]
     ) -> None:
         found: list[Any] = []
         offset, limit = None, overwrite.PAGE
         while True:
-            request = overwrite.kept_request(collection, change, kept, offset, limit)
+            request = overwrite.preserved_request(collection, change, preserved, offset, limit)
             try:
                 page = await self._read(self._points.Scroll, request)
             except MessageError as error:
@@ -86,5 +86,5 @@ class PayloadChanges:
                 break
             offset = page.next_page_offset
         overwrite.check_all_found(change, found)
-        for request in overwrite.overwrite_requests(collection, payload, kept, found):
+        for request in overwrite.overwrite_requests(collection, payload, preserved, found):
             await self._update(self._points.UpdateBatch, request, None)

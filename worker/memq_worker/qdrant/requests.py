@@ -104,6 +104,6 @@ class Requests:
                 await self._ask(self._collections.UpdateAliases, aliases.delete_request(alias), timeout)
             return {"deleted": deleted}
         if operation is Operation.CREATE_ALIAS and before not in (None, collection):
-            raise aliases.taken(alias, collection)
+            raise aliases.name_conflict(alias, collection)
         await self._ask(self._collections.UpdateAliases, aliases.switch_request(alias, before, collection), timeout)
         return {"before": before} if operation is Operation.SWITCH_ALIAS else {"created": before is None}

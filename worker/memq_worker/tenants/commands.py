@@ -51,10 +51,10 @@ def _planned(settings: Settings, engine: Engine, adopt: bool) -> Plan:
 def _check_names(tenants: list[str], collections: list[str]) -> None:
     """Raise ConfigurationError if a collection that is there would become that of a new tenant."""
     for name in tenants:
-        if taken := sorted(each for each in collections if each.startswith(f"{name}.")):
+        if conflicting := sorted(each for each in collections if each.startswith(f"{name}.")):
             raise ConfigurationError(
                 f"[tenants.{name}]: the store has collections whose names begin with the tenant's: "
-                f"{', '.join(taken[:5])}; choose another name, or transfer them to the tenant with --adopt"
+                f"{', '.join(conflicting[:5])}; choose another name, or transfer them to the tenant with --adopt"
             )
 
 
@@ -191,8 +191,8 @@ def show(settings: Settings, name: str) -> int:
         lines.append(("exchange", f"{exchange}{'' if exchange in broker.exchanges else ' missing'}"))
     for queue in names.lanes.values():
         if (depth := broker.queues.get(queue)) is not None:
-            told = f"{depth.messages} messages, {depth.bytes} bytes, {depth.consumers} consumers"
-            lines.append(("queue", f"{queue} {told}"))
+            summary = f"{depth.messages} messages, {depth.bytes} bytes, {depth.consumers} consumers"
+            lines.append(("queue", f"{queue} {summary}"))
     for what, text in lines:
         console.print(f"{what:<9} {escape(text)}")
     typer.echo(_generations(file, broker))

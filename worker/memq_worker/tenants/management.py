@@ -13,7 +13,7 @@ from memq_worker.errors import BrokerUnavailable, ConfigurationError
 from memq_worker.settings import Settings
 
 _PORTS = {"http": 15672, "https": 15671}
-_SAID = 200  # characters of the broker's reason
+_REASON_LIMIT = 200  # characters of the broker's reason
 
 
 class Management:
@@ -80,7 +80,7 @@ class Management:
         if error.code == 401:
             return f"RabbitMQ's management API at {self._url} refused user {self.user!r}: tag it administrator"
         try:
-            said = str(json.loads(error.read()).get("reason", error.reason))
+            reason = str(json.loads(error.read()).get("reason", error.reason))
         except (ValueError, AttributeError):
-            said = str(error.reason)
-        return f"RabbitMQ's management API refused {method} {path}: {error.code} {said[:_SAID]}"
+            reason = str(error.reason)
+        return f"RabbitMQ's management API refused {method} {path}: {error.code} {reason[:_REASON_LIMIT]}"

@@ -119,9 +119,9 @@ class Planner:
         }
         wanted = Applied(self._file.generation, self._file.digest, removed, draining)
         if before != wanted:
-            told = "none" if before is None else str(before.generation)
+            previous = "none" if before is None else str(before.generation)
             yield Step(
-                f"generation {told} -> {wanted.generation}: workers with an older file take no tenant's messages",
+                f"generation {previous} -> {wanted.generation}: workers with an older file take no tenant's messages",
                 lambda: announce(self._broker, wanted),
             )
 
@@ -216,8 +216,8 @@ class Planner:
         wanted = permissions(TenantNames(self._names.prefix, tenant), declared.access)
         before = self._broker.permissions.get(user)
         if before != wanted:
-            told = "" if before is None else f" (instead of {_regexes(before)})"
-            text = f"permissions of user {user}: {_regexes(wanted)}{told}"
+            previous = "" if before is None else f" (instead of {_regexes(before)})"
+            text = f"permissions of user {user}: {_regexes(wanted)}{previous}"
             yield Step(text, self._putting(wanted, "permissions", user))
 
     def _setting_user(self, user: str, body: dict[str, Any]) -> Callable[[], None]:

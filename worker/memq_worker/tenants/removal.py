@@ -106,17 +106,17 @@ class Removal:
         for exchange in exchanges:
             self._api.delete(self._api.here("exchanges", exchange))
         self._tell(f"exchanges: {len(exchanges)} deleted")
-        deleted = kept = 0
+        deleted = users_left = 0
         for user in self._users():
             elsewhere = [each for each in self._api.get(f"users/{user}/permissions") or () if not self._here(each)]
             self._api.delete(self._api.here("permissions", user))
             if elsewhere:
-                kept += 1
+                users_left += 1
             else:
                 self._api.delete(f"users/{user}")
                 deleted += 1
-        kept_text = f", {kept} kept without rights here, since other virtual hosts know them" if kept else ""
-        self._tell(f"users: {deleted} deleted{kept_text}")
+        rest = f", {users_left} kept without rights here, since other virtual hosts know them" if users_left else ""
+        self._tell(f"users: {deleted} deleted{rest}")
 
     def _here(self, permission: dict[str, str]) -> bool:
         return permission.get("vhost") == self._api.vhost

@@ -183,7 +183,7 @@ def _part(column: Any, name: str | None) -> Any:
 def _payload_columns(there: list[str], names: ColumnNames, vectors: dict[str, tuple[str, str | None]]) -> list[str]:
     if names.payload is not None:
         return [name for name in names.payload if name != names.version]
-    taken: set[str | None] = {*(column for column, _ in vectors.values()), names.version}
+    used_columns: set[str | None] = {*(column for column, _ in vectors.values()), names.version}
     if not names.key and names.start is None:
-        taken.add(names.id)
-    return [name for name in there if name not in taken and not _INDEX(name)]
+        used_columns.add(names.id)
+    return [name for name in there if name not in used_columns and not _INDEX(name)]

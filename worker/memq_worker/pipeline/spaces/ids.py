@@ -25,7 +25,7 @@ class Ids:
         return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{variant}{text[17:20]}-{text[20:32]}"
 
 
-def kept(point: Id) -> Id:
+def stored_id(point: Id) -> Id:
     """Return an id as a payload value: integers beyond 63 bits, which a payload cannot hold, as text."""
     return str(point) if isinstance(point, int) and point >= _I64 else point
 

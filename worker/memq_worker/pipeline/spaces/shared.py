@@ -16,14 +16,14 @@ from memq_worker.pipeline.command import (
     Write,
 )
 from memq_worker.pipeline.spaces.hidden import ID_KEY, TENANT_KEY, check_keys, visible
-from memq_worker.pipeline.spaces.ids import Ids, kept, original
+from memq_worker.pipeline.spaces.ids import Ids, original, stored_id
 from memq_worker.pipeline.spaces.results import restored
 from memq_worker.pipeline.spaces.space import POINT_REQUESTS, Ask, refused
 from memq_worker.pipeline.spaces.walk import owned, walk
 from memq_worker.pipeline.store import Id, PointsBatch
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_KEPT = (TENANT_KEY, ID_KEY)
+_PRESERVED = (TENANT_KEY, ID_KEY)
 _DESCRIBED = ("status", "vectors", "sparse_vectors")
 _OPERATOR = "the operator does this for a shared collection"
 
@@ -66,7 +66,7 @@ class SharedSpace:
                 command.body = walk(command.body, self)
             case ChangePayload():
                 command.body = walk(command.body, self)
-                command.kept = _KEPT
+                command.preserved = _PRESERVED
             case RemoveVectors():
                 command.body = walk(command.body, self)
             case ReplaceVectors():
@@ -82,9 +82,9 @@ class SharedSpace:
         for index, (point, payload) in enumerate(zip(points.ids, points.payloads, strict=True)):
             if payload:
                 check_keys(payload, f"points[{index}].payload")
-                payloads.append({**payload, TENANT_KEY: tenant, ID_KEY: kept(point)})
+                payloads.append({**payload, TENANT_KEY: tenant, ID_KEY: stored_id(point)})
             else:
-                payloads.append({TENANT_KEY: tenant, ID_KEY: kept(point)})
+                payloads.append({TENANT_KEY: tenant, ID_KEY: stored_id(point)})
         return replace(points, ids=[stored(point) for point in points.ids], payloads=payloads)
 
     async def answer(self, request: Request, ask: Ask) -> Any:

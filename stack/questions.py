@@ -69,13 +69,13 @@ async def all_answers(producer: Producer, questions: Sequence[Question]) -> list
 
 
 async def latency(producer: Producer, questions: Sequence[Question]) -> Latency:
-    taken: list[float] = []
+    durations: list[float] = []
     for question in (*questions,) * ROUNDS:
         began = time.perf_counter()
         await _ask(producer, question)
-        taken.append((time.perf_counter() - began) * 1000)
-    taken.sort()
-    return Latency(_percentile(taken, 50), _percentile(taken, 95), len(taken))
+        durations.append((time.perf_counter() - began) * 1000)
+    durations.sort()
+    return Latency(_percentile(durations, 50), _percentile(durations, 95), len(durations))
 
 
 def recall(answered: Sequence[Answered]) -> Recall:

@@ -10,8 +10,8 @@ from memq_worker.pipeline.limits.allowance import Allowance
 # The account of the lane's tenant; None while it has no limits.
 Account = Callable[[], Allowance | None]
 
-RESTING = "the tenant's rate limit is reached"
-_MOST_SECONDS = 1.0  # between two looks: the limits may have changed
+REASON = "the tenant's rate limit is reached"
+_MOST_SECONDS = 1.0  # between two checks: the limits may have changed
 
 
 class Paused(Protocol):
@@ -27,7 +27,7 @@ class Paused(Protocol):
     def abandon(self, reason: str) -> None: ...
 
 
-class Rest:
+class LanePause:
     """Pauses the consumer of a lane while its tenant has overdrawn a rate limit.
 
     Messages that have been received are processed, so nothing is handed back and nothing is held unacknowledged: the
@@ -40,7 +40,7 @@ class Rest:
         self._timeout = timeout
         self._task: asyncio.Task[None] | None = None
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Pause the consumer if a limit is reached. To be called after each delivery."""
         if self._task is None and (allowance := self._account()) is not None and allowance.rest > 0:
             for name in allowance.reached:
@@ -51,10 +51,10 @@ class Rest:
     async def _rest(self) -> None:
         try:
             with lost():
-                await self._consumer.stop_consuming(self._timeout, RESTING)
+                await self._consumer.stop_consuming(self._timeout, REASON)
                 while self._consumer.alive and (seconds := self._seconds()) > 0:  # noqa: ASYNC110  (time is all there is)
                     await asyncio.sleep(min(seconds, _MOST_SECONDS))
-                await self._consumer.resume_consuming(self._timeout, RESTING)
+                await self._consumer.resume_consuming(self._timeout, REASON)
         except BrokerUnavailable as error:
             self._consumer.abandon(str(error))
         finally:

@@ -16,7 +16,7 @@ GZIP, ZSTANDARD = ".gz", ".zst"
 COMPRESSED = (GZIP, ZSTANDARD)
 
 
-def opened(path: Path) -> BinaryIO:
+def open_file(path: Path) -> BinaryIO:
     """The bytes of a file, without the compression that its name ends in. Raises BadFile and OSError."""
     ending = path.suffix.lower()
     if ending == GZIP:

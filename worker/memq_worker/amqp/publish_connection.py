@@ -38,7 +38,7 @@ class _Line:
     users: int = 0
 
 
-class Outlet:
+class PublishConnection:
     """A connection to publish on, opened when it is needed and replaced when it is lost.
 
     The broker closes a channel on which it refuses a message, and leaves the confirms of all others on it in doubt. So

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from memq_schemas import Names
 
 # A list, a look at one letter and a rehearsed replay cost a look each.
-KEPT = 10
+RESERVED = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Looks:
+class DeliveryLimit:
     """limit: deliveries after which RabbitMQ drops a letter; None for no limit, or if it is unknown.
 
     unknown: why the policies of the queue could not be read; empty if they were.   source: who sets the limit.
@@ -36,8 +36,8 @@ class Looks:
         """Raise LetterAtRisk if the queue allows too few more looks at the letter, or at a letter never looked at."""
         if self.limit is None:
             return
-        looks = 0 if letter is None else _looks(letter)
-        if looks + KEPT >= self.limit:
+        looks = 0 if letter is None else _deliveries(letter)
+        if looks + RESERVED >= self.limit:
             had = f" after {looks} of them" if looks else ""
             raise LetterAtRisk(
                 f"RabbitMQ drops a dead letter at delivery {self.limit} ({self.source}), and each look is one{had}: "
@@ -45,7 +45,7 @@ class Looks:
             )
 
 
-async def read_looks(address: Address, names: Names) -> Looks:
+async def read_delivery_limit(address: Address, names: Names) -> DeliveryLimit:
     """Read the limit of the dead-letter queue over the management API.
 
     Its address is in MEMQ_MANAGEMENT_URL or in the file that MEMQ_MANAGEMENT_URL_FILE names.
@@ -53,19 +53,19 @@ async def read_looks(address: Address, names: Names) -> Looks:
     try:
         given = given_secret(os.environ, VARIABLE)
     except SecretFileError as error:
-        return Looks(unknown=str(error))
+        return DeliveryLimit(unknown=str(error))
     if given is None:
-        return Looks(unknown=f"{VARIABLE} is not set")
+        return DeliveryLimit(unknown=f"{VARIABLE} is not set")
     try:
         queues = await management(given.value, address).queues(address.vhost, names.prefix)
     except ManagementError as error:
-        return Looks(unknown=f"{VARIABLE}: {error}")
+        return DeliveryLimit(unknown=f"{VARIABLE}: {error}")
     for queue in queues:
         if queue.name == names.dead:
-            return Looks(queue.delivery_limit, f"delivery-limit, set by {queue.source('delivery-limit')}")
-    return Looks(unknown=f"{VARIABLE}: no queue {names.dead!r} there")
+            return DeliveryLimit(queue.delivery_limit, f"delivery-limit, set by {queue.source('delivery-limit')}")
+    return DeliveryLimit(unknown=f"{VARIABLE}: no queue {names.dead!r} there")
 
 
-def _looks(letter: Received) -> int:
+def _deliveries(letter: Received) -> int:
     count = letter.properties.headers.get("x-delivery-count")
     return count if isinstance(count, int) and not isinstance(count, bool) and count > 0 else 0

@@ -10,7 +10,7 @@ UNNAMED = '""'
 # What a vector has when its params do not say so: two collections differ in these even where one leaves them out.
 _DEFAULTS: dict[str, Any] = {"datatype": "float32", "multivector_config": None}
 _SPARSE_DEFAULTS: dict[str, Any] = {"modifier": "none"}
-_SAID_OTHERWISE = {"size", "distance", "exist_ok", "vectors", "sparse_vectors"}
+_COMPARED_APART = {"size", "distance", "exist_ok", "vectors", "sparse_vectors"}
 
 
 def check_same(collection: str, wanted: CreateCollection, info: Any) -> None:
@@ -26,7 +26,7 @@ def check_same(collection: str, wanted: CreateCollection, info: Any) -> None:
         or _different_vectors(
             "sparse_vectors", fields.get("sparse_vectors", {}), there["sparse_vectors"], _SPARSE_DEFAULTS
         )
-        or _different({name: each for name, each in fields.items() if name not in _SAID_OTHERWISE}, there, "")
+        or _different({name: each for name, each in fields.items() if name not in _COMPARED_APART}, there, "")
     )
     if different is not None:
         # Names and values are the sender's own words, which logs do not repeat.

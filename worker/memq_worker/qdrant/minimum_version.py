@@ -21,7 +21,7 @@ _RELEASE = re.compile(r"(\d+)\.(\d+)\.")
 
 
 @dataclass(frozen=True, slots=True)
-class Needed:
+class MinimumVersion:
     """The newest option of a body, as its path, and the first version that has it."""
 
     path: str
@@ -41,18 +41,18 @@ class Needed:
         )
 
 
-def newest(fields: Any, path: str = "") -> Needed | None:
-    """Return the option of a body that needs the newest server; None where every server has all of them."""
+def minimum_version(fields: Any, path: str = "") -> MinimumVersion | None:
+    """Return the option of a body that needs the minimum_version server; None where every server has all of them."""
     if not isinstance(fields, dict):
         return None
-    found: list[Needed] = []
+    found: list[MinimumVersion] = []
     for name, value in cast("dict[str, Any]", fields).items():
         place = f"{path}.{name}" if path else name
         since = _SINCE.get(name)
         version = since.get(value) if isinstance(since, dict) and isinstance(value, str) else since
         if isinstance(version, tuple):
-            found.append(Needed(place, version))
-        inner = None if name == "metadata" else newest(value, place)
+            found.append(MinimumVersion(place, version))
+        inner = None if name == "metadata" else minimum_version(value, place)
         if inner is not None:
             found.append(inner)
     return max(found, key=lambda each: each.version, default=None)

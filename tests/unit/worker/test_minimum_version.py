@@ -8,7 +8,7 @@ import pytest
 
 from memq_schemas import ErrorCode
 from memq_worker.errors import MessageError
-from memq_worker.qdrant.since import newest
+from memq_worker.qdrant.minimum_version import minimum_version
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from memq_worker.qdrant.since import newest
     ],
 )
 def test_a_newer_option_names_itself_and_the_version(fields: dict[str, Any], path: str, version: str) -> None:
-    needed = newest(fields)
+    needed = minimum_version(fields)
     assert needed is not None
     for server in (f"{version}.0", "1.99.0", "2.0.1", "0.9.0", "unknown"):
         needed.check(server)
@@ -42,4 +42,4 @@ def test_a_newer_option_names_itself_and_the_version(fields: dict[str, Any], pat
     ],
 )
 def test_older_options_need_no_version(fields: dict[str, Any]) -> None:
-    assert newest(fields) is None
+    assert minimum_version(fields) is None

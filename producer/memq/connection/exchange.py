@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from memq_schemas.tenants import TenantNames
 
 
-async def entrance(connection: Connection, names: TenantNames) -> str:
+async def writable_exchange(connection: Connection, names: TenantNames) -> str:
     """Return the tenant's exchange; for a user who may only read, that of requests.
 
     Raises TopologyMissing, ConfigurationError and Lost.
