@@ -13,7 +13,7 @@ from rich.table import Table
 from memq_schemas.properties import Properties
 from memq_worker.observe.metrics import Metrics
 from memq_worker.observe.slot import Slot
-from memq_worker.observe.store import MeteredStore
+from memq_worker.observe.store import metered
 from memq_worker.pipeline.delivery import Delivery
 from memq_worker.pipeline.store import PointsBatch
 from tests.unit.worker.fakes import FakeLink, FakeStore
@@ -107,11 +107,11 @@ async def measure(messages: int, rounds: int) -> list[tuple[int, float, float]]:
     """By messages in a write: nanoseconds a message with metrics, and without."""
     metrics = Metrics(Slot.private(), asyncio.get_running_loop().call_later)
     plain = Instant()
-    metered = MeteredStore(plain, metrics)
+    store = metered(plain, metrics)
     return [
         (
             size,
-            await nanoseconds(counted, metrics, metered, metrics.fold, size, messages, rounds),
+            await nanoseconds(counted, metrics, store, metrics.fold, size, messages, rounds),
             await nanoseconds(uncounted, Unseeing(), plain, lambda: None, size, messages, rounds),
         )
         for size in SIZES

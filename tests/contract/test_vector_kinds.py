@@ -14,16 +14,16 @@ from qdrant_client import grpc as q
 
 from memq_schemas import ErrorCode, Filter, Get, Query, SetPayload
 from memq_worker.errors import MessageError
-from memq_worker.pipeline.command import UpsertPoints
 from memq_worker.pipeline.contracts import mismatch
 from memq_worker.pipeline.decode.points import decode_points
 from memq_worker.pipeline.decode.vector_changes import decode_replacement
 from memq_worker.qdrant.client import open_store
-from tests.unit.worker.fakes import FakeLink, delivery
+from tests.unit.worker.fakes import FakeLink, delivery, upserting
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from memq_worker.pipeline.command import UpsertPoints
     from memq_worker.pipeline.store import PointsBatch
     from memq_worker.qdrant.client import QdrantStore
     from tests.contract.store import Store
@@ -59,7 +59,7 @@ async def adapter(served: tuple[str, str]) -> AsyncIterator[QdrantStore]:
 def command(collection: str, *vectors: Any) -> UpsertPoints:
     body = {"points": [{"id": number, "vector": vector} for number, vector in enumerate(vectors)]}
     points = decode_points(json.dumps(body).encode(), 100)
-    return UpsertPoints(delivery(FakeLink(), 1, b"", f"upsert.{collection}"), collection, points)
+    return upserting(delivery(FakeLink(), 1, b"", f"upsert.{collection}"), collection, points)
 
 
 SPARSE = {"indices": [7, 4294967295, 300], "values": [1.0, -2.0, 0.5]}
@@ -255,7 +255,7 @@ async def test_whatever_passes_the_checks_is_written(adapter: QdrantStore, kinds
             codes.add(error.code)
             refused += 1
             continue
-        wanted = UpsertPoints(delivery(FakeLink(), 1, b"", f"upsert.{kinds}"), kinds, points)
+        wanted = upserting(delivery(FakeLink(), 1, b"", f"upsert.{kinds}"), kinds, points)
         if mismatch(contract, kinds, wanted) is not None:
             refused += 1
             continue

@@ -21,7 +21,7 @@ from memq_worker.pipeline.store import PointsBatch
 from memq_worker.qdrant.client import QdrantStore, open_store
 from tests.support.until import until
 from tests.support.worker import WorkerProcess, running_worker
-from tests.unit.worker.fakes import FakeLink, delivery
+from tests.unit.worker.fakes import FakeLink, delivery, upserting
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -74,7 +74,7 @@ async def stored(store: QdrantStore, collection: str) -> dict[int, tuple[int | N
 def upserted(ids: list[int], versions: list[int | None], mark: int) -> UpsertPoints:
     carried = versions if any(v is not None for v in versions) else None
     points = PointsBatch([*ids], {"": [ROW] * len(ids)}, [{"mark": mark} for _ in ids], carried)
-    return UpsertPoints(delivery(FakeLink(), mark, b""), "docs", points)
+    return upserting(delivery(FakeLink(), mark, b""), "docs", points)
 
 
 @pytest.mark.parametrize("seed", range(4))

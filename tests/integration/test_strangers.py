@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from memq_amqp import decode, encode
 from memq_amqp.wire.frames import send
-from memq_amqp.wire.table import Table
+from memq_amqp.wire.properties import Table
 
 from memq_schemas import Names
 from memq_schemas.headers import BROKER_PREFIXES

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from memq_amqp.connect import frames_of
@@ -13,7 +14,7 @@ from memq_amqp.refusals import LOSSES
 from memq_amqp.wire.deliveries import acknowledge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     import aio_pika.abc
     import aiormq.abc
@@ -106,6 +107,8 @@ class Channel:
         self._raw = raw
         self._underlay = underlay
         self._frames = frames
+        self.acknowledge = partial(acknowledge, underlay)
+        """Settle deliveries: memq_amqp.wire.deliveries.acknowledge."""
 
     @property
     def closed(self) -> bool:
@@ -192,16 +195,6 @@ class Channel:
         """Acknowledge one delivery; return when the socket has taken that."""
         with losing():
             await self._underlay.basic_ack(tag)
-
-    async def acknowledge(self, acks: Iterable[tuple[int, bool]], nacks: Iterable[tuple[int, bool]] = ()) -> None:
-        """Queue nacks as (tag, requeue), then acks as (tag, multiple), for one write.
-
-        Waits for room in the connection's queue, even on a connection that is lost: call it in a task that ends then.
-        """
-        with losing():
-            if self.closed:
-                raise Lost("the channel was closed")
-            await acknowledge(self._underlay, acks, nacks)
 
     async def requeue_all(self) -> None:
         """Give every unacknowledged delivery back to its queue, and return when the broker has read that."""

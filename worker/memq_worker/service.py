@@ -20,7 +20,7 @@ from memq_worker.observe.heartbeat import heartbeat
 from memq_worker.observe.member import Member
 from memq_worker.observe.metrics import Metrics
 from memq_worker.observe.slot import Foreign, Slot
-from memq_worker.observe.store import MeteredStore
+from memq_worker.observe.store import metered
 from memq_worker.observe.tracing import traced
 from memq_worker.options import pipeline_options, session_options, turns
 from memq_worker.outages import Outages
@@ -217,7 +217,7 @@ async def serve(settings: Settings) -> None:
         )
         async with opening as store:
             options = pipeline_options(settings)
-            seen, tracing = traced(MeteredStore(store, metrics), settings.qdrant_url, options.names)
+            seen, tracing = traced(metered(store, metrics), settings.qdrant_url, options.names)
             tenants = Tenants(allowances=Allowances(reached=metrics.limited), turns=turns(settings))
             pipeline = Pipeline(seen, metrics, options, tracing, tenants)
             stop = stack.enter_context(on_signals(Stop()))

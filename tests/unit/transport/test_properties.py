@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from memq_amqp import Envelope, decode, encode
 from memq_amqp.wire.neutral import RAW, Neutral
-from memq_amqp.wire.table import Table
+from memq_amqp.wire.properties import Table
 from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 

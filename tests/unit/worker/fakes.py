@@ -13,6 +13,7 @@ from memq_schemas import Names, headers
 from memq_schemas.properties import Properties
 from memq_worker.errors import BrokerUnavailable, Unroutable
 from memq_worker.pipeline.batch import BatchLimits
+from memq_worker.pipeline.command import ReplaceVectors, UpsertPoints
 from memq_worker.pipeline.decode.bodies import Limits
 from memq_worker.pipeline.delivery import Delivery
 from memq_worker.pipeline.options import PipelineOptions
@@ -27,6 +28,14 @@ if TYPE_CHECKING:
     from memq_worker.pipeline.ports import Reason
 
 NAMES = Names()
+
+
+def upserting(delivery: Delivery, collection: str, points: PointsBatch) -> UpsertPoints:
+    return UpsertPoints(delivery, collection, points, points.ids)
+
+
+def replacing(delivery: Delivery, collection: str, points: PointsBatch) -> ReplaceVectors:
+    return ReplaceVectors(delivery, collection, points, points.ids)
 
 
 @dataclass

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from memq_worker.pipeline.apply import merge_points, merge_vectors
-from memq_worker.pipeline.command import ReplaceVectors, UpsertPoints
+from memq_worker.pipeline.batch import kind_of
 from memq_worker.pipeline.store import PointsBatch
-from tests.unit.worker.fakes import FakeLink, delivery
+from tests.unit.worker.fakes import FakeLink, delivery, replacing, upserting
+
+if TYPE_CHECKING:
+    from memq_worker.pipeline.command import ReplaceVectors, UpsertPoints
 
 Stored = dict[Any, tuple[Any, int | None]]
 ids = st.integers(0, 3)
@@ -43,7 +46,7 @@ def commands(mode: Any, given: list[list[tuple[int, int | None]]], *, versioned:
             [version or 0 for version in distinct.values()] if versioned else None,
             mode,
         )
-        made.append(UpsertPoints(delivery(FakeLink(), 1, {}), "docs", batch))
+        made.append(upserting(delivery(FakeLink(), 1, {}), "docs", batch))
     return made
 
 
@@ -52,7 +55,7 @@ def commands(mode: Any, given: list[list[tuple[int, int | None]]], *, versioned:
 )
 def test_upserts_of_one_mode(mode: str, given: Any, versioned: bool, there: dict[int, int | None]) -> None:
     made = commands(mode, given, versioned=versioned)
-    assert len({command.kind for command in made}) == 1
+    assert len({kind_of(command) for command in made}) == 1
     one_by_one: Stored = {point: (b"old", version) for point, version in there.items()}
     together = dict(one_by_one)
     for command in made:
@@ -72,7 +75,7 @@ def test_changes_of_vectors(given: list[dict[int, dict[str, bytes]]]) -> None:
         names = {name for own in points.values() for name in own}
         columns: dict[str, Any] = {name: [own.get(name) for own in points.values()] for name in names}
         batch = PointsBatch(list(points), columns, [None] * len(points))
-        made.append(ReplaceVectors(delivery(FakeLink(), 1, {}), "docs", batch))
+        made.append(replacing(delivery(FakeLink(), 1, {}), "docs", batch))
         for point, own in points.items():
             wanted.setdefault(point, {}).update(own)
     merged = merge_vectors(made)

@@ -18,7 +18,7 @@ from memq_worker.observe.member import STUCK_SECONDS, Member
 from memq_worker.observe.metrics import FOLD_SECONDS, Metrics
 from memq_worker.observe.probes import livez, readyz
 from memq_worker.observe.slot import Foreign, Slot
-from memq_worker.observe.store import MeteredStore
+from memq_worker.observe.store import metered
 from memq_worker.pipeline.delivery import Delivery
 from memq_worker.pipeline.intake import Pipeline
 from memq_worker.pipeline.outcome import RetryPolicy
@@ -139,7 +139,7 @@ def test_a_delay_is_in_milliseconds_where_the_header_fits_the_timestamp(
 async def test_a_write_tried_again_in_its_place_is_counted_and_no_defect(member: Member, metrics: Metrics) -> None:
     store = FakeStore(failures=[DependencyError(ErrorCode.STORE_ERROR, "odd")])
     link = FakeLink()
-    pipeline = Pipeline(MeteredStore(store, metrics), metrics, options(retries=RetryPolicy(3, in_place=True)))
+    pipeline = Pipeline(metered(store, metrics), metrics, options(retries=RetryPolicy(3, in_place=True)))
     pipeline.accept(delivery(link, 1, upsert(1)))
     await link.settled(1)
     assert link.log == [("ack", 1)]
@@ -168,7 +168,7 @@ def test_deliveries_are_counted_at_once_and_their_durations_soon_after(member: M
 
 async def test_calls_to_the_store_are_counted_by_how_they_end(member: Member, metrics: Metrics) -> None:
     away = Outage(ErrorCode.STORE_UNAVAILABLE, "away")
-    store = MeteredStore(FakeStore(failures=[away, ValueError("a defect"), None]), metrics)
+    store = metered(FakeStore(failures=[away, ValueError("a defect"), None]), metrics)
     points = PointsBatch([1], {"": [b"\0" * 8]}, [None])
     for raised in (Outage, ValueError):
         with pytest.raises(raised):

@@ -31,7 +31,6 @@ from memq_worker.pipeline.command import (
     RemoveVectors,
     ReplaceVectors,
     Request,
-    UpsertPoints,
 )
 from memq_worker.pipeline.spaces.ids import Ids, original, stored_id
 from memq_worker.pipeline.spaces.own import OwnSpace
@@ -39,7 +38,7 @@ from memq_worker.pipeline.spaces.rules import RULES, Rule
 from memq_worker.pipeline.spaces.shared import SharedSpace
 from memq_worker.pipeline.spaces.walk import walk
 from memq_worker.pipeline.store import PointsBatch
-from tests.unit.worker.fakes import FakeLink, delivery
+from tests.unit.worker.fakes import FakeLink, delivery, replacing, upserting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -277,14 +276,14 @@ def test_a_hidden_key_cannot_be_set(field: str, key: str) -> None:
         with pytest.raises(MessageError, match=key):
             space.write(ChangePayload(message, "notes", change))
         with pytest.raises(MessageError, match=r"points\[0\].payload"):
-            space.write(UpsertPoints(message, "notes", points))
+            space.write(upserting(message, "notes", points))
 
 
 def test_changes_of_vectors_reach_the_tenants_own_points() -> None:
     message = delivery(FakeLink(), 1, {})
     given = PointsBatch([1, UUID], {"d": [b"\0" * 8] * 2}, [None, None])
     stored = Ids("acme").stored
-    own, shared = (space.write(ReplaceVectors(message, "notes", given)) for space in (OWN, SHARED))
+    own, shared = (space.write(replacing(message, "notes", given)) for space in (OWN, SHARED))
     assert isinstance(shared, ReplaceVectors)
     assert (own.ids, shared.ids, shared.points.ids) == (given.ids, [stored(1), stored(UUID)], shared.ids)
     for body in ({"ids": [1], "remove": ["d"]}, {"filter": {"must": [{"has_id": [1]}]}, "remove": ["d"]}):

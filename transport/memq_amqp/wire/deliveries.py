@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
+from memq_amqp.loss import Lost
 from memq_amqp.wire.frames import BODY, HEADER, send
 from memq_amqp.wire.properties import decode
 
@@ -87,7 +88,12 @@ class Deliveries:
 async def acknowledge(
     channel: AbstractChannel, acks: Iterable[tuple[int, bool]], nacks: Iterable[tuple[int, bool]]
 ) -> None:
-    """Writes `nacks`, as (tag, requeue), and then `acks`, as (tag, multiple), in one go."""
+    """Queue nacks as (tag, requeue), then acks as (tag, multiple), for one write. Raises Lost on a closed channel.
+
+    Waits for room in the connection's queue, even on a connection that is lost: call it in a task that ends then.
+    """
+    if channel.is_closed:
+        raise Lost("the channel was closed")
     number = channel.number
     payload = b"".join(
         [_NACK(1, number, 13, 60, 120, tag, 2 if requeue else 0, 0xCE) for tag, requeue in nacks]

@@ -1,25 +1,18 @@
-"""Field tables (AMQP 0-9-1, section 4.2.5.5): headers as received, and headers of ours."""
+"""Entries of field tables (AMQP 0-9-1, section 4.2.5.5), as bytes and as values."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, cast
 
 from pamqp import encode as pamqp_encode
 
-from memq_schemas.headers import SENT
-from memq_schemas.properties import ChangedHeaders
-
 _U32 = struct.Struct(">I")
 _ERRORS = "surrogateescape"
-# The header that every message of memq's producers has, up to its value: a 64-bit integer.
-STAMP = bytes((len(SENT),)) + SENT.encode() + b"l"
-_STAMPED = len(STAMP) + 8
-_I64 = struct.Struct(">q").unpack_from
-_DEPTH = 64  # of tables in tables; deeper ones stay bytes
+DEPTH = 64  # of tables in tables; deeper ones stay bytes
 
 _FIXED = {
     "t": 1,
@@ -54,67 +47,8 @@ _NUMBERS = {
 _SIZED = "SxAF"
 
 
-class Table(Mapping[str, Any]):
-    """Headers as received. They are decoded when first looked at, and written again byte for byte.
-
-    An entry of an unknown type ends what can be decoded: its length is unknown. `opaque` has it and all behind it.
-    """
-
-    __slots__ = ("_entries", "_values", "opaque", "raw")
-
-    def __init__(self, raw: bytes) -> None:
-        """raw: the entries, without the table's length in front."""
-        self.raw = raw
-        self.opaque = b""
-        self._entries: list[tuple[str, int, int, int]] | None = None
-        self._values: dict[str, Any] | None = None
-
-    def entries(self) -> list[tuple[str, int, int, int]]:
-        """Name, start, start of the value and end of each entry in `raw`."""
-        if self._entries is None:
-            self._entries, end = _entries(self.raw)
-            self.opaque = self.raw[end:]
-        return self._entries
-
-    def without(self, changed: ChangedHeaders) -> bytes:
-        """The entries that `changed` keeps, as received."""
-        raw = self.raw
-        entries = [raw[start:stop] for name, start, _, stop in self.entries() if changed.keeps(name)]
-        return b"".join((*entries, self.opaque))
-
-    def _decoded(self) -> dict[str, Any]:
-        if self._values is None:
-            raw = self.raw
-            self._values = {name: _value(raw, at, stop, _DEPTH) for name, _, at, stop in self.entries()}
-        return self._values
-
-    def __getitem__(self, name: str) -> Any:
-        return self._decoded()[name]
-
-    def get(self, name: str, default: Any = None) -> Any:
-        # Most messages have this header alone. To decode it as a table costs several times as much.
-        if len(self.raw) == _STAMPED and self.raw.startswith(STAMP):
-            return _I64(self.raw, len(STAMP))[0] if name == SENT else default
-        return self._decoded().get(name, default)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._decoded()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._decoded())
-
-    def __len__(self) -> int:
-        return len(self._decoded())
-
-    def __bool__(self) -> bool:
-        return bool(self.raw)
-
-    def __repr__(self) -> str:
-        return repr(self._decoded())
-
-
-def _entries(raw: bytes) -> tuple[list[tuple[str, int, int, int]], int]:
-    """The entries that can be told apart, and where they end."""
+def entries(raw: bytes) -> tuple[list[tuple[str, int, int, int]], int]:
+    """Name, start, start of the value and end of each entry that can be told apart, and where they end."""
     found: list[tuple[str, int, int, int]] = []
     at, end = 0, len(raw)
     while at < end:
@@ -141,7 +75,7 @@ def _end(raw: bytes, at: int) -> int:
     return stop if stop <= len(raw) else -1
 
 
-def _value(raw: bytes, at: int, stop: int, depth: int) -> Any:
+def value(raw: bytes, at: int, stop: int, depth: int) -> Any:
     """The value at `at`; its bytes where Python, or this module, has no such value."""
     kind, start = chr(raw[at]), at + 1
     if (layout := _NUMBERS.get(kind)) is not None:
@@ -155,15 +89,15 @@ def _nested(kind: str, raw: bytes, depth: int) -> Any:
     if not depth:
         return raw
     if kind == "F":
-        entries, end = _entries(raw)
-        return raw if end < len(raw) else {name: _value(raw, at, stop, depth) for name, _, at, stop in entries}
+        found, end = entries(raw)
+        return raw if end < len(raw) else {name: value(raw, at, stop, depth) for name, _, at, stop in found}
     found: list[Any] = []
     at = 0
     while at < len(raw):
         stop = _end(raw, at)
         if stop < 0:
             return raw
-        found.append(_value(raw, at, stop, depth))
+        found.append(value(raw, at, stop, depth))
         at = stop
     return found
 
@@ -197,21 +131,8 @@ _READ: dict[str, Callable[[bytes], Any]] = {
 }
 
 
-def encode_table(headers: Mapping[str, Any]) -> bytes:
-    """The table with its length in front. Raises ValueError for a value that AMQP cannot hold."""
-    raw = _raw(headers)
-    return _U32.pack(len(raw)) + raw
-
-
-def _raw(headers: Mapping[str, Any]) -> bytes:
-    if type(headers) is Table:
-        return headers.raw
-    if type(headers) is ChangedHeaders:
-        given = headers.given
-        if type(given) is not Table:
-            return _raw(dict(headers))
-        # Ours in front: behind an entry of an unknown type nobody could read them.
-        return _raw(headers.added) + given.without(headers)
+def encode_entries(headers: Mapping[str, Any]) -> bytes:
+    """The entries, without the table's length in front. Raises ValueError for a value that AMQP cannot hold."""
     return b"".join(_short(name) + _encoded(name, value) for name, value in headers.items())
 
 
@@ -230,7 +151,7 @@ def _encoded(name: str, value: Any) -> bytes:
     if isinstance(value, float):
         return b"d" + struct.pack(">d", value)
     if isinstance(value, Mapping):
-        return _sized(b"F", _raw(cast("Mapping[str, Any]", value)))
+        return _sized(b"F", encode_entries(cast("Mapping[str, Any]", value)))
     if isinstance(value, list):
         return _sized(b"A", b"".join(_encoded(name, each) for each in cast("list[Any]", value)))
     try:

@@ -1,5 +1,6 @@
 import asyncio
 import logging
+import time
 import uuid
 from collections.abc import Callable
 
@@ -14,7 +15,7 @@ from memq_worker.amqp.publishing import Publishing
 from memq_worker.amqp.replies import Replies
 from memq_worker.amqp.unsettled import AckLedger, Prefetch
 from memq_worker.errors import BrokerUnavailable
-from memq_worker.pipeline.delivery import Delivery, lane_of
+from memq_worker.pipeline.delivery import Delivery, Times, lane_of
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +92,8 @@ class ConsumerLink:
             if self._alive:
                 self._ledger.delivered(tag)
                 tenant = None if exchange == operators else whose.received(self._queue, exchange, properties.headers)
-                accept(Delivery(self, tag, self._queue, key, body, properties, redelivered, lane, tenant))
+                times = Times(time.perf_counter())
+                accept(Delivery(self, tag, self._queue, key, body, properties, redelivered, lane, tenant, times))
                 prefetch.add(len(body))
                 if self._asked != prefetch.count and self._change is None and self._filled:
                     self._change = asyncio.create_task(self._consume_anew(timeout))

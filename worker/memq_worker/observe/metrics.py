@@ -1,20 +1,50 @@
 import time
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
+from memq_schemas import ErrorCode
 from memq_schemas.topology import LIVE
+from memq_worker.errors import WorkerError
 from memq_worker.observe import catalogue
 from memq_worker.observe.catalogue import PLACES, Instrument
-from memq_worker.observe.histogram import Histogram, Values
 from memq_worker.observe.slot import Slot
 from memq_worker.observe.tenants import TenantMetrics
 from memq_worker.pipeline.delivery import Delivery
 from memq_worker.pipeline.ports import Reason
 
 FOLD_SECONDS = 0.1
+Values = NDArray[np.float64]
+T = TypeVar("T")
 _MARKS = 6  # of a delivery: received, decoded, began, stored, settled, and the publisher's timestamp
+
+
+class Histogram:
+    """One series of a histogram: its buckets, each for itself, and its sum, within a slot's numbers."""
+
+    __slots__ = ("_counts", "_edges", "_edges_array", "_first", "_numbers", "_sum")
+
+    def __init__(self, numbers: "memoryview[float]", first: int, edges: tuple[float, ...]) -> None:
+        self._numbers = numbers
+        self._first = first
+        self._edges = edges
+        self._edges_array = np.array(edges)
+        self._sum = first + len(edges) + 1
+        self._counts: Values = np.asarray(numbers)[first : self._sum]
+
+    def observe(self, value: float, times: int = 1) -> None:
+        numbers = self._numbers
+        numbers[self._first + bisect_left(self._edges, value)] += times
+        numbers[self._sum] += value * times
+
+    def observe_all(self, values: Values) -> None:
+        """Costs the less a value the more there are; a single one costs less in `observe`."""
+        self._counts += np.bincount(self._edges_array.searchsorted(values), minlength=len(self._counts))
+        self._numbers[self._sum] += float(values.sum())
 
 
 class Metrics:
@@ -49,7 +79,7 @@ class Metrics:
         self._marks: dict[tuple[str, str], list[float]] = {(op, lane): [] for op, lane in catalogue.DELAY.combinations}
         self._writes: defaultdict[tuple[str, Reason, int, int], int] = defaultdict(int)
         self._call_seconds: dict[str, list[float]] = {call: [] for call in catalogue.CALLS}
-        self._tenants = TenantMetrics(slot)
+        self._tenants = TenantMetrics(slot, Histogram)
         self._held_since: float | None = None
         self.published: dict[str, float] = {}  # by queue, of what was settled last, in epoch seconds
 
@@ -125,6 +155,19 @@ class Metrics:
         self._call_seconds[call].append(seconds)
         if not self._due:
             self._fold_later()
+
+    async def timed(self, call: str, method: Callable[..., Awaitable[T]], *arguments: Any) -> T:
+        """The result of a call to the store, which is counted."""
+        started = time.perf_counter()
+        try:
+            answer = await method(*arguments)
+        except Exception as error:
+            code = error.code if isinstance(error, WorkerError) else ErrorCode.UNEXPECTED
+            self.called(call, code.value, time.perf_counter() - started)
+            raise
+        # A cancelled call has no end that says anything about the store.
+        self.called(call, "ok", time.perf_counter() - started)
+        return answer
 
     def _fold_later(self) -> None:
         self._due = True

@@ -1,21 +1,34 @@
+from __future__ import annotations
+
 import time
-from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from memq_worker.observe import catalogue
 from memq_worker.observe.catalogue import OTHER, PLACES
-from memq_worker.observe.histogram import Histogram
-from memq_worker.observe.slot import Slot
-from memq_worker.pipeline.delivery import Delivery
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from memq_worker.observe.slot import Slot
+    from memq_worker.pipeline.delivery import Delivery
+
+
+class Series(Protocol):
+    """One series of a histogram."""
+
+    def observe(self, value: float) -> None: ...
 
 
 class TenantMetrics:
     """Counts by tenant, in the series that the slot gives to each name."""
 
-    def __init__(self, slot: Slot) -> None:
+    def __init__(self, slot: Slot, histogram: Callable[[memoryview[float], int, tuple[float, ...]], Series]) -> None:
+        """histogram: a series in the slot's numbers, from a place on, with these edges."""
+        self._histogram = histogram
         self._slot = slot
         self._numbers = slot.numbers
         self._labels: dict[str, str] = {}
-        self._delays: dict[str, Histogram] = {}
+        self._delays: dict[str, Series] = {}
         self._queues: dict[str, dict[str, int]] = {}
 
     def _label(self, tenant: str) -> str:
@@ -34,11 +47,11 @@ class TenantMetrics:
             if delayed and (published := delivery.properties.published):
                 self._delay(label).observe(max(0.0, now - published))
 
-    def _delay(self, label: str) -> Histogram:
+    def _delay(self, label: str) -> Series:
         found = self._delays.get(label)
         if found is None:
             place = PLACES[catalogue.TENANT_DELAY.name, (label,)]
-            found = self._delays[label] = Histogram(self._numbers, place, catalogue.TENANT_DELAY.edges)
+            found = self._delays[label] = self._histogram(self._numbers, place, catalogue.TENANT_DELAY.edges)
         return found
 
     def limited(self, tenant: str, limit: str) -> None:

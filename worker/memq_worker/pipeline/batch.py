@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from memq_worker.pipeline.command import Write
+from memq_worker.pipeline.command import ChangePayload, DeletePoints, ReplaceVectors, UpsertPoints, Write
 from memq_worker.pipeline.store import Id
 
 _PARTS = 4  # small batches in a full one
@@ -118,7 +118,7 @@ class WriteQueue:
         self._points -= filling.points
         self._bytes -= filling.size
         self._in_flight |= filling.ids
-        return Batch(filling.chosen[0].kind, filling.chosen, filling.ids)
+        return Batch(kind_of(filling.chosen[0]), filling.chosen, filling.ids)
 
     def _alone(self, lane: str) -> Batch | None:
         """A batch of a command by filter, once no write is in flight. Nothing else begins before it."""
@@ -130,7 +130,7 @@ class WriteQueue:
         if not self._lanes[lane]:
             del self._lanes[lane]
         self._forget([command])
-        return Batch(command.kind, [command], set(), barrier=True)
+        return Batch(kind_of(command), [command], set(), barrier=True)
 
     def _forget(self, removed: list[Write]) -> None:
         self._points -= sum(len(command.ids or ()) for command in removed)
@@ -193,7 +193,7 @@ class _Filling:
             if wanted is None:
                 break
             free = in_flight.isdisjoint(wanted) and passed_ids.isdisjoint(wanted)
-            if not free or (chosen and (joined is None or command.kind != joined or command.delivery.alone)):
+            if not free or (chosen and (joined is None or kind_of(command) != joined or command.delivery.alone)):
                 passed.append(waiting.popleft())
                 passed_ids.update(wanted)
                 continue
@@ -218,5 +218,23 @@ _NEVER_MERGED = ("payload", "mixed", "versioned vectors", "remove vectors")
 
 def _joined_by(first: Write) -> str | None:
     """The kind of those that may be written together with it; None when it is written by itself."""
-    kind = first.kind
+    kind = kind_of(first)
     return None if kind in _NEVER_MERGED or first.delivery.alone else kind
+
+
+def kind_of(command: Write) -> str:
+    """Return the kind of a command: those of one kind may be written together."""
+    if isinstance(command, UpsertPoints):
+        versions, mode = command.points.versions, command.points.mode
+        if versions is None or mode == "insert_only":
+            return mode  # no condition: those that insert_only leaves alone stay whatever their versions
+        # A conditional upsert is a barrier on its shard from Qdrant 1.19 on: points without versions never share one.
+        if None in versions:
+            return "mixed"
+        return "versioned" if mode == "upsert" else f"versioned {mode}"
+    if isinstance(command, DeletePoints):
+        # With versions it is a condition too.
+        return "delete" if command.version is None else "versioned delete"
+    if isinstance(command, ReplaceVectors):
+        return "vectors" if command.points.versions is None else "versioned vectors"
+    return "payload" if isinstance(command, ChangePayload) else "remove vectors"

@@ -1,4 +1,4 @@
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from memq_schemas import (
@@ -42,24 +42,9 @@ class UpsertPoints:
     delivery: Delivery
     collection: str
     points: PointsBatch
-    ids: list[Id] = field(init=False)
+    ids: list[Id]
 
     operation = Operation.UPSERT
-
-    def __post_init__(self) -> None:
-        self.ids = self.points.ids
-
-    @property
-    def kind(self) -> str:
-        # A conditional upsert is a barrier on its shard from Qdrant 1.19 on: points without versions never share one.
-        versions, mode = self.points.versions, self.points.mode
-        if mode == "insert_only":
-            return mode  # no condition: stored points stay whatever their versions
-        if versions is None:
-            return mode
-        if None in versions:
-            return "mixed"
-        return "versioned" if mode == "upsert" else f"versioned {mode}"
 
     @property
     def result(self) -> dict[str, Any]:
@@ -87,11 +72,6 @@ class DeletePoints:
         return self.body.version
 
     @property
-    def kind(self) -> str:
-        # With versions it is a condition, which from Qdrant 1.19 on is a barrier on the shard.
-        return "delete" if self.version is None else "versioned delete"
-
-    @property
     def result(self) -> dict[str, Any]:
         return {"deleted": None if self.ids is None else len(self.ids)}
 
@@ -110,10 +90,6 @@ class ChangePayload:
         return self.body.ids
 
     @property
-    def kind(self) -> str:
-        return "payload"
-
-    @property
     def result(self) -> dict[str, Any]:
         return {"updated": None if self.ids is None else len(self.ids)}
 
@@ -123,16 +99,9 @@ class ReplaceVectors:
     delivery: Delivery
     collection: str
     points: PointsBatch
-    ids: list[Id] = field(init=False)
+    ids: list[Id]
 
     operation = Operation.VECTORS
-
-    def __post_init__(self) -> None:
-        self.ids = self.points.ids
-
-    @property
-    def kind(self) -> str:
-        return "vectors" if self.points.versions is None else "versioned vectors"
 
     @property
     def result(self) -> dict[str, Any]:
@@ -154,10 +123,6 @@ class RemoveVectors:
     @property
     def names(self) -> list[str]:
         return self.body.remove or []
-
-    @property
-    def kind(self) -> str:
-        return "remove vectors"
 
     @property
     def result(self) -> dict[str, Any]:

@@ -44,17 +44,17 @@ class Link(Protocol):
         ...
 
 
+@dataclass(slots=True)
 class Times:
     """When a delivery was received, decoded, begun to be written or answered, and done in the store.
 
     Seconds of `time.perf_counter`; 0 for what has not been reached.
     """
 
-    __slots__ = ("began", "decoded", "received", "stored")
-
-    def __init__(self) -> None:
-        self.received = time.perf_counter()
-        self.decoded = self.began = self.stored = 0.0
+    received: float = field(default_factory=lambda: time.perf_counter())  # noqa: PLW0108  (the clock of now)
+    decoded: float = 0.0
+    began: float = 0.0
+    stored: float = 0.0
 
     @property
     def elapsed_ms(self) -> float:

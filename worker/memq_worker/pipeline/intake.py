@@ -7,7 +7,7 @@ from typing import Any
 
 from memq_amqp.tasks import stopped
 
-from memq_schemas import ErrorCode
+from memq_schemas import ErrorCode, headers
 from memq_schemas.tenants import SHARED_BULK
 from memq_schemas.topology import BULK
 from memq_worker.errors import DependencyError, MessageError, Outage, StoreOutage, WorkerError
@@ -104,7 +104,9 @@ class Pipeline:
         if self._waiting is not None and in_lane:
             self._waiting.append(delivery)
             return
-        headed = bool(delivery.properties.headers)
+        given = delivery.properties.headers
+        # Most messages have the producer's time of sending and nothing else.
+        headed = bool(given) and not (len(given) == 1 and headers.SENT in given)
         if delivery.tenant is not None and delivery.tenant in self.removed:
             lines.discarded(delivery)
             self._settle_later(delivery, Expire())

@@ -103,8 +103,6 @@ def request_answered(request: Request, elapsed_ms: float) -> None:
 
 def batch_written(applied: Sequence[Write], points: int, seconds: float) -> None:
     """`points` are the points, or the ids, that the write took; `seconds` how long the store needed for it."""
-    if not logger.isEnabledFor(logging.INFO):
-        return
     first = applied[0]
     fields: dict[str, Any] = {
         "op": first.operation.value,
@@ -120,13 +118,6 @@ def batch_written(applied: Sequence[Write], points: int, seconds: float) -> None
     if len(applied) == 1:
         fields |= _sender(first.delivery)
     logger.info("batch written", extra=fields)
-
-
-def deliveries_settled(deliveries: Sequence[Delivery], outcome: str) -> None:
-    """Each an ordinary end."""
-    if logger.isEnabledFor(logging.DEBUG):
-        for delivery in deliveries:
-            delivery_settled(delivery, outcome, None, ordinary=True)
 
 
 def delivery_settled(delivery: Delivery, outcome: str, error: WorkerError | None, *, ordinary: bool) -> None:

@@ -99,7 +99,9 @@ class Settler:
                 settled.append(delivery)
         if settled:
             self._observer.settled(operation, outcome, settled)
-            lines.deliveries_settled(settled, outcome)
+            if lines.logger.isEnabledFor(logging.DEBUG):
+                for delivery in settled:
+                    lines.delivery_settled(delivery, outcome, None, ordinary=True)
 
     async def _act(self, delivery: Delivery, outcome: Outcome) -> Outcome:
         """Perform the outcome, and return what it came to."""

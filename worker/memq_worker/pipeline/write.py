@@ -2,6 +2,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from memq_amqp.tasks import stop
@@ -217,7 +218,7 @@ class CollectionWriter:
             if not any(c.delivery.link.alive for c in commands):
                 raise Abandoned  # the channel was lost meanwhile; the broker delivers all of them again
             try:
-                superseded = await apply(self._store, self._collection, accepted) if accepted else _NONE
+                superseded = await self._applied(accepted) if accepted else _NONE
             except MessageError as error:
                 if error.code in _OUTDATED:
                     self._contracts.forget(self._collection)
@@ -232,6 +233,14 @@ class CollectionWriter:
             else _done(c, "superseded" if c in superseded else "applied")
             for c in commands
         ]
+
+    async def _applied(self, commands: list[Write]) -> AbstractSet[Write]:
+        """Write commands of one kind as one. Return those of which nothing had to be written."""
+        first = commands[0]
+        if isinstance(first, UpsertPoints) and len(commands) == 1 and len(set(first.ids)) == len(first.ids):
+            await self._store.upsert(self._collection, first.points)  # there is nothing to merge
+            return _NONE
+        return await apply(self._store, self._collection, commands)
 
     async def _refusals(self, commands: list[Write]) -> Mapping[Write, MessageError]:
         checked = [c for c in commands if isinstance(c, UpsertPoints | ReplaceVectors | RemoveVectors)]
@@ -263,7 +272,8 @@ class CollectionWriter:
             return
         points = sum(len(c.ids or ()) for c in applied)
         self._observer.wrote(applied[0].operation.value, reason, points, len(applied))
-        lines.batch_written(applied, points, seconds)
+        if lines.logger.isEnabledFor(logging.INFO):
+            lines.batch_written(applied, points, seconds)
 
 
 _QUIET = {label: Done(label) for label in ("applied", "superseded")}

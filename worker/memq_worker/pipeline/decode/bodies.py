@@ -100,12 +100,14 @@ def decode(delivery: Delivery, limits: Limits) -> Write | Request:
     content_type, body = _content(delivery, limits)
     if operation is Operation.UPSERT:
         assert collection is not None
-        points = decode_points if content_type == headers.JSON else decode_arrow
-        return UpsertPoints(delivery, collection, points(body, limits.max_points))
+        read = decode_points if content_type == headers.JSON else decode_arrow
+        points = read(body, limits.max_points)
+        return UpsertPoints(delivery, collection, points, points.ids)
     if operation is Operation.VECTORS and (content_type != headers.JSON or replaces(body)):
         assert collection is not None
-        change = decode_replacement if content_type == headers.JSON else decode_arrow_replacement
-        return ReplaceVectors(delivery, collection, change(body, limits.max_points))
+        read = decode_replacement if content_type == headers.JSON else decode_arrow_replacement
+        points = read(body, limits.max_points)
+        return ReplaceVectors(delivery, collection, points, points.ids)
     if content_type != headers.JSON:
         raise MessageError(ErrorCode.UNSUPPORTED_CONTENT, f"content_type: expected {headers.JSON}", stage="decode")
     if operation is Operation.DELETE:

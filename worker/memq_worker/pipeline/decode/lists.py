@@ -26,12 +26,15 @@ else:
     _Object: Any = _simdjson.Object
     _parser: Any = _simdjson.Parser()
 
-_KEY = b'"vector"'
+VECTOR_KEY = b'"vector"'
 _SPACE = rb"[ \t\r\n]*"
 # A list of numbers, or an object whose first vector is one; `indices` and `values` are those of a sparse vector.
-_LIST = re.compile(
-    _KEY + rb":".join((_SPACE, _SPACE)) + rb'(?:\{%b"(?!indices"|values")[^"]*"%b:%b)?\[%b[^\["]' % ((_SPACE,) * 4)
-)
+MAYBE_LISTS = re.compile(
+    VECTOR_KEY
+    + rb":".join((_SPACE, _SPACE))
+    + rb'(?:\{%b"(?!indices"|values")[^"]*"%b:%b)?\[%b[^\["]' % ((_SPACE,) * 4)
+).match
+"""Match the first vector of a body if it is a list. The others are mostly like it; if not, `read_lists` gives up."""
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _ID_TYPES = (str, int)
 _VERSION_TYPES = (int, UnsetType, type(None))
@@ -62,8 +65,7 @@ def read_lists(body: bytes, max_points: int) -> tuple[list[ListedPoint], Any] | 
     ids, versions and payloads say is for the caller to check. Raises MessageError for too many points, and for a vector
     of more numbers.
     """
-    # The first is like the others; where it is not, the other parser takes somewhat longer.
-    if _simdjson is None or not _LIST.match(body, body.find(_KEY)) or body.startswith(_BYTE_ORDER_MARK):
+    if _simdjson is None or body.startswith(_BYTE_ORDER_MARK):
         return None
     if len(body) > SMALL and _is_dense(body, max_points):
         return None
@@ -102,9 +104,9 @@ def _is_dense(body: bytes, max_points: int) -> bool:
     most = at_most(body)
     if most <= MAX_VALUES:
         return False
-    first = body.find(b"[", body.find(_KEY))
+    first = body.find(b"[", body.find(VECTOR_KEY))
     numbers = 1 + body.count(b",", first, body.find(b"]", first))
-    points = body.count(_KEY)
+    points = body.count(VECTOR_KEY)
     return points <= max_points and most - numbers * points > MAX_VALUES
 
 

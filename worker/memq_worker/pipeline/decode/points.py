@@ -20,7 +20,7 @@ from memq_worker.pipeline.decode.checks import (
     outside_texts,
     too_many_values,
 )
-from memq_worker.pipeline.decode.lists import ListedPoint, read_lists
+from memq_worker.pipeline.decode.lists import MAYBE_LISTS, VECTOR_KEY, ListedPoint, read_lists
 from memq_worker.pipeline.decode.malformed import malformed
 from memq_worker.pipeline.decode.vectors import AnyVectors, check_columns, columns_of, count_keys
 from memq_worker.pipeline.store import Id, PointsBatch
@@ -98,7 +98,7 @@ _NAME_LIMIT = 100  # characters
 
 def decode_points(body: bytes, max_points: int) -> PointsBatch:
     """The points of an upsert body. Raises MessageError naming the first bad point by index."""
-    listed = read_lists(body, max_points)
+    listed = read_lists(body, max_points) if MAYBE_LISTS(body, body.find(VECTOR_KEY)) else None
     points, mode = _parse(body, max_points) if listed is None else listed
     if not points:
         raise MessageError(ErrorCode.EMPTY_BATCH, "points: an upsert needs at least one", stage="validate")

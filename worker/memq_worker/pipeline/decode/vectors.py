@@ -50,7 +50,8 @@ def columns_of(vectors: Iterable[Any], count: int) -> dict[str, Column]:
             raise too_many_values("rows of multivectors")
         column = columns.get(name)
         if column is None:
-            _check_name(name, index)
+            if name:
+                _check_name(name, index)
             column = columns[name] = [None] * count
         column[index] = value if isinstance(value, bytes) else _cell(value, name, index)
 
@@ -98,7 +99,7 @@ def _cell(value: Any, name: str, index: int) -> Cell:
     try:
         if isinstance(value, str):
             if value:
-                return float32_bytes(value)
+                return _decoded(value)
         elif isinstance(value, list):
             numbers = cast("list[Any]", value)
             if numbers:
@@ -110,6 +111,14 @@ def _cell(value: Any, name: str, index: int) -> Cell:
     except ValueError as error:
         raise _invalid(index, name, str(error)) from None
     raise MessageError(ErrorCode.EMPTY_VECTOR, f"points[{index}].vector: no numbers", stage="validate")
+
+
+def _decoded(text: str) -> bytes:
+    with suppress(ValueError):  # found below
+        raw = pybase64.b64decode(text, validate=True)
+        if raw and len(raw) % 4 == 0:
+            return raw
+    return float32_bytes(text)
 
 
 def _packed(numbers: list[Any]) -> bytes:
