@@ -148,7 +148,9 @@ _LINKS = {
 }
 
 # One mark where a critical alert begins to fire; a band for as long as it fires would cover the page.
-_CRITICAL = 'ALERTS{alertstate="firing",severity="critical"}'
+# An alert has the labels that its rule keeps; one without a label belongs to every choice.
+FIRING = 'alertstate="firing",cluster=~"$cluster|",job=~"$job|rabbitmq.*|qdrant.*|",vhost=~"$vhost|",prefix=~"$prefix|"'
+_CRITICAL = f'ALERTS{{{FIRING},severity="critical"}}'
 _ANNOTATIONS: list[dict[str, Any]] = [
     {
         "name": "Critical alerts",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from grafana.dashboard import Dashboard, Row
+from grafana.dashboard import FIRING, Dashboard, Row
 from grafana.dependencies import QDRANT_SERVER, RABBITMQ, STORE
 from grafana.errors import ERRORS
 from grafana.flow import DEPTH, FLOW, TRAFFIC
@@ -28,7 +28,7 @@ ALERTS = Panel(
     "Firing alerts",
     "Alerts that fire now; a name opens its runbook. Watchdog always fires: without it, alerting is broken.",
     "none",
-    (Query('max by (alertname, severity, instance, queue, code) (ALERTS{alertstate="firing"})', "{{alertname}}"),),
+    (Query(f"max by (alertname, severity, instance, queue, code) (ALERTS{{{FIRING}}})", "{{alertname}}"),),
     kind="table",
     width=6,
     height=10,
@@ -139,9 +139,10 @@ NOW = Row(
         now(
             "Error budget left",
             "Unused part of the 1 % of the messages of 30 days that may fail with a code of status 500 and above, or "
-            "429. A recording rule evaluates it once an hour.",
+            "429. A younger installation has used as much of it as if the rest of the 30 days passed without "
+            "failures. A recording rule evaluates it once an hour.",
             "percentunit",
-            'min(memq:error_budget_left:ratio30d{job=~"$job"})',
+            f'min(memq:error_budget_left:ratio30d{{{CLUSTER},job=~"$job"}})',
             steps=((float("-inf"), RED), (0.25, ORANGE), (0.5, GREEN)),
             decimals=0,
             cold="one",

@@ -48,8 +48,9 @@ TESTS = read("alerts_test.yml")["tests"]
         ("check", "config", "--syntax-only", "--lint=all", "--lint-fatal", "prometheus.yml"),
         ("check", "rules", "--lint=all", "--lint-fatal", "recording.yml", "alerts.yml"),
         ("test", "rules", "alerts_test.yml"),
+        ("test", "rules", "budget_test.yml"),
     ],
-    ids=lambda arguments: " ".join(arguments[:2]),
+    ids=lambda arguments: " ".join((*arguments[:2], arguments[-1])),
 )
 def test_promtool_finds_nothing_wrong(prometheus_programs: Programs, arguments: tuple[str, ...]) -> None:
     done = subprocess.run(

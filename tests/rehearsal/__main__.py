@@ -16,7 +16,7 @@ import typer
 
 from stack.broker import private
 from stack.prometheus import found
-from tests.rehearsal.incidents import INCIDENTS, broken, shown
+from tests.rehearsal.incidents import INCIDENTS, SERVER_INCIDENTS, broken, shown
 from tests.rehearsal.scaled import alerts
 from tests.rehearsal.sections import run, sections
 from tests.rehearsal.stage import quiet, stage
@@ -42,6 +42,9 @@ class NotRehearsed(AssertionError):
 def main(
     names: Annotated[list[str] | None, typer.Argument(metavar="[ALERT]...", help="Which; all unless given.")] = None,
     factor: Annotated[float, typer.Option(min=1, max=60, help="Divides every `for` and every range.")] = FACTOR,
+    qdrant: Annotated[
+        bool, typer.Option("--qdrant", help="Use the Qdrant server on PATH, and rehearse the sections about it.")
+    ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Print the commands' output too.")] = False,
 ) -> None:
     """Break a real broker, pool and store once for each alert, and check that its runbook section helps.
@@ -51,7 +54,9 @@ def main(
 
     Exit codes: 0 every section that was asked for was rehearsed, 1 one was not, 2 wrong use.
     """
-    for name in names or []:
+    incidents = SERVER_INCIDENTS if qdrant else INCIDENTS
+    chosen = names or [name for name in sections() if not qdrant or name in incidents]
+    for name in chosen:
         if name not in sections():
             raise typer.BadParameter(f"{name}: no such alert; there are {', '.join(sections())}", param_hint="ALERT")
     logging.disable(logging.CRITICAL)
@@ -63,18 +68,17 @@ def main(
         typer.echo(f"RabbitMQ {server.version}, {how}")
 
         async def all_of_them() -> bool:
-            async with stage(server, found(), Path(home), factor) as playing:
-                return all([await told(playing, name, verbose) for name in names or sections()])
+            async with stage(server, found(), Path(home), factor, qdrant=qdrant) as playing:
+                return all([await report(playing, name, incidents.get(name), verbose) for name in chosen])
 
         sys.exit(0 if asyncio.run(all_of_them()) else 1)
 
 
-async def told(playing: Stage, name: str, verbose: bool) -> bool:
+async def report(playing: Stage, name: str, incident: Incident | None, verbose: bool) -> bool:
     """Rehearse one section and print its line. Returns False if it was not rehearsed."""
     if name in BY_DESIGN:
         typer.echo(f"{name:26} not broken: {BY_DESIGN[name]}")
         return True
-    incident = INCIDENTS.get(name)
     if incident is None:
         typer.echo(f"{name:26} NOT REHEARSED: it has no incident")
         return False
@@ -101,7 +105,7 @@ async def rehearse(playing: Stage, name: str, incident: Incident, answers: list[
     began = time.monotonic()
 
     async def fires() -> bool:
-        return name in await playing.firing()
+        return name in await playing.firing(incident.labels)
 
     async def resolved() -> bool:
         return playing.prometheus is not None and name not in await playing.firing()

@@ -45,6 +45,7 @@ class Incident:
 
     lasting: what goes on until the repair, such as processes that are killed again and again.
     after: commands of the section's remedy, run after the repair.
+    labels: matchers of the alert that has to fire, where the section has several.
     """
 
     breaks: Step
@@ -52,6 +53,7 @@ class Incident:
     repairs: Step = nothing
     lasting: Step | None = None
     after: tuple[str, ...] = ()
+    labels: str = ""
 
 
 async def kill_pool(stage: Stage) -> None:
@@ -274,6 +276,13 @@ INCIDENTS: dict[str, Incident] = {
     "RabbitMQDiskAlarm": Incident(little_disk, r"memq\.write", enough_disk),
     "MemqTenantNoisy": Incident(slow_writes, rf"{NOISY}.*shared", mend_writes, lasting=flood),
     "MemqTenantAtLimit": Incident(nothing, rf"{LIMITED}.*requests_per_second", lasting=ask_beyond_limit),
+}
+
+# With a Qdrant server that Prometheus scrapes instead of the embedded engine.
+SERVER_INCIDENTS: dict[str, Incident] = {
+    "QdrantDown": Incident(
+        stop_store, r"store_unavailable|not reached|cannot be reached", start_store, labels='job="qdrant"'
+    ),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 RULES = ("recording.yml", "alerts.yml")
 SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 DURATION = re.compile(r"(\d+)(ms|[smhdw])")
-RANGE = re.compile(r"\[((?:\d+(?:ms|[smhdw]))+)(:?)\]")
+RANGE = re.compile(r"\[((?:\d+(?:ms|[smhdw]))+)(?:(:)((?:\d+(?:ms|[smhdw]))*))?\]")
 
 
 def seconds(duration: str) -> float:
@@ -39,9 +40,14 @@ def _group(group: dict[str, Any], factor: float) -> dict[str, Any]:
 
 
 def _rule(rule: dict[str, Any], factor: float) -> dict[str, Any]:
-    expression = RANGE.sub(lambda found: f"[{divided(found[1], factor)}{found[2]}]", rule["expr"])
+    expression = RANGE.sub(partial(_range, factor=factor), rule["expr"])
     changed = {**rule, "expr": expression}
     return changed | ({"for": divided(rule["for"], factor)} if "for" in rule else {})
+
+
+def _range(found: re.Match[str], factor: float) -> str:
+    step = divided(found[3], factor) if found[3] else ""
+    return f"[{divided(found[1], factor)}{found[2] or ''}{step}]"
 
 
 def write(home: Path, factor: float) -> Path:
@@ -50,7 +56,8 @@ def write(home: Path, factor: float) -> Path:
         document = yaml.safe_load((CONFIGURATION.parent / name).read_text("utf-8"))
         (home / name).write_text(yaml.safe_dump(scaled(document, factor), sort_keys=False), "utf-8")
     copy = home / "shipped.yml"
-    copy.write_text(CONFIGURATION.read_text("utf-8"), "utf-8")
+    # The Qdrant server of a rehearsal has no key.
+    copy.write_text(re.sub(r"(?m)^    authorization: .*\n", "", CONFIGURATION.read_text("utf-8")), "utf-8")
     return copy
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -23,6 +24,7 @@ from tests.rehearsal.scaled import divided, write
 from tests.support.broker import Address
 from tests.support.engine import embedded_engine
 from tests.support.faults import faulty_store
+from tests.support.qdrant import Node, NoQdrantError
 from tests.support.tenants import tenants_of
 from tests.support.until import until
 from tests.support.worker import WorkerProcess
@@ -39,7 +41,6 @@ if TYPE_CHECKING:
 
 METRICS_PORT = 9464  # the one that the page's commands name
 PROCESSES = 2
-TARGETS = 4  # Prometheus's own among them
 COLLECTION = "docs"
 PAUSE_SECONDS = 0.1
 NOISY, LIMITED = "acme", "globex"
@@ -51,7 +52,7 @@ class Stage:
     def __init__(
         self,
         server: Server,
-        engine: EmbeddedEngine,
+        engine: EmbeddedEngine | Node,
         store: FaultyStore,
         tenants: Tenants,
         programs: Programs,
@@ -69,6 +70,7 @@ class Stage:
         self._traffic: asyncio.Task[None] | None = None
         self.pool: WorkerProcess | None = None
         self.prometheus: Prometheus | None = None
+        self.targets = 0
 
     @property
     def environ(self) -> dict[str, str]:
@@ -135,7 +137,10 @@ class Stage:
         self.stop_watching()
         broker = urlsplit(self.server.prometheus_url).netloc
         targets = {"memq": [f"127.0.0.1:{METRICS_PORT}"], "rabbitmq": [broker], "rabbitmq-detailed": [broker]}
+        if isinstance(self.engine, Node):
+            targets["qdrant"] = [self.engine.http_address]
         kept = {job: places for job, places in targets.items() if job not in left_out}
+        self.targets = len(targets) + 1  # Prometheus scrapes itself
         # The last value of a series stands for this long after its target has gone.
         lookback = f"--query.lookback-delta={divided('5m', self.factor)}"
         self.prometheus = Prometheus(self._programs.prometheus, self._home, kept, "1s", self._source, lookback)
@@ -146,11 +151,11 @@ class Stage:
             self.prometheus.stop()
             self.prometheus = None
 
-    async def firing(self) -> set[str]:
-        """Names of the alerts that fire now; none while Prometheus is down."""
+    async def firing(self, labels: str = "") -> set[str]:
+        """Names of the alerts that fire now, with these labels; none while Prometheus is down."""
         if self.prometheus is None:
             return set()
-        found = await self.prometheus.query('ALERTS{alertstate="firing"}')
+        found = await self.prometheus.query(f'ALERTS{{alertstate="firing",{labels}}}')
         return {each.labels["alertname"] for each in found}
 
     def begin_traffic(self) -> None:
@@ -203,10 +208,20 @@ def children(pid: int) -> list[int]:
 
 
 @asynccontextmanager
-async def stage(server: Server, programs: Programs, home: Path, factor: float) -> AsyncIterator[Stage]:
-    """Everything runs, and no alert but the watchdog fires, when the block begins."""
+async def stage(
+    server: Server, programs: Programs, home: Path, factor: float, *, qdrant: bool = False
+) -> AsyncIterator[Stage]:
+    """Everything runs, and no alert but the watchdog fires, when the block begins.
+
+    qdrant: the store is the Qdrant server on PATH, which Prometheus scrapes. Raises NoQdrantError.
+    """
     async with AsyncExitStack() as stack:
-        engine = await asyncio.to_thread(stack.enter_context, embedded_engine(home / "vectors", flush_seconds=0.2))
+        if qdrant:
+            engine: EmbeddedEngine | Node = _qdrant(home / "qdrant")
+            stack.callback(engine.kill)
+            await asyncio.to_thread(engine.start)
+        else:
+            engine = await asyncio.to_thread(stack.enter_context, embedded_engine(home / "vectors", flush_seconds=0.2))
         store = await stack.enter_async_context(faulty_store(engine.url))
         directory = home / "tenants"
         directory.mkdir()
@@ -226,12 +241,19 @@ async def stage(server: Server, programs: Programs, home: Path, factor: float) -
         yield playing
 
 
+def _qdrant(directory: Path) -> Node:
+    binary = shutil.which("qdrant")
+    if binary is None:
+        raise NoQdrantError("no qdrant on PATH")
+    return Node(binary, directory)
+
+
 async def quiet(playing: Stage, within: float = 120.0) -> None:
     """Return when every target has been scraped for 15 seconds, and the watchdog alone fires."""
 
     async def only_watchdog() -> bool:
         assert playing.prometheus is not None
         steady = await playing.prometheus.query("count(count_over_time(up[20s]) >= 15 and min_over_time(up[20s]) == 1)")
-        return bool(steady and steady[0].value == TARGETS) and await playing.firing() == {"Watchdog"}
+        return bool(steady and steady[0].value == playing.targets) and await playing.firing() == {"Watchdog"}
 
     await until(only_watchdog, within=within, every=0.5)

@@ -132,6 +132,15 @@ class Node:
         """HOST:PORT of the gRPC API."""
         return f"127.0.0.1:{self._rpc}"
 
+    @property
+    def url(self) -> str:
+        return f"http://{self.address}"
+
+    @property
+    def http_address(self) -> str:
+        """HOST:PORT of the REST API and of /metrics."""
+        return f"127.0.0.1:{self._http}"
+
     def start(self) -> None:
         settings = {"CLUSTER__ENABLED": "true", "CLUSTER__P2P__PORT": f"{self._peers}"}
         self._running = self._stack.enter_context(
