@@ -76,7 +76,9 @@ def point_json(index: int, id_: object, vector: bytes, payload: object, version:
 
 
 def _fields(index: int, row: object) -> tuple[Any, Any, Any, Any]:
-    # Almost always a dict, and asking an abstract class costs ten times as much.
+    # Almost always a dict, or a tuple from a file, and asking an abstract class costs ten times as much.
+    if type(row) is tuple and len(row) == 4:  # pyright: ignore[reportUnknownArgumentType]
+        return row  # pyright: ignore[reportUnknownVariableType]
     if type(row) is dict or isinstance(row, Mapping):
         mapping = cast("Mapping[str, Any]", row)
         known = (mapping.get("id"), mapping.get("vector"), mapping.get("payload"), mapping.get("version"))

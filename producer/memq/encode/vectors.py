@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from array import array
 from collections.abc import Mapping
@@ -17,7 +18,8 @@ from memq_schemas.point_vectors import is_sparse as has_both
 from memq_schemas.vectors import MAX_DIMENSIONS, FloatArray, float32_bytes
 
 FLOAT32 = np.dtype("<f4")
-_ZERO, _ONE = bytes(4), np.float32(1).astype("<f4").tobytes()
+# Little-endian 0.0 and 1.0, found in one pass.
+_ZERO_OR_ONE = re.compile(rb"\0\0(?:\0\0|\x80\x3f)").search
 
 _NUMBERS = (np.ndarray, list)
 
@@ -88,7 +90,8 @@ def has_rows(value: object) -> bool:
     if not isinstance(value, (list, tuple)):
         return False
     listed = cast("list[object]", value)
-    return bool(listed) and isinstance(listed[0], (list, tuple, str, np.ndarray))
+    # Almost always numbers, and asking for four types costs more.
+    return bool(listed) and type(listed[0]) is not float and isinstance(listed[0], (list, tuple, str, np.ndarray))
 
 
 def quoted_base64(vector: FloatArray) -> bytes:
@@ -135,8 +138,7 @@ def _from_numbers(numbers: list[Any]) -> FloatArray:
     if sys.byteorder == "big":
         packed.byteswap()
     # A bool packs as 0 or 1. Types are looked at only where such bytes are: that costs more than the packing.
-    data = packed.tobytes()
-    if (_ZERO in data or _ONE in data) and bool in map(type, numbers):
+    if _ZERO_OR_ONE(packed) and bool in map(type, numbers):
         raise ValueError(_culprit(numbers))
     return np.frombuffer(packed, dtype="<f4")
 

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 GZIP, ZSTANDARD = ".gz", ".zst"
 COMPRESSED = (GZIP, ZSTANDARD)
 
+# A line with a vector has several kilobytes: of Python's default buffer there would be a read for each.
+BUFFER = 256 * 1024
+
 
 def open_file(path: Path) -> BinaryIO:
     """The bytes of a file, without the compression that its name ends in. Raises BadFile and OSError."""
@@ -26,5 +29,5 @@ def open_file(path: Path) -> BinaryIO:
             stream: Any = pyarrow().CompressedInputStream(pyarrow().OSFile(os.fsencode(path)), "zstd")
         except InvalidRequest:
             raise BadFile(f'{path}: reading .zst needs pyarrow: pip install "memq[arrow]"') from None
-        return cast("BinaryIO", io.BufferedReader(stream, 256 * 1024))
-    return path.open("rb")
+        return cast("BinaryIO", io.BufferedReader(stream, BUFFER))
+    return path.open("rb", BUFFER)
