@@ -52,7 +52,7 @@ class ColumnNames:
             raise ValueError(f"payload: expected an object, this is {type(cast('object', whole)).__name__}")  # noqa: TRY004
         payload = cast("dict[str, Any]", whole)
         for name in payload.keys() & fields.keys():
-            if payload[name] != fields[name]:
+            if not _same(payload[name], fields[name]):
                 raise ValueError(f"payload: the key {name!r} is a column too, with another value")
         return {**payload, **fields} or None
 
@@ -72,3 +72,12 @@ class ColumnNames:
                 "or number the points with --id-start"
             )
         return fields.pop(self.id)
+
+
+def _same(left: Any, right: Any) -> bool:
+    """Return True for values that JSON writes alike: 1, 1.0 and true are equal in Python alone."""
+    if type(left) is not type(right) or left != right:
+        return False
+    if isinstance(left, dict):
+        return all(_same(value, right[key]) for key, value in cast("dict[str, Any]", left).items())
+    return not isinstance(left, list) or all(map(_same, cast("list[Any]", left), right))

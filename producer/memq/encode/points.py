@@ -77,8 +77,9 @@ def point_json(index: int, id_: object, vector: bytes, payload: object, version:
 
 def _fields(index: int, row: object) -> tuple[Any, Any, Any, Any]:
     # Almost always a dict, or a tuple from a file, and asking an abstract class costs ten times as much.
-    if type(row) is tuple and len(row) == 4:  # pyright: ignore[reportUnknownArgumentType]
-        return row  # pyright: ignore[reportUnknownVariableType]
+    known: Any = row
+    if type(known) is tuple and len(known) == 4:  # pyright: ignore[reportUnknownArgumentType]
+        return known  # pyright: ignore[reportUnknownVariableType]
     if type(row) is dict or isinstance(row, Mapping):
         mapping = cast("Mapping[str, Any]", row)
         known = (mapping.get("id"), mapping.get("vector"), mapping.get("payload"), mapping.get("version"))

@@ -48,6 +48,8 @@ class ArrowTable:
             raise BadFile(f"{self.name}: {error}{hint(error.column, self._columns)}") from None
         except InvalidRequest as error:
             raise BadFile(f"{self.name}: {error}") from None
+        except UnicodeDecodeError:
+            raise BadFile(f"{self.name}: the name of a column is not UTF-8") from None
         return WirePoints(table.wire())
 
     def _read(self, start: int) -> Iterator[Any]:
@@ -102,33 +104,46 @@ def ipc(path: Path, columns: ColumnNames) -> ArrowTable:
     pa = _pyarrow()
     try:
         file = pa.ipc.open_file(pa.memory_map(os.fsencode(path)))
+        total = _rows(file)
     except pa.ArrowInvalid:
         return _ipc_stream(path, columns, pa)
     except pa.ArrowException as error:
         raise BadFile(f"{path}: cannot be read: {error}") from None
-    # Reading a batch decompresses it; but pyarrow has not always had another way to count.
-    if hasattr(file, "count_rows"):
-        total = file.count_rows()
-    else:
-        total = sum(file.get_batch(number).num_rows for number in range(file.num_record_batches))
 
     def batches(start: int) -> Iterator[Any]:
-        return _from_row((file.get_batch(number) for number in range(file.num_record_batches)), start)
+        return _from_row(_valid(file.get_batch(number) for number in range(file.num_record_batches)), start)
 
     return ArrowTable(path, total, file.schema, batches, columns)
 
 
+def _rows(file: Any) -> int:
+    # Reading a batch decompresses it; but pyarrow has not always had another way to count.
+    if hasattr(file, "count_rows"):
+        return file.count_rows()
+    return sum(file.get_batch(number).num_rows for number in range(file.num_record_batches))
+
+
 def _ipc_stream(path: Path, columns: ColumnNames, pa: Any) -> ArrowTable:
-    def opened() -> Any:
-        return pa.ipc.open_stream(pa.memory_map(os.fsencode(path)))
+    def batches(start: int) -> Iterator[Any]:
+        file = pa.memory_map(os.fsencode(path))
+        yield from _from_row(_valid(iter(pa.ipc.open_stream(file))), start)
+        if file.tell() < file.size():
+            raise OSError(f"data after the end of the stream, at byte {file.tell()}; expected one stream")
 
     try:
-        schema = opened().schema
+        schema = pa.ipc.open_stream(pa.memory_map(os.fsencode(path))).schema
     except pa.ArrowInvalid as error:
         raise BadFile(f"{path}: neither an Arrow IPC file nor a stream: {error}") from None
     except pa.ArrowException as error:
         raise BadFile(f"{path}: cannot be read: {error}") from None
-    return ArrowTable(path, None, schema, lambda start: _from_row(iter(opened()), start), columns)
+    return ArrowTable(path, None, schema, batches, columns)
+
+
+def _valid(batches: Iterator[Any]) -> Iterator[Any]:
+    # pyarrow ends the process where offsets of a damaged file lead out of it.
+    for batch in batches:
+        batch.validate(full=True)
+        yield batch
 
 
 def _from_row(batches: Iterator[Any], start: int) -> Iterator[Any]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import zlib
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from memq.encode.arrow.library import pyarrow
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 GZIP, ZSTANDARD = ".gz", ".zst"
 COMPRESSED = (GZIP, ZSTANDARD)
+
+# Errors of reading a file that is damaged, on any layer below its text.
+UNREADABLE = (EOFError, OSError, zlib.error)
 
 # A line with a vector has several kilobytes: of Python's default buffer there would be a read for each.
 BUFFER = 256 * 1024

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import orjson
 
 from memq_cli.sources.bad_file import BadFile
-from memq_cli.sources.row import row_of
+from memq_cli.sources.decompression import UNREADABLE
+from memq_cli.sources.row import expect_columns, row_of
 from memq_schemas.json_values import exact_json
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Delimited:
 
     def place(self, index: int | None = None) -> str:
         """The last row that was read, which is the one that is asked for."""
-        return f"{self.name}, line {self._line}"
+        return f"{self.name}, line {max(1, self._line)}"
 
     def points(self, start: int = 0) -> Iterator[Row]:
         """Raises BadFile."""
@@ -63,24 +64,29 @@ class Delimited:
     def _rows(self) -> Iterator[dict[str, str]]:
         """The cells that are not empty, by column. Raises BadFile."""
         csv.field_size_limit(sys.maxsize)
-        self._line = 1
+        self._line = 0
         with self._opening() as stream:
             text = io.TextIOWrapper(stream, "utf-8-sig", newline="")
             try:
                 yield from self._read(text)
             except UnicodeDecodeError:
                 raise BadFile(f"{self.place()} or after it: not UTF-8; save the file as UTF-8") from None
-            except (csv.Error, EOFError, OSError) as error:
-                raise BadFile(f"{self.place()}: {error}") from None
+            except csv.Error as error:
+                raise BadFile(f"{self.name}, line {self._line + 1} or after it: {error}") from None
+            except UNREADABLE as error:
+                raise BadFile(f"{self.place()}: unreadable from here on: {error}") from None
 
     def _read(self, text: io.TextIOWrapper) -> Iterator[dict[str, str]]:
         first = text.readline()
         delimiter = "\t" if self._tabs else next((each for each in ",;\t" if each in first), ",")
         reader = csv.reader(itertools.chain([first], text), delimiter=delimiter, strict=True)
         header = next(reader, list[str]())
+        self._line = reader.line_num
         for name in header:
             if header.count(name) > 1:
                 raise BadFile(f"{self.name}: {header.count(name)} columns are called {name!r}; rename all but one")
+        if header:
+            expect_columns(self.name, header, self._columns)
         for cells in reader:
             self._line = reader.line_num
             if not cells:
@@ -99,7 +105,7 @@ class Delimited:
             elif name in (columns.id, columns.version):
                 fields[name] = int(cell) if INTEGER(cell) else cell
             elif name == "payload" and columns.payload is None:
-                fields[name] = exact_json(cell.encode())
+                fields[name] = _payload(cell)
             else:
                 fields[name] = self._types[name](cell) if name in self._types else cell
         return fields
@@ -130,6 +136,13 @@ def _number(cell: str) -> float | None:
 
 def _boolean(cell: str) -> bool | None:
     return _BOOLEANS.get(cell)
+
+
+def _payload(cell: str) -> Any:
+    try:
+        return exact_json(cell.encode())
+    except ValueError as error:
+        raise ValueError(f"payload: {error}") from None
 
 
 def _vector(name: str, cell: str) -> Any:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from memq_cli.sources.arrow import ipc, parquet
 from memq_cli.sources.bad_file import BadFile
-from memq_cli.sources.decompression import COMPRESSED, open_file
+from memq_cli.sources.decompression import COMPRESSED, UNREADABLE, open_file
 from memq_cli.sources.delimited import Delimited
 from memq_cli.sources.json_documents import JsonDocuments
 from memq_cli.sources.jsonl import BYTE_ORDER_MARK, JsonLines
@@ -100,7 +100,7 @@ def _json(path: Path, ending: str, columns: ColumnNames) -> Source:
     try:
         with open_file(path) as stream:
             head = stream.read(_HEAD_BYTES).removeprefix(BYTE_ORDER_MARK).lstrip()
-    except (EOFError, OSError) as error:
+    except UNREADABLE as error:
         raise BadFile(f"{path}: cannot be read: {error}") from None
     if ending in JSON or head.startswith(b"[") or head.partition(b"\n")[0].strip() == b"{":
         return JsonDocuments(str(path), partial(open_file, path), columns)

@@ -8,7 +8,9 @@ import json
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from memq_cli.sources.bad_file import BadFile
+from memq_cli.sources.decompression import UNREADABLE
 from memq_cli.sources.row import row_of
+from memq_schemas.json_values import TOO_DEEP
 from memq_schemas.json_values.text import unique_keys
 
 if TYPE_CHECKING:
@@ -62,10 +64,12 @@ class JsonDocuments:
                 yield from self._array(text) if text.peek() == "[" else self._objects(text)
             except UnicodeDecodeError:
                 raise BadFile(f"{self.name}, line {text.line}: not UTF-8; save the file as UTF-8") from None
-            except (EOFError, OSError) as error:
+            except UNREADABLE as error:
                 raise BadFile(f"{self.place()}: unreadable from here on: {error}") from None
             except BadFile:
                 raise
+            except RecursionError:
+                raise BadFile(f"{self.place()}: {TOO_DEEP}") from None
             except ValueError as error:
                 raise BadFile(f"{self.name}, line {text.line}: not JSON: {error}") from None
 

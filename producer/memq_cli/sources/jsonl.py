@@ -5,8 +5,9 @@ import json
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from memq_cli.sources.bad_file import BadFile
+from memq_cli.sources.decompression import UNREADABLE
 from memq_cli.sources.row import row_of
-from memq_schemas.json_values import InexactValue, exact_json
+from memq_schemas.json_values import TOO_DEEP, InexactValue, exact_json
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -73,7 +74,7 @@ class JsonLines:
                     line = self._first(line)  # noqa: PLW2901
                 if line and not line.isspace():
                     yield line
-        except (EOFError, OSError) as error:
+        except UNREADABLE as error:
             raise BadFile(f"{self.place()}: unreadable from here on: {error}") from None
 
     def _first(self, line: bytes) -> bytes:
@@ -108,6 +109,8 @@ def _not_json(line: bytes, error: ValueError) -> str:
     except json.JSONDecodeError:
         if line.rstrip().endswith(b","):
             return "a comma behind the object; expected one JSON object per line"
+    except RecursionError:
+        return TOO_DEEP
     except ValueError as known:
         return str(known)
     return f"{error}" if isinstance(error, InexactValue) else f"not JSON: {error}; expected one JSON object per line"

@@ -28,7 +28,7 @@ class NumpyMatrix:
         self.name = str(path)
         try:
             self._matrix = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError) as error:
+        except Exception as error:  # noqa: BLE001 (a damaged header ends in errors of Python's parser)
             raise BadFile(f"{self.name}: not a .npy file of numbers: {error}") from None
         if self._matrix.ndim != 2 or self._matrix.dtype.kind not in "fiu":
             description = f"{self._matrix.dtype} of shape {self._matrix.shape}"

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-import zipfile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from memq_cli.sources.bad_file import BadFile
-from memq_cli.sources.row import row_of
+from memq_cli.sources.row import expect_columns, row_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,9 +25,9 @@ class NumpyArchive:
         self.name = str(path)
         self._columns = columns
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 arrays: dict[str, Any] = {name: archive[name] for name in archive.files}
-        except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        except Exception as error:  # noqa: BLE001 (a damaged header ends in errors of Python's parser, zipfile or zlib)
             raise BadFile(f"{self.name}: not a .npz file of plain arrays: {error}") from None
         wanted = {columns.id, columns.vector, columns.version, *columns.key, *(columns.payload or ())}
         self._arrays: dict[str, Any] = {}
@@ -57,6 +56,7 @@ class NumpyArchive:
                 raise BadFile(f"{self.place(index)}: {error}") from None
 
     def _check(self) -> None:
+        expect_columns(self.name, self._arrays, self._columns)
         lengths = {name: len(array) if array.ndim else -1 for name, array in self._arrays.items()}
         if len(set(lengths.values())) > 1 or -1 in lengths.values():
             description = ", ".join(f"{name} {self._arrays[name].shape}" for name in lengths)

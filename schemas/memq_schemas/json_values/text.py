@@ -7,6 +7,7 @@ from typing import Any, cast
 import orjson
 
 from memq_schemas.json_values.problem import InexactValue
+from memq_schemas.json_values.python import TOO_DEEP
 
 _KEY_END = re.compile(rb'"[ \t\r\n]*:')
 _LONG_LIST = 512  # bytes
@@ -20,6 +21,13 @@ def exact_json(text: bytes, numbers: str | None = None) -> Any:
 
     numbers: a key of the outermost object that holds vectors, whose numbers become float32 and are not looked at.
     """
+    try:
+        return _exact(text, numbers)
+    except RecursionError:
+        raise InexactValue(TOO_DEEP) from None
+
+
+def _exact(text: bytes, numbers: str | None) -> Any:
     value = orjson.loads(text)
     keys, large = _survey(value, numbers)
     # orjson makes a float of a long integer and keeps the last of two keys. Where the text has no more key ends than

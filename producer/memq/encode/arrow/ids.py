@@ -5,6 +5,7 @@ from uuid import UUID
 
 import numpy as np
 
+from memq.encode.arrow import payloads
 from memq.encode.arrow.library import pyarrow
 from memq.encode.arrow.payloads import is_text
 from memq.encode.column_names import ColumnError
@@ -22,9 +23,10 @@ def expect_ids(name: str, kind: Any) -> None:
     """Raises InvalidRequest unless a column of this type can be ids."""
     types = pyarrow(".types")
     plain = kind.value_type if types.is_dictionary(kind) else getattr(kind, "storage_type", kind)
+    boolean = getattr(kind, "extension_name", None) == "arrow.bool8"
     sixteen = types.is_binary(plain) or (types.is_fixed_size_binary(plain) and plain.byte_width == 16)
     whole = types.is_integer(plain) or (types.is_decimal(plain) and plain.scale <= 0)
-    if not (sixteen or whole or types.is_null(plain) or is_text(plain)):
+    if boolean or not (sixteen or whole or types.is_null(plain) or is_text(plain)):
         raise ColumnError(
             name,
             f"column {name!r} is {kind}; ids are integers, or UUIDs as text or as 16 bytes; "
@@ -95,7 +97,7 @@ def _texts(column: Any, name: str, first: int) -> Any:
     if compute.all(compute.match_substring_regex(column, _CANONICAL)).as_py() is not False:
         return column
     texts: list[str] = []
-    for row, text in enumerate(column.to_pylist()):
+    for row, text in enumerate(payloads.values(column, name, first)):
         try:
             texts.append(canonical_uuid(text))
         except ValueError as error:

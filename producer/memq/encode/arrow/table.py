@@ -143,7 +143,7 @@ class PointTable:
         for name in (*wanted, *self._fields, *filter(None, [self._versions])):
             count = schema.names.count(name)
             if not count:
-                raise ColumnError(name, f"no column {name!r}; there are {', '.join(schema.names)}")
+                raise ColumnError(name, f"no column {name!r}; there are {', '.join(schema.names) or 'none'}")
             if count > 1:
                 raise ColumnError(name, f"{count} columns are called {name!r}; rename all but one")
         if names.id in wanted:
@@ -167,7 +167,7 @@ def _vector_columns(schema: Any, names: ColumnNames) -> dict[str, tuple[str, str
         return {name: (name, None) for name in named}
     if there.count(names.vector) == 1:
         kind = schema.field(names.vector).type
-        if pyarrow(".types").is_struct(kind) and not is_sparse(kind):
+        if pyarrow(".types").is_struct(kind) and kind.num_fields and not is_sparse(kind):
             parts = [kind.field(index).name for index in range(kind.num_fields)]
             return {f"{NAMED}{part}": (names.vector, part) for part in parts}
     return {"vector": (names.vector, None)}
