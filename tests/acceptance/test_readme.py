@@ -96,6 +96,29 @@ def test_the_go_example_works(stack: Address, tmp_path: Path) -> None:
     assert ended.stdout == "confirmed: true\n", ended.stderr
 
 
+def test_the_tutorial_s_commands_show_what_it_says(stack: Address) -> None:
+    page = (ROOT / "docs/tutorial.md").read_text("utf-8")
+    blocks = re.findall(r"(?m)^```sh\n((?:.|\n)*?)^```", page)
+    assert "scripts/serve\n" in blocks[0]
+    assert ". .memq/env\n" in blocks[1]
+    printed: list[str] = []
+    for commands in blocks[2:]:
+        ended = subprocess.run(
+            ["sh", "-c", commands],
+            cwd=ROOT,
+            env=environ(stack),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stderr
+        printed.append(ended.stdout + ended.stderr)
+    assert "512" in printed[0]
+    assert "wrong_dimension" in printed[2]
+    assert "1 of 1 dead letters" in printed[3]
+
+
 def test_the_worker_commands_of_the_production_page_exist(stack: Address) -> None:
     page = (ROOT / "docs/how-to/production.md").read_text("utf-8")
     lines = re.findall(r"(?m)^(memq-worker .*?)(?:\s+#.*)?$", page)

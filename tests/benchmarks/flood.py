@@ -139,7 +139,7 @@ async def _waiting(url: str, prefix: str) -> None:
 
 
 async def _open(url: str, prefix: str) -> None:
-    """Publish queries at a rate, whatever becomes of them."""
+    """Publish queries at a steady rate without waiting for answers."""
     vector = np.random.default_rng(9).standard_normal(DIMENSIONS).round(4).tolist()
     body = orjson.dumps({"vector": vector, "limit": 10})
     async with await aio_pika.connect(url) as connection:

@@ -133,7 +133,7 @@ async def test_a_flood_of_requests_delays_no_other_tenant(tenants: Tenants, tran
 
 
 async def test_a_tenant_has_a_part_of_a_worker_s_requests(tenants: Tenants) -> None:
-    """Beyond it requests are refused, so that another tenant's find room."""
+    """Refuse requests above the limit, so that other tenants' requests find room."""
     tenants.write("noisy", "quiet")
     tenants.ok("apply")
     port = free_port()
@@ -157,7 +157,7 @@ async def test_a_tenant_has_a_part_of_a_worker_s_requests(tenants: Tenants) -> N
 
 @contextmanager
 def stopped(worker: WorkerProcess) -> Iterator[None]:
-    """Stop a worker's process, and let it go on."""
+    """Stop a worker's process, and continue it."""
     worker.process.send_signal(signal.SIGSTOP)
     try:
         yield

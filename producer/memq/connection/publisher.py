@@ -99,7 +99,7 @@ class Deadlines:
         return Deadline(self)
 
     def begin(self, deadline: Deadline) -> float:
-        """When it is due, in the event loop's time."""
+        """Time at which it is due, on the event loop's clock."""
         self._running[deadline] = None
         due = self._loop.time() + self._seconds
         if self._timer is None:
@@ -139,7 +139,7 @@ class Deadline:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._of.end(self)
-        # If somebody else has cancelled the task as well, that is for him to hear of.
+        # A cancel by another caller goes on to that caller.
         if self._passed and self._task.uncancel() <= self._cancels and kind is asyncio.CancelledError:
             raise TimeoutError from error
 

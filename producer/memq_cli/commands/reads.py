@@ -22,7 +22,7 @@ WithVector = Annotated[bool, typer.Option("--with-vector", help="Show vectors to
 def query(
     collection: Collection,
     vector: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A JSON array or a .npy file; - for standard input.")
+        Path | None, typer.Option(metavar="FILE", help="File of a JSON array, or a .npy file; - for standard input.")
     ] = None,
     vector_json: Annotated[str | None, typer.Option(metavar="JSON", help="The vector itself: [0.1, 0.2].")] = None,
     like: Annotated[
@@ -208,6 +208,8 @@ def facet(
 def _vector_file(name: str) -> Any:
     if name == "-":
         return options.json_array(sys.stdin.read(), "--vector")
+    if name.lstrip().startswith("["):
+        raise typer.BadParameter("expected a file; --vector-json takes the vector itself", param_hint="--vector")
     path = Path(name)
     try:
         if path.suffix == ".npy":

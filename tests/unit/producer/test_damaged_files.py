@@ -76,7 +76,7 @@ FILES: dict[str, bytes] = {
 
 @st.composite
 def damage(draw: st.DrawFn, content: bytes) -> bytes:
-    """The content with bytes overwritten, removed or put between, or an end cut off or added."""
+    """Return the content with bytes overwritten, removed or inserted, or with its end cut off or extended."""
     start = draw(st.integers(0, len(content)))
     length = draw(st.sampled_from([0, 1, 2, 8, 40, len(content)]))
     return content[:start] + draw(st.binary(max_size=12)) + content[start + length :]

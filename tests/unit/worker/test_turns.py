@@ -154,7 +154,7 @@ def test_every_request_gets_its_turn_and_no_place_is_lost(played: list[tuple[str
             asked = Counter(crowd.store)
             assert sum(asked.values()) <= 3
             waiting = Counter(task.get_name() for task in tasks if not task.done()) - asked
-            # Who waits has a request at the store, or all of its places are taken.
+            # A tenant waits only while it has a request at the store, or while all places there are occupied.
             assert not waiting.keys() - asked.keys() or sum(asked.values()) == 3
         await crowd.end()
         assert crowd.store == []

@@ -48,7 +48,7 @@ _SIZED = "SxAF"
 
 
 def entries(raw: bytes) -> tuple[list[tuple[str, int, int, int]], int]:
-    """Name, start, start of the value and end of each entry that can be told apart, and where they end."""
+    """Name, start, start of the value and end of each entry that can be separated, and the end of them all."""
     found: list[tuple[str, int, int, int]] = []
     at, end = 0, len(raw)
     while at < end:

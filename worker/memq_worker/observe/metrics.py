@@ -42,7 +42,7 @@ class Histogram:
         numbers[self._sum] += value * times
 
     def observe_all(self, values: Values) -> None:
-        """Costs the less a value the more there are; a single one costs less in `observe`."""
+        """Add several values: cheaper per value than `observe`, which is cheaper for a single one."""
         self._counts += np.bincount(self._edges_array.searchsorted(values), minlength=len(self._counts))
         self._numbers[self._sum] += float(values.sum())
 
@@ -165,7 +165,7 @@ class Metrics:
             code = error.code if isinstance(error, WorkerError) else ErrorCode.UNEXPECTED
             self.called(call, code.value, time.perf_counter() - started)
             raise
-        # A cancelled call has no end that says anything about the store.
+        # A cancelled call says nothing about the store.
         self.called(call, "ok", time.perf_counter() - started)
         return answer
 

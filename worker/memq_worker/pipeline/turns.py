@@ -69,7 +69,7 @@ class Turns:
 
     @asynccontextmanager
     async def turn(self, tenant: str) -> AsyncGenerator[None]:
-        """Wait until a request of the tenant, counted before, may go to the store, where it is until the end."""
+        """Wait until a counted request of the tenant may go to the store. It occupies its place until its end."""
         line = self._lines[tenant]
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if not line.waiting:

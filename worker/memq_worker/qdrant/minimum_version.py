@@ -42,7 +42,7 @@ class MinimumVersion:
 
 
 def minimum_version(fields: Any, path: str = "") -> MinimumVersion | None:
-    """Return the option of a body that needs the minimum_version server; None where every server has all of them."""
+    """Return the option of a body that needs the newest server; None if every server has all options."""
     if not isinstance(fields, dict):
         return None
     found: list[MinimumVersion] = []

@@ -106,7 +106,7 @@ class Allowance:
 
 
 def throttled(name: str, limit: str, seconds: float = _AGAIN_SECONDS) -> Throttled:
-    """Return the error of a request that is one too many now. It names the limit."""
+    """Return the error for a request above a limit; it names the limit."""
     return Throttled(
         f"{name}: the tenant's limit of {limit} is reached", stage="decode", retry_after_seconds=round(seconds, 3)
     )
