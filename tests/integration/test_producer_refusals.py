@@ -44,6 +44,7 @@ async def test_without_write_permission_it_says_so_at_once(place: Place, transpo
             with pytest.raises(ConfigurationError, match=r"write permission .*memq\.commands"):
                 await memq.upsert("docs", [{"id": 1, "vector": [1.0]}])
     assert sum(change.connected for change in changes) <= 3
+    assert asyncio.all_tasks() == {asyncio.current_task()}, "a connection was left open"
 
 
 async def test_above_the_broker_s_limit_it_names_the_limit_and_neighbours_arrive(

@@ -18,6 +18,7 @@ from pamqp.commands import Basic
 
 from stack.amqp import management
 from stack.node import Node
+from tests.support.endings import all_ended
 from tests.support.until import until
 from tests.support.worker import free_port
 
@@ -127,6 +128,7 @@ async def test_certificates_and_strangers_have_their_rows(connect: Callable[...,
 
 async def refused(url: str, act: Callable[[AbstractChannel], Awaitable[Any]]) -> Refusal:
     """The refusal of what is done on a channel, or of the channel or connection that it ends."""
+    before = asyncio.all_tasks()
     connection = await aiormq.connect(url)
     try:
         channel = await connection.channel()
@@ -138,6 +140,7 @@ async def refused(url: str, act: Callable[[AbstractChannel], Awaitable[Any]]) ->
             error = caught
     finally:
         await connection.close()
+        await all_ended(since=before)
     refusal = refusal_of(error)
     assert refusal is not None, error
     return refusal

@@ -45,6 +45,8 @@ _ENDINGS = frozenset(
     ("Connection._on_reader_done.<locals>.close_writer_task", "FutureStore.reject_all", "OneShotCallback.__task_inner")
 )
 _ENDING_SECONDS = 1.0
+# A loss goes from one of them to the next by callbacks, a turn of the loop each, between which none of them runs.
+_ENDING_TURNS = 4
 
 log = logging.getLogger("memq")
 
@@ -87,10 +89,16 @@ class _Connection(aio_pika.Connection):
 async def _endings() -> None:
     """Wait until no connection of this loop is ending, at most a second: a callback of one may wait for this."""
     own = asyncio.current_task()
+    turns = 0
     with suppress(TimeoutError):
         async with asyncio.timeout(_ENDING_SECONDS):
-            while ending := [task for task in asyncio.all_tasks() if task is not own and _name(task) in _ENDINGS]:
-                await asyncio.wait(ending)
+            while turns < _ENDING_TURNS:
+                if ending := [task for task in asyncio.all_tasks() if task is not own and _name(task) in _ENDINGS]:
+                    await asyncio.wait(ending)
+                    turns = 0
+                else:
+                    await asyncio.sleep(0)
+                    turns += 1
 
 
 def _name(task: asyncio.Task[Any]) -> str:

@@ -102,6 +102,7 @@ class Link:
             self._ready = asyncio.get_running_loop().create_future()
             self._reason = reason
             self._pending.lost()
+            self._leave(session)
         session.lose(reason)
 
     def replace_silent(self, session: Session, clock: ConfirmClock, reason: str) -> None:
@@ -127,11 +128,14 @@ class Link:
             log.debug("RabbitMQ silent, no other connection available", extra={"reason": str(error)})
             return
         if session is not self.current or clock.last_confirm != since:
-            await other.close()
+            self._leave(other)
             return
         self._replacement = other
         self.drop(session, reason)
-        leaving = asyncio.create_task(session.close(), name="memq-link-leave")
+
+    def _leave(self, session: Session) -> None:
+        # A task of its own, which close() awaits: those that replace sessions are cancelled, and would leave it open.
+        leaving = asyncio.create_task(session.close(), name="memq-link-leave", context=contextvars.Context())
         self._leaving.add(leaving)
         leaving.add_done_callback(self._leaving.discard)
 
@@ -177,8 +181,8 @@ class Link:
         broker = str(session.address)
         log.warning("connection to RabbitMQ lost, reconnecting", extra={"broker": broker, "reason": reason})
         self._tell(ConnectionChange(False, broker, reason))
-        if self._replacement is None:
-            await session.close()
+        if self._replacement is None and self._leaving:
+            await asyncio.wait(self._leaving)
 
     async def _connect(self, transient: type[Exception] | tuple[type[Exception], ...]) -> Session:
         return await AsyncRetrying(
