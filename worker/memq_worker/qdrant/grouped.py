@@ -33,7 +33,7 @@ class QueryGroups:
     A question that comes alone is asked alone, at once. One that spoils its group costs the others a second call.
     """
 
-    def __init__(self, one: One, many: Many, *, most: int = 16, in_flight: int = 2) -> None:
+    def __init__(self, one: One, many: Many, *, most: int = 8, in_flight: int = 4) -> None:
         self._one = one
         self._many = many
         self._most = most
