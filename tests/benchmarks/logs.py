@@ -74,8 +74,13 @@ def _works(writes: list[Write], request: Request) -> dict[str, Work]:
         "line of a write (info)": lambda: lines.batch_written(writes, BATCH, 0.01),
         "line of a message written alone (info)": lambda: lines.batch_written(writes[:1], 1, 0.01),
         "line of a request (info)": lambda: lines.request_answered(request, 3.0),
-        f"lines of {BATCH} messages (debug)": lambda: lines.deliveries_settled(each, "applied"),
+        f"lines of {BATCH} messages (debug)": lambda: _settled(each),
     }
+
+
+def _settled(deliveries: list[Delivery]) -> None:
+    for each in deliveries:
+        lines.delivery_settled(each, "applied", None, ordinary=True)
 
 
 def measured(times: int) -> list[tuple[str, str, float]]:
