@@ -206,7 +206,7 @@ class Producer(Changes):
     @property
     def _parts(self) -> ProducerParts:
         if self._open is None:
-            raise MemqError("the producer is not open: use it as `async with Producer(...) as memq:`")
+            raise MemqError("the producer is not open: use it in `async with`, or in `with` if it is of memq.blocking")
         if _running_loop() not in (self._loop, None):
             raise WrongContext("the producer was opened in another event loop; open one in the loop that uses it")
         return self._open
