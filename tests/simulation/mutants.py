@@ -105,9 +105,11 @@ def an_outage_drops_what_waits() -> Any:
 
 def an_outage_costs_attempts() -> Any:
     def mutate(original: Any) -> Any:
-        async def through(self: Hold, call: Any, wanted: Any, size: float = 0) -> Any:
+        async def through(self: Hold, call: Any, wanted: Any, size: float = 0, met: Any = None) -> Any:
             async def spend() -> Any:
                 try:
+                    if met is not None:
+                        raise met
                     return await call()
                 except Outage as error:
                     raise DependencyError(ErrorCode.STORE_ERROR, "outage") from error

@@ -155,7 +155,7 @@ def test_what_waits_is_forgotten_once_it_is_back(clock: Clock) -> None:
         place = line.park(command, Retry(5, AWAY, spends=False)).place
         clock.now += 5
         assert line.arrived(write(number, by_filter=number % 2 == 0, place=place)) is None
-    (only,) = line._lines.values()
+    (only,) = line.lines.values()
     assert len(only.every) <= 2
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -105,9 +106,9 @@ async def test_beside_a_quick_collection_any_number_is_parked_and_otherwise_a_wi
     assert parked() == 4 * 64
     await shares.is_slow("docs", 1.0)
     assert parked() == 4 * 64
-    asked.wrote("docs")
+    asked.written["docs"] = time.monotonic()
     assert parked() == 0, "it is no other collection"
-    asked.wrote("other")
+    asked.written["other"] = time.monotonic()
     assert parked() == 1000
     await shares.is_slow("other", 1.0)
     shares.moved("other", 0)
@@ -126,7 +127,7 @@ async def test_a_message_is_parked_for_as_long_as_those_before_it_may_take(share
 async def test_slow_writes_give_up_their_places_and_not_too_many(
     shares: Window, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(window, "_SLOW_SECONDS", 0)
+    monkeypatch.setattr(window, "SLOW_SECONDS", 0)
     released: list[int] = []
     found, given_up = asyncio.Event(), asyncio.Event()
 
@@ -154,7 +155,7 @@ async def test_slow_writes_give_up_their_places_and_not_too_many(
 
 
 async def test_in_strict_order_no_write_is_watched(asked: Diagnosis, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(window, "_SLOW_SECONDS", 0)
+    monkeypatch.setattr(window, "SLOW_SECONDS", 0)
     shares = Window(HeldLimits(), asked)
     called: list[int] = []
     watch = shares.watch("docs", 1, None, lambda: called.append(1))

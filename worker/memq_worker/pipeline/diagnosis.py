@@ -7,7 +7,7 @@ from memq_schemas import ErrorCode
 from memq_worker.errors import CollectionOutage, DependencyError, Outage, StoreOutage, WorkerError
 from memq_worker.pipeline.store import Store
 
-_REMEMBERED = 64  # collections
+REMEMBERED = 64  # collections
 _RECENT_SECONDS = 60.0
 
 
@@ -20,20 +20,13 @@ class Diagnosis:
     def __init__(self, store: Store, timeout_seconds: float) -> None:
         self._store = store
         self._timeout_seconds = timeout_seconds
-        self._written: dict[str, float] = {}  # collection: when a write to it succeeded last
+        self.written: dict[str, float] = {}  # collection: when a write to it succeeded last, on the monotonic clock
         self._asking: asyncio.Task[bool] | None = None
-
-    def wrote(self, collection: str) -> None:
-        """Note that a write to `collection` has succeeded now."""
-        self._written.pop(collection, None)
-        self._written[collection] = time.monotonic()
-        if len(self._written) > _REMEMBERED:
-            self._written.pop(next(iter(self._written)))
 
     def wrote_others(self, collections: Collection[str]) -> bool:
         """Return True if a collection beside these was written lately."""
         after = time.monotonic() - _RECENT_SECONDS
-        return any(when > after and name not in collections for name, when in self._written.items())
+        return any(when > after and name not in collections for name, when in self.written.items())
 
     async def of(self, error: Outage, collection: str, began: float) -> WorkerError:
         """Return `error` as StoreOutage, CollectionOutage or, for the message's own failure, DependencyError.
@@ -55,7 +48,7 @@ class Diagnosis:
     def _other(self, collection: str) -> tuple[str, float] | None:
         """The collection beside `collection` that was written last, and when; None if there was none lately."""
         after = time.monotonic() - _RECENT_SECONDS
-        found = [(when, name) for name, when in self._written.items() if name != collection and when > after]
+        found = [(when, name) for name, when in self.written.items() if name != collection and when > after]
         return (max(found)[1], max(found)[0]) if found else None
 
     async def answers(self) -> bool:

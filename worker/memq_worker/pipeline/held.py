@@ -3,38 +3,26 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 
+from memq_schemas import headers
 from memq_schemas.topology import RETRY_SECONDS
-from memq_worker.errors import CollectionOutage, DependencyError, Outage, WorkerError
+from memq_worker.errors import CollectionOutage, DependencyError, Outage, StoreOutage, WorkerError
 from memq_worker.pipeline.batch import WriteQueue
 from memq_worker.pipeline.command import Write
 from memq_worker.pipeline.delivery import Delivery
-from memq_worker.pipeline.diagnosis import Diagnosis, too_slow
-from memq_worker.pipeline.hold import QUESTION, Abandoned, Hold, Reins
+from memq_worker.pipeline.diagnosis import REMEMBERED, too_slow
+from memq_worker.pipeline.hold import QUESTION, Abandoned, Hold, Holds
 from memq_worker.pipeline.outcome import Outcome, Release, Retry, tier, tier_within
-from memq_worker.pipeline.parked import Parked, Throttles
 from memq_worker.pipeline.ports import Observer
 from memq_worker.pipeline.scheduler import Place
-from memq_worker.pipeline.window import Share, Window
+from memq_worker.pipeline.window import SLOW_SECONDS, Share, Watch
 
 _PARK_SECONDS = 5.0
 _MOST_PARKED_SECONDS = 120.0
 _TRIES = 3
 
 WriteCall = Callable[[list[Write]], Awaitable[Sequence[Outcome]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Holds:
-    """Reasons to wait, shared by all collections: the store, throttles, and messages parked before."""
-
-    store: Hold
-    reins: Reins
-    diagnosis: Diagnosis
-    window: Window
-    throttles: Throttles = field(default_factory=Throttles)
-    parked: Parked = field(default_factory=Parked)
+WriteAttempt = Callable[[], Awaitable[Sequence[Outcome]]]
 
 
 class HeldCollection:
@@ -52,7 +40,9 @@ class HeldCollection:
         self._collection = collection
         self._queue = queue
         self._store_hold = holds.store
-        self._hold = Hold(observer, catches=CollectionOutage, scope=collection, reins=holds.reins)
+        self._observer = observer
+        self._reins = holds.reins
+        self._hold: Hold | None = None  # since the collection failed for the first time
         self._diagnosis = holds.diagnosis
         self._window = holds.window
         self._writes_in_flight = writes_in_flight
@@ -64,12 +54,17 @@ class HeldCollection:
     @property
     def error(self) -> Outage | None:
         """Why the collection is held; None while it is not."""
-        return self._hold.error
+        return None if self._hold is None else self._hold.error
 
     def elsewhere(self, command: Write) -> Retry | None:
         """The outcome of an arriving write that has to wait in a retry tier; None if it may wait in its place."""
-        behind = self._parked.arrived(command)
-        error, share = self._hold.error, self._window.share
+        parked, error = self._parked, self.error
+        waiting = error is not None or parked.lines or self._throttles.until or self._window.slow_ones
+        # A message that was parked before has its number.
+        if not waiting and headers.PARKED not in command.delivery.properties.headers:
+            command.delivery.place = next(parked.numbers)
+            return None
+        behind, share = parked.arrived(command), self._window.share
         if share is None:
             return None
         if (throttled := self._throttles.of(self._collection)) is not None:
@@ -104,12 +99,22 @@ class HeldCollection:
 
     def abandoned(self, wanted: bool) -> Outcome:
         """The outcome of a write that is held no longer. wanted: the worker would still hold it."""
-        error = self._hold.error
+        error = self.error
         return Retry(RETRY_SECONDS[-1], error, spends=False) if wanted and error is not None else Release()
 
     def look_again(self) -> None:
         """Abandon the held calls that have become unwanted."""
-        self._hold.look_again()
+        if self._hold is not None:
+            self._hold.look_again()
+
+    def _own_hold(self) -> Hold:
+        if self._hold is None:
+            self._hold = Hold(self._observer, catches=CollectionOutage, scope=self._collection, reins=self._reins)
+        return self._hold
+
+    @property
+    def _held_seconds(self) -> float:
+        return 0.0 if self._hold is None else self._hold.seconds
 
     async def back(self, wanted: Callable[[], bool]) -> None:
         """Return once the collection takes a write that changes nothing, or once unwanted."""
@@ -121,7 +126,7 @@ class HeldCollection:
                 raise CollectionOutage.of(error) from error
 
         with suppress(Abandoned, WorkerError):
-            await self._hold.through(ask, wanted, size=QUESTION)
+            await self._own_hold().through(ask, wanted, size=QUESTION)
 
     async def through(
         self, commands: list[Write], wanted: Callable[[], bool], write: WriteCall, place: Place
@@ -136,7 +141,7 @@ class HeldCollection:
         slow = False
 
         def kept() -> bool:
-            return bool(commands) and wanted() and self._hold.seconds < self._window.limits.seconds
+            return bool(commands) and wanted() and self._held_seconds < self._window.limits.seconds
 
         async def attempt() -> Sequence[Outcome]:
             nonlocal slow
@@ -156,9 +161,29 @@ class HeldCollection:
 
         self._writing.append(commands)
         try:
-            return await self._hold.through(lambda: self._store_hold.through(attempt, wanted, size), kept, size)
+            return await self._held(attempt, wanted, kept, size)
         finally:
             self._writing.remove(commands)
+
+    async def _held(
+        self, attempt: WriteAttempt, wanted: Callable[[], bool], kept: Callable[[], bool], size: float
+    ) -> Sequence[Outcome]:
+        """The outcomes of an attempt, repeated while the collection or the store is held."""
+        met: Outage | None = None
+        if self._hold is None and self._store_hold.limit is None:
+            try:
+                return await attempt()
+            except (StoreOutage, CollectionOutage) as error:
+                met = error
+
+        async def past_the_store() -> Sequence[Outcome]:
+            nonlocal met
+            first, met = met, None
+            return await self._store_hold.through(attempt, wanted, size, first)
+
+        failed = met if isinstance(met, CollectionOutage) else None
+        met = None if failed is met else met
+        return await self._own_hold().through(past_the_store, kept, size, failed)
 
     async def _answered(self) -> None:
         """Return once the collection has answered a write that changes nothing. Raises Outage."""
@@ -182,21 +207,46 @@ class HeldCollection:
         """
         for left in reversed(range(_TRIES)):
             began = time.monotonic()
-            watch = self._window.watch(self._collection, len(commands), release, self._shed_slow)
+            watches: list[Watch] = []
+            timer = self._watched_later(watches, len(commands), release, began)
             try:
                 outcomes = await write(commands)
             except Outage as error:
                 outage = error
             else:
-                self._diagnosis.wrote(self._collection)
-                self._window.wrote(self._collection, time.monotonic() - began)
+                self._wrote(began)
                 return outcomes
             finally:
-                watch.end()
+                if timer is not None:
+                    timer.cancel()
+                for watch in watches:
+                    watch.end()
             found = await self._diagnosis.of(outage, self._collection, began)
             if not left or isinstance(found, Outage) or too_slow(found):
                 return found
         raise AssertionError("the last write has returned")
+
+    def _watched_later(
+        self, watches: list[Watch], messages: int, release: Callable[[], None] | None, began: float
+    ) -> asyncio.TimerHandle | None:
+        """Add a watch of a write to `watches` once it takes long."""
+
+        def watch() -> None:
+            watches.append(self._window.watch(self._collection, messages, release, self._shed_slow, began))
+
+        if self._window.limits.messages is None:
+            return None
+        return asyncio.get_running_loop().call_later(SLOW_SECONDS, watch)
+
+    def _wrote(self, began: float) -> None:
+        """Note that a write has succeeded now."""
+        now, written = time.monotonic(), self._diagnosis.written
+        written.pop(self._collection, None)
+        written[self._collection] = now
+        if len(written) > REMEMBERED:
+            del written[next(iter(written))]
+        if self._window.slow_ones or self._window.held_ones:
+            self._window.wrote(self._collection, now - began)
 
     def _exceeds(self, share: Share) -> bool:
         left = self._left(share)
@@ -245,5 +295,5 @@ class HeldCollection:
         return Retry(tier_within(seconds), error, spends=False)
 
     def _parking(self, error: WorkerError) -> Retry:
-        seconds = min(_MOST_PARKED_SECONDS, max(_PARK_SECONDS, self._hold.seconds))
+        seconds = min(_MOST_PARKED_SECONDS, max(_PARK_SECONDS, self._held_seconds))
         return Retry(tier(seconds), error, spends=False)

@@ -5,11 +5,14 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
 from memq_worker.errors import Outage, WorkerError
+from memq_worker.pipeline.diagnosis import Diagnosis
+from memq_worker.pipeline.parked import Parked, Throttles
 from memq_worker.pipeline.ports import Observer
+from memq_worker.pipeline.window import Window
 
 logger = logging.getLogger(__name__)
 
@@ -60,11 +63,11 @@ class Hold:
         self._reins = Reins() if reins is None else reins
         self._first_seconds = first_seconds
         self.most_seconds = most_seconds
-        self._error: Outage | None = None
+        self.error: Outage | None = None  # why calls are held; None while they are not
         self._since = 0.0
         self._failures = 0
         self._not_before = 0.0
-        self._limit: int | None = None  # None: as many calls as come
+        self.limit: int | None = None  # of calls that may try at a time; None: as many as come
         self._trying = 0
         self._callers = 0
         self._waiting: list[_Waiter] = []
@@ -77,12 +80,7 @@ class Hold:
     @property
     def seconds(self) -> float:
         """How long this hold has lasted; 0 while nothing is held."""
-        return time.monotonic() - self._since if self._error is not None else 0.0
-
-    @property
-    def error(self) -> Outage | None:
-        """Why calls are held; None while they are not."""
-        return self._error
+        return time.monotonic() - self._since if self.error is not None else 0.0
 
     def stop(self) -> None:
         """Every held call is abandoned now, and every later one at its first outage."""
@@ -103,21 +101,26 @@ class Hold:
         back = self._reins.handing_back
         return not self._reins.stopping and back != "all" and not (alone and back == "suspects")
 
-    async def through(self, call: Callable[[], Awaitable[T]], wanted: Callable[[], bool], size: float = 0) -> T:
+    async def through(
+        self, call: Callable[[], Awaitable[T]], wanted: Callable[[], bool], size: float = 0, met: Outage | None = None
+    ) -> T:
         """The result of `call`. Raises Abandoned once stopped or unwanted, and whatever else `call` raises.
 
         Of the calls that wait for their turn the one of the least `size` is first. A call that has been passed over too
-        often is next, so a store that comes and goes postpones no call for ever.
+        often is next, so a store that comes and goes postpones no call for ever. met: the outage that the call has met
+        before, while nothing was held.
         """
         self._callers += 1
         try:
-            if self._limit is None:
+            if met is None and self.limit is None:
                 try:
                     return await call()
                 except self._catches as error:
-                    self._met(error, in_turn=False)
-                    if not wanted():
-                        raise Abandoned from error
+                    met = error
+            if met is not None:
+                self._met(met, in_turn=False)
+                if not wanted():
+                    raise Abandoned from met
             return await self._in_turn(call, wanted, size)
         finally:
             self._callers -= 1
@@ -181,11 +184,11 @@ class Hold:
             self._waiting = [w for w in self._waiting if w not in unwanted]
             heapq.heapify(self._waiting)
         seconds = self._not_before - time.monotonic()
-        if self._error is not None and seconds > 0:
+        if self.error is not None and seconds > 0:
             if self._waiting and self._timer is None:
                 self._timer = asyncio.get_running_loop().call_later(seconds, self._time_is_up)
             return
-        while self._waiting and (self._limit is None or self._trying < self._limit):
+        while self._waiting and (self.limit is None or self._trying < self.limit):
             waiter = self._next()
             if not waiter.admitted.done():
                 self._trying += 1
@@ -204,7 +207,7 @@ class Hold:
         self._admit()
 
     def _met(self, error: Outage, *, in_turn: bool) -> None:
-        begins = self._error is None
+        begins = self.error is None
         if begins or in_turn:
             # Of many that were under way when the store went away only the first counts for the backoff.
             self._failures += 1
@@ -212,8 +215,8 @@ class Hold:
             self._not_before = time.monotonic() + seconds + random.uniform(0, self._first_seconds)
         if error.retry_after_seconds is not None:
             self._not_before = max(self._not_before, time.monotonic() + error.retry_after_seconds)
-        self._error = error
-        self._limit = 1
+        self.error = error
+        self.limit = 1
         if begins:
             self._since = time.monotonic()
             self.began.set()
@@ -229,19 +232,19 @@ class Hold:
     def _passed(self) -> None:
         self.passes += 1
         self._release()
-        if self._limit is not None:
-            self._limit += 1
-            if self._limit > _ENOUGH:
+        if self.limit is not None:
+            self.limit += 1
+            if self.limit > _ENOUGH:
                 self._over()
 
     def _over(self) -> None:
         self._release()
-        self._limit = None
+        self.limit = None
         self._failures = 0
 
     def _release(self) -> None:
-        if self._error is not None:
-            self._error = None
+        if self.error is not None:
+            self.error = None
             self.began.clear()
             held_seconds = round(time.monotonic() - self._since, 3)
             if self._scope:
@@ -249,6 +252,18 @@ class Hold:
             else:
                 self._observer.held(False)
                 logger.info("store available, writes resumed", extra={"held_seconds": held_seconds})
+
+
+@dataclass(frozen=True, slots=True)
+class Holds:
+    """Reasons to wait, shared by all collections: the store, throttles, and messages parked before."""
+
+    store: Hold
+    reins: Reins
+    diagnosis: Diagnosis
+    window: Window
+    throttles: Throttles = field(default_factory=Throttles)
+    parked: Parked = field(default_factory=Parked)
 
 
 class _Waiter:

@@ -18,8 +18,7 @@ from memq_worker.pipeline.contracts import Contracts
 from memq_worker.pipeline.decode.bodies import decode, operation_of
 from memq_worker.pipeline.delivery import Deadlines, Delivery
 from memq_worker.pipeline.diagnosis import Diagnosis
-from memq_worker.pipeline.held import Holds
-from memq_worker.pipeline.hold import QUESTION, Abandoned, HandedBack, Hold, Reins
+from memq_worker.pipeline.hold import QUESTION, Abandoned, HandedBack, Hold, Holds, Reins
 from memq_worker.pipeline.limits.report import LimitReport
 from memq_worker.pipeline.limits.stored import StoredPoints
 from memq_worker.pipeline.options import PipelineOptions

@@ -68,16 +68,18 @@ class Parked:
     """
 
     def __init__(self) -> None:
-        self._lines: dict[tuple[str, str], _Line] = {}
+        self.lines: dict[tuple[str, str], _Line] = {}
         self._prune_at = 0.0
         self._here = secrets.token_hex(4)
-        self._numbers = itertools.count(1)
+        self.numbers = itertools.count(1)
 
     def arrived(self, command: Write) -> Retry | None:
         """Number a delivery. Return its outcome if it has to wait behind parked writes; None if it may stay."""
         number = self._number(command)
-        command.delivery.place = number or next(self._numbers)
-        line = self._lines.get(_key(command)) if self._lines else None
+        command.delivery.place = number or next(self.numbers)
+        if self.lines:
+            self._prune(time.monotonic())
+        line = self.lines.get(_key(command)) if self.lines else None
         if line is None or line.reason is None or command.delivery.alone:
             return None
         if number:
@@ -91,7 +93,7 @@ class Parked:
         """Note that a delivery is parked. Return its outcome with its number."""
         now = time.monotonic()
         self._prune(now)
-        line = self._lines.setdefault(_key(command), _Line())
+        line = self.lines.setdefault(_key(command), _Line())
         line.reason = outcome.error
         number, back = command.delivery.place, now + outcome.seconds
         if not number or len(line.every) >= _MOST_AWAITED:
@@ -103,7 +105,7 @@ class Parked:
 
     def waiting(self, collection: str) -> int:
         """Count the parked messages of a collection, and some that have returned."""
-        return sum(len(line.every) for (name, _), line in self._lines.items() if name == collection)
+        return sum(len(line.every) for (name, _), line in self.lines.items() if name == collection)
 
     def _number(self, command: Write) -> int:
         """The number that this worker gave a message before it parked it; 0 for others."""
@@ -114,8 +116,8 @@ class Parked:
     def _prune(self, now: float) -> None:
         if now >= self._prune_at:
             self._prune_at = now + _PRUNE_SECONDS
-            waiting = ((key, line) for key, line in self._lines.items())
-            self._lines = {key: line for key, line in waiting if line.every.seconds(1 << 64, now) is not None}
+            waiting = ((key, line) for key, line in self.lines.items())
+            self.lines = {key: line for key, line in waiting if line.every.seconds(1 << 64, now) is not None}
 
 
 def _key(command: Write) -> tuple[str, str]:
@@ -129,16 +131,19 @@ class Throttles:
     """Collections whose rate limit in the store is reached, each until a time on the monotonic clock."""
 
     def __init__(self) -> None:
-        self._until: dict[str, float] = {}
+        self.until: dict[str, float] = {}
 
     def close(self, collection: str, seconds: float) -> None:
         now = time.monotonic()
-        self._until = {name: until for name, until in self._until.items() if until > now}
-        self._until[collection] = max(self._until.get(collection, 0.0), now + seconds)
+        self.until = {name: until for name, until in self.until.items() if until > now}
+        self.until[collection] = max(self.until.get(collection, 0.0), now + seconds)
 
     def of(self, collection: str) -> Throttled | None:
         """Return the error of a write to `collection`, with the time that is left; None if it may be written."""
-        if not self._until:
+        if not self.until:
             return None
-        seconds = self._until.get(collection, 0.0) - time.monotonic()
-        return Throttled(_REACHED, retry_after_seconds=seconds) if seconds > 0 else None
+        seconds = self.until.get(collection, 0.0) - time.monotonic()
+        if seconds > 0:
+            return Throttled(_REACHED, retry_after_seconds=seconds)
+        self.until.pop(collection, None)
+        return None

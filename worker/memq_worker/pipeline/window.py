@@ -13,7 +13,7 @@ from memq_worker.pipeline.diagnosis import Diagnosis
 
 logger = logging.getLogger(__name__)
 
-_SLOW_SECONDS = 1.0
+SLOW_SECONDS = 1.0
 _REMEMBERED_SECONDS = 150.0  # longer than a parked message of a held collection waits
 _MOST_PLACES = 16
 
@@ -58,8 +58,8 @@ class Window:
     def __init__(self, limits: HeldLimits, diagnosis: Diagnosis) -> None:
         self.limits = limits
         self._diagnosis = diagnosis
-        self._slow: dict[str, _Slow] = {}
-        self._held: dict[str, float] = {}  # collection: when it was held last
+        self.slow_ones: dict[str, _Slow] = {}
+        self.held_ones: dict[str, float] = {}  # collection: when it was held last
         self._places = 0  # of the scheduler, given up by slow writes
 
     @property
@@ -68,20 +68,20 @@ class Window:
         most = self.limits.messages
         if most is None:
             return None
-        number = len(self._slow.keys() | self._held.keys())
+        number = len(self.slow_ones.keys() | self.held_ones.keys())
         part = 1.0 if number <= 2 else 2 / number
         return Share(max(1, int(most * part)), self.limits.size * part)
 
     def held(self, collection: str) -> None:
         """Note that a collection is held now."""
         now = time.monotonic()
-        self._held[collection] = now
-        self._held = {name: at for name, at in self._held.items() if at > now - _REMEMBERED_SECONDS}
+        self.held_ones[collection] = now
+        self.held_ones = {name: at for name, at in self.held_ones.items() if at > now - _REMEMBERED_SECONDS}
 
     def wrote(self, collection: str, seconds: float) -> None:
         """Note that a write to a collection has succeeded after `seconds`."""
-        self._held.pop(collection, None)
-        if self._slow and seconds < _SLOW_SECONDS and self._slow.pop(collection, None) is not None:
+        self.held_ones.pop(collection, None)
+        if self.slow_ones and seconds < SLOW_SECONDS and self.slow_ones.pop(collection, None) is not None:
             logger.info("slow writes ended", extra={"collection": collection})
 
     def slow(self, collection: str, waiting: Callable[[str], int]) -> Throttled | None:
@@ -89,38 +89,43 @@ class Window:
 
         waiting: returns how many messages of a collection are parked already.
         """
-        slow = self._slow.get(collection) if self._slow else None
+        slow = self.slow_ones.get(collection) if self.slow_ones else None
         if slow is None:
             return None
         if slow.until < time.monotonic():
-            del self._slow[collection]
+            del self.slow_ones[collection]
             return None
-        if slow.moves <= 0 and not self._diagnosis.wrote_others(self._slow):
+        if slow.moves <= 0 and not self._diagnosis.wrote_others(self.slow_ones):
             return None
         text = "the store takes longer than a second to write to the collection"
         return Throttled(text, retry_after_seconds=slow.seconds_each * waiting(collection))
 
     def moved(self, collection: str, messages: int) -> None:
         """Note that messages of a slow collection are parked."""
-        self._slow[collection].moves -= messages
+        self.slow_ones[collection].moves -= messages
 
     def watch(
-        self, collection: str, messages: int, release: Callable[[], None] | None, found: Callable[[], None]
+        self,
+        collection: str,
+        messages: int,
+        release: Callable[[], None] | None,
+        found: Callable[[], None],
+        began: float | None = None,
     ) -> "Watch":
-        """Watch a write that begins now.
+        """Watch a write that began at `began` on the monotonic clock, by default now.
 
         release: gives up its place in the scheduler, called once if it is slow. found: called each second that it is.
         """
-        return Watch(self, collection, messages, release, found)
+        return Watch(self, collection, messages, release, found, began)
 
     async def is_slow(self, collection: str, seconds_each: float) -> bool:
         """Return True if the store answers another question than a write that is in flight for long."""
         if not await self._diagnosis.answers():
             return False
-        if collection not in self._slow:
+        if collection not in self.slow_ones:
             logger.warning("slow writes detected", extra={"collection": collection})
         until = time.monotonic() + _REMEMBERED_SECONDS
-        self._slow[collection] = _Slow(seconds_each, 4 * (self.limits.messages or 0), until)
+        self.slow_ones[collection] = _Slow(seconds_each, 4 * (self.limits.messages or 0), until)
         return True
 
     def lend(self, change: int) -> bool:
@@ -143,6 +148,7 @@ class Watch:
         messages: int,
         release: Callable[[], None] | None,
         found: Callable[[], None],
+        began: float | None = None,
     ) -> None:
         self._window = window
         self._collection = collection
@@ -151,9 +157,11 @@ class Watch:
         self._found = found
         self._lent = False
         self._task: asyncio.Task[None] | None = None
-        self._began = time.monotonic()
+        now = time.monotonic()
+        self._began = now if began is None else began
+        seconds = max(0.0, self._began + SLOW_SECONDS - now)
         limited = window.limits.messages is not None
-        self._timer = asyncio.get_running_loop().call_later(_SLOW_SECONDS, self._late) if limited else None
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._late) if limited else None
 
     def end(self) -> None:
         """Note that the write has ended."""
@@ -177,4 +185,4 @@ class Watch:
                     self._lent = True
                     self._release()
                 self._found()
-            await asyncio.sleep(_SLOW_SECONDS)
+            await asyncio.sleep(SLOW_SECONDS)
