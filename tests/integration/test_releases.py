@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from memq import Producer
+from tests.support.git import git
 from tests.support.until import until
 from tests.support.worker import WorkerProcess
 
@@ -40,7 +41,7 @@ asyncio.run(main(*sys.argv[1:]))
 @pytest.fixture(scope="module")
 def former(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Packages of the former release, out of a wheel that is built from the history."""
-    archived = subprocess.run(["git", "archive", COMMIT], cwd=ROOT, capture_output=True, check=False)
+    archived = git("archive", COMMIT)
     if archived.returncode:
         pytest.skip(f"the history has no {COMMIT}: a shallow clone")
     folder = tmp_path_factory.mktemp("former")

@@ -5,6 +5,14 @@ from __future__ import annotations
 import pytest
 
 from tests.support.changes import ROOT, touched
+from tests.support.git import git
+
+
+@pytest.fixture(autouse=True)
+def _git() -> None:
+    """Skip where there is no git, which lists the files."""
+    git("--version")
+
 
 TESTS = set((ROOT / "tests").rglob("test_*.py"))
 

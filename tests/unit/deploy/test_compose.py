@@ -25,6 +25,7 @@ from memq_worker.settings import SECRETS, Settings, file_variable, variable
 from stack import images
 from stack.machine import Machine
 from stack.ports import free_ports
+from tests.support.git import git
 
 if TYPE_CHECKING:
     from typer import Typer
@@ -111,7 +112,7 @@ def test_every_file_and_volume_is_there(made: Path) -> None:
     files = {Path(secret["file"]) for secret in DOCUMENT["secrets"].values()}
     assert {file.parent for file in files} == {Path("secrets")}
     assert {file.name for file in files} <= {file.name for file in made.iterdir()}
-    assert subprocess.run(["git", "check-ignore", "-q", "secrets/amqp_url"], cwd=ROOT, check=False).returncode == 0
+    assert git("check-ignore", "-q", "secrets/amqp_url").returncode == 0
 
 
 def test_secrets_are_random_agree_and_stay(made: Path, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from stack import digests
+from tests.support.git import git
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,9 +48,7 @@ def metadata(wheel: Path) -> Message:
 def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The source distribution, from the tracked files."""
     folder = tmp_path_factory.mktemp("sdist")
-    line = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
-    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True)
-    for name in done.stdout.splitlines():
+    for name in git("ls-files", "--cached", "--others", "--exclude-standard").stdout.decode().splitlines():
         if (ROOT / name).is_file():
             (folder / "tree" / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / "tree" / name)
