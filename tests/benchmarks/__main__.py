@@ -147,7 +147,8 @@ class Bench:
     def fairness(self, number: int) -> None:
         with own_address(self.broker) as address:
             messages, upserts = self._count(10_000), max(20, self._count(300))
-            self.figures.fairness += asyncio.run(fairness(address, self.place(number, "fairness"), messages, upserts))
+            place = self.place(number, "fairness", "x").parent
+            self.figures.fairness += asyncio.run(fairness(address, place, messages, upserts))
 
     def flood(self, number: int) -> None:
         with own_address(self.broker) as address:
@@ -192,10 +193,10 @@ def main(
     through: producer, queue and worker at once. questions: RPC queries against the official client's, on a Qdrant
     server too where one is on PATH. export: a collection into files by `memq scroll`. backlog, only when it is asked
     for: 10,000 to 1,000,000 points that wait, with the worker's memory, a quarter of an hour and 5 GB of disk.
-    fairness, only when it is asked for: live upserts beside a bulk backlog of 1,000,000 points. flood, only when
-    it is asked for: a tenant's queries beside another's flood, on a broker with the management API. neighbours, only
-    when it is asked for: good upserts beside collections that fail, on the Qdrant server on PATH. Rounds are
-    interleaved, so that a slow minute hits every row.
+    fairness, only when it is asked for: live upserts beside a backlog of 1,000,000 points, in the bulk lane and in
+    those of tenants. flood, only when it is asked for: a tenant's queries beside another's flood, on a broker with
+    the management API. neighbours, only when it is asked for: good upserts beside collections that fail, on the
+    Qdrant server on PATH. Rounds are interleaved, so that a slow minute hits every row.
     """
     wanted = _sections(only)
     if quick:

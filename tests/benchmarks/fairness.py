@@ -1,4 +1,4 @@
-"""Latency of a live upsert beside a bulk backlog, in its own lane and in the same queue."""
+"""Latency of a live upsert beside a backlog: in the bulk lane, in its own queue, and in lanes of tenants."""
 
 from __future__ import annotations
 
@@ -10,20 +10,25 @@ from typing import TYPE_CHECKING
 
 from memq import Producer
 from memq_schemas import Names
+from memq_schemas.tenants import TenantNames
 from memq_worker.pipeline.decode.points import decode_points
 from memq_worker.qdrant.client import open_store
 from tests.benchmarks.compare import COLLECTION, create
 from tests.benchmarks.load import DIMENSIONS, bodies, publish
 from tests.support.engine import embedded_engine
+from tests.support.tenants import Tenants, tenants_of
 from tests.support.worker import running_worker
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from memq_worker.qdrant.client import QdrantStore
     from tests.support.broker import Address
 
 POINTS = 100  # in a message of the backlog
 PAUSE_SECONDS = 0.05
+LANES = (10, 100)
+_SHARED = "together"
 _MOST_SECONDS = 120.0
 
 
@@ -31,7 +36,8 @@ _MOST_SECONDS = 120.0
 class Fair:
     """Latencies in milliseconds of live upserts of one point with `wait`, one at a time, into another collection.
 
-    store: of the same upserts sent to the store itself, in turn with the others: the part that no queue can shorten.
+    store_p50, store_p99: of the same upserts sent to the store itself, in turn with the others: the part that no queue
+    can shorten.   drained: points of the backlog written per second meanwhile.
     """
 
     backlog: str
@@ -42,13 +48,16 @@ class Fair:
     most: float
     store_p50: float
     store_p99: float
+    drained: float
 
 
 async def fairness(address: Address, directory: Path, messages: int, upserts: int) -> list[Fair]:
-    """Without a backlog, beside one in the bulk lane, and behind one in the live lane (a tenth of the upserts)."""
+    """Without a backlog, beside one in the bulk lane, behind one in the live lane (a tenth of the upserts), and beside
+    as large a backlog in the lanes of 10 and of 100 tenants, where the broker has the management API.
+    """
     names = Names(address.prefix)
     results: list[Fair] = []
-    with embedded_engine(directory) as engine:
+    with embedded_engine(directory / "data") as engine:
         await create(engine)
         await _prepare(address, engine.url)
         for backlog, exchange in (("none", None), ("bulk lane", names.bulk), ("live lane", names.commands)):
@@ -57,11 +66,31 @@ async def fairness(address: Address, directory: Path, messages: int, upserts: in
                 await publish(address.url, exchange, f"upsert.{COLLECTION}", load, "base64")
             count = upserts if exchange != names.commands else max(3, upserts // 20)
             with running_worker(address, qdrant_url=engine.url) as worker:
-                async with Producer(address.url, prefix=address.prefix, timeout=_MOST_SECONDS) as producer:
-                    taken, direct = await _live(producer, engine.url, count)
+                measured = await _live(address, engine.url, COLLECTION, count)
                 worker.terminate()
-            results.append(_figures(backlog, 0 if exchange is None else messages * POINTS, taken, direct))
+            results.append(_figures(backlog, 0 if exchange is None else messages * POINTS, *measured))
+        if address.management_url is not None:
+            with tenants_of(address, directory, engine.url) as tenants:
+                results += [await _beside_lanes(tenants, engine.url, lanes, messages, upserts) for lanes in LANES]
     return results
+
+
+async def _beside_lanes(tenants: Tenants, store: str, lanes: int, messages: int, upserts: int) -> Fair:
+    """Tenants with a lane each, and their points in one collection."""
+    address, noisy = tenants.amqp, [f"noisy-{number}" for number in range(lanes)]
+    tables = dict.fromkeys(noisy, 'storage = "shared"\nlane = "own"')
+    tenants.write(*noisy, extra=f"[shared.{_SHARED}]\nsize = {DIMENSIONS}", tables=tables)
+    await asyncio.to_thread(tenants.ok, "apply")
+    each = max(1, messages // lanes)
+    for name in noisy:
+        exchange = TenantNames(address.prefix, name).commands
+        await publish(address.url, exchange, f"upsert.{_SHARED}", bodies(each, POINTS, "base64"), "base64")
+    with running_worker(address, **tenants.settings) as worker:
+        measured = await _live(address, store, _SHARED, upserts)
+        worker.terminate()
+    for name in noisy:  # what is left would wait for the next run's worker
+        await asyncio.to_thread(tenants.api, "DELETE", tenants.here("queues", f"{address.prefix}.lane.{name}"))
+    return _figures(f"{lanes} lanes", each * lanes * POINTS, *measured)
 
 
 async def _prepare(address: Address, store: str) -> None:
@@ -73,12 +102,16 @@ async def _prepare(address: Address, store: str) -> None:
         worker.terminate()
 
 
-async def _live(producer: Producer, store: str, upserts: int) -> tuple[list[float], list[float]]:
-    """Return the latencies through memq, and of the store alone."""
+async def _live(address: Address, store: str, collection: str, upserts: int) -> tuple[list[float], list[float], float]:
+    """Return the latencies through memq, those of the store alone, and points per second written to `collection`."""
     taken: list[float] = []
     direct: list[float] = []
     point = decode_points(next(iter(bodies(1, 1, "base64"))), 1)
-    async with open_store(store, None, 30.0) as client:
+    async with (
+        Producer(address.url, prefix=address.prefix, timeout=_MOST_SECONDS) as producer,
+        open_store(store, None, 30.0) as client,
+    ):
+        before, started = await _points(client, collection), time.perf_counter()
         for number in range(upserts):
             began = time.perf_counter()
             await producer.upsert("live", [(number, [0.5] * DIMENSIONS)], wait=True)
@@ -88,9 +121,15 @@ async def _live(producer: Producer, store: str, upserts: int) -> tuple[list[floa
             await client.upsert("live", point)
             direct.append((time.perf_counter() - began) * 1000)
             await asyncio.sleep(PAUSE_SECONDS / 2)
-    return taken, direct
+        seconds = time.perf_counter() - started
+        return taken, direct, (await _points(client, collection) - before) / seconds
 
 
-def _figures(backlog: str, points: int, taken: list[float], direct: list[float]) -> Fair:
+async def _points(store: QdrantStore, collection: str) -> int:
+    found = await store.list_collections(30.0)
+    return (await store.describe_collection(collection, 30.0))["points"] if collection in found else 0
+
+
+def _figures(backlog: str, points: int, taken: list[float], direct: list[float], drained: float) -> Fair:
     ranked, store = (statistics.quantiles(each, n=100, method="inclusive") for each in (taken, direct))
-    return Fair(backlog, points, len(taken), ranked[49], ranked[98], max(taken), store[49], store[98])
+    return Fair(backlog, points, len(taken), ranked[49], ranked[98], max(taken), store[49], store[98], drained)

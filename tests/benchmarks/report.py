@@ -263,8 +263,8 @@ def _exported(exports: Sequence[Exported]) -> tuple[Sequence[str], list[list[str
 
 
 def _fair(fairness: Sequence[Fair]) -> tuple[Sequence[str], list[list[str]]]:
-    columns = ("backlog", "points", "p50 ms", "p99 ms", "most ms", "store p50 ms", "store p99 ms")
-    figures = ("p50", "p99", "most", "store_p50", "store_p99")
+    columns = ("backlog", "points", "p50 ms", "p99 ms", "most ms", "store p50 ms", "store p99 ms", "drained points/s")
+    figures = ("p50", "p99", "most", "store_p50", "store_p99", "drained")
     return columns, [
         [backlog, f"{runs[0].points:,}", *(f"{_middle(runs, name):,.0f}" for name in figures)]
         for backlog, runs in _groups(fairness, lambda run: run.backlog).items()

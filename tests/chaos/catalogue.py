@@ -22,6 +22,7 @@ from tests.chaos.experiments import (
     quorum,
     replies,
     store,
+    tenants,
 )
 from tests.chaos.figures import Figures
 from tests.chaos.scene import Ground, Plan
@@ -65,6 +66,13 @@ EXPERIMENTS: dict[str, Experiment] = {
             # A rate limit parks messages in the tier of two minutes.
             Plan(messages=150, drain_seconds=200),
             Plan(messages=1_000, drain_seconds=240),
+        ),
+        Experiment(
+            "tenants",
+            "a tenant's writes beside a noisy tenant, broken tenants files, killed applies and a tenant's removal",
+            tenants.run,
+            Plan(messages=300, kills=2, drain_seconds=120),
+            Plan(messages=3_000, kills=20, drain_seconds=300),
         ),
         Experiment(
             "hostile",

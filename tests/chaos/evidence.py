@@ -19,6 +19,8 @@ from tests.chaos.ledger import COLLECTION, IDENTITY
 from tests.support.broker import take
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from aio_pika.abc import AbstractIncomingMessage
 
     from tests.support.broker import Address
@@ -58,8 +60,8 @@ class Evidence:
     log: str = ""  # of all workers
 
 
-async def scan(store: str, key: str = "") -> tuple[dict[int | str, Stored], set[str]]:
-    """Every point of the run's collection, and the names of all collections, as a gRPC client of `store` sees them."""
+async def scan(store: str, key: str = "", collection: str = COLLECTION) -> tuple[dict[int | str, Stored], set[str]]:
+    """Every point of one collection, and the names of all collections, as a gRPC client of `store` sees them."""
     found: dict[int | str, Stored] = {}
     options = [("grpc.max_receive_message_length", -1)]
     call: dict[str, Any] = {"timeout": _SECONDS, "metadata": (("api-key", key),) if key else ()}
@@ -68,12 +70,12 @@ async def scan(store: str, key: str = "") -> tuple[dict[int | str, Stored], set[
         about: Any = collections_service_pb2_grpc.CollectionsStub(channel)
         names = {each.name for each in (await about.List(q.ListCollectionsRequest(), **call)).collections}
         request: Any = q.ScrollPoints(
-            collection_name=COLLECTION,
+            collection_name=collection,
             limit=_PAGE,
             with_payload=q.WithPayloadSelector(enable=True),
             with_vectors=q.WithVectorsSelector(enable=True),
         )
-        while COLLECTION in names:
+        while collection in names:
             page = await points.Scroll(request, **call)
             for each in page.result:
                 identifier = each.id.uuid or each.id.num
@@ -94,16 +96,16 @@ async def count(store: str) -> int:
         return int(reply.result.count)
 
 
-async def depths(address: Address) -> tuple[dict[str, int], dict[str, int]]:
-    """Messages ready and consumers, by queue. A message that is delivered and unsettled is not among them."""
+async def depths(address: Address, tenants: Sequence[str] = ()) -> tuple[dict[str, int], dict[str, int]]:
+    """Messages ready and consumers, by queue: the operator's and `tenants`. Unsettled deliveries are not among them."""
     ready: dict[str, int] = {}
     consumers: dict[str, int] = {}
     async with await aio_pika.connect(address.url, timeout=_SECONDS) as connection:
         channel = await connection.channel()
-        for queue in topology(address.prefix).queues:
-            declared = (await channel.declare_queue(queue.name, passive=True, timeout=_SECONDS)).declaration_result
-            ready[queue.name] = declared.message_count or 0
-            consumers[queue.name] = declared.consumer_count or 0
+        for queue in (*(each.name for each in topology(address.prefix).queues), *tenants):
+            declared = (await channel.declare_queue(queue, passive=True, timeout=_SECONDS)).declaration_result
+            ready[queue] = declared.message_count or 0
+            consumers[queue] = declared.consumer_count or 0
     return ready, consumers
 
 

@@ -18,6 +18,7 @@ from memq_worker.pipeline.decode import vectors
 from memq_worker.pipeline.outcome import DeadLetter, Done, Quarantine, Release
 from memq_worker.qdrant import client, upserts
 from memq_worker.qdrant.errors import translated
+from memq_worker.tenants import register
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -304,6 +305,34 @@ def replies_make_their_own_queues() -> None:
             await original(self, exchange, routing_key, body, properties)
 
     _any(link.ConsumerLink).publish = publish
+
+
+@mutant("tenants", "condemned", "lost")
+def a_broken_tenants_file_is_an_empty_one() -> None:
+    """What cannot be read stands for no tenants, so that their messages are nobody's."""
+    original = _any(register.Register).look
+
+    def look(self: Any) -> bool:
+        self.current = getattr(self, "good", self.current)
+        changed = original(self)
+        self.good = self.current
+        if self.problem:
+            self.current = self.good.model_copy(update={"tenants": {}, "generation": self.generation + 1})
+        return changed or self.problem != ""
+
+    _any(register.Register).look = look
+
+
+@mutant("tenants", "let through", "strange")
+def messages_of_a_removed_tenant_are_taken() -> None:
+    """What was in a retry tier comes back after the removal, and is refused like a stranger's."""
+    original = _any(intake.Pipeline).accept
+
+    def accept(self: Any, delivery: Any) -> None:
+        self.removed = frozenset()
+        original(self, delivery)
+
+    _any(intake.Pipeline).accept = accept
 
 
 @mutant("drain", "exit code", "leaked consumer", "backlog")

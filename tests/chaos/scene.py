@@ -72,6 +72,8 @@ class Scene:
     began: float = field(default_factory=time.monotonic)
     faults: Counter[str] = field(default_factory=Counter)
     notes: dict[str, float] = field(default_factory=dict)
+    collection: str = COLLECTION  # of the messages in the ledger, as the store names it
+    queues: list[str] = field(default_factory=list)  # of tenants: they have to be empty at the end
     known: set[str] = field(default_factory=set)  # queues, exchanges and collections of the experiment itself
     crews: list[Crew] = field(default_factory=list)
     amqp_url: str = ""
@@ -106,8 +108,10 @@ class Scene:
         self.crews.append(crew)
         return crew
 
-    def sdk(self, url: str | list[str] | None = None, confirm_seconds: float = 10.0) -> SdkSource:
-        return SdkSource(self.address, self.ledger, url, confirm_seconds)
+    def sdk(
+        self, url: str | list[str] | None = None, confirm_seconds: float = 10.0, tenant: str | None = None
+    ) -> SdkSource:
+        return SdkSource(self.address, self.ledger, url, confirm_seconds, tenant)
 
     def wire(self) -> Wire:
         wire = Wire(self.address, self.ledger)
@@ -128,7 +132,7 @@ class Scene:
         """Whether nothing is left to deliver, now or from a retry tier, `within` seconds at the latest."""
 
         async def nothing_ready() -> bool:
-            ready, _ = await depths(self.address)
+            ready, _ = await depths(self.address, self.queues)
             return not any(n for name, n in ready.items() if not name.endswith((".dead", ".query", ".store")))
 
         try:
@@ -141,9 +145,11 @@ class Scene:
         """Lets the backlog end, stops the workers, and checks the ledger against what is there."""
         evidence = Evidence(drained=await self._drained())
         evidence.exits = self.exits
-        evidence.points, collections = await scan(self.scanned_url or self.engine.url, self.scanned_key)
+        evidence.points, collections = await scan(
+            self.scanned_url or self.engine.url, self.scanned_key, self.collection
+        )
         evidence.collections = collections - self.known
-        evidence.ready, evidence.consumers = await depths(self.address)
+        evidence.ready, evidence.consumers = await depths(self.address, self.queues)
         evidence.dead = await dead_letters(self.address)
         evidence.strange_queues, evidence.strange_exchanges = await asyncio.to_thread(
             strangers, self.address, self.known

@@ -61,10 +61,16 @@ class SdkSource:
         ledger: Ledger,
         url: str | Sequence[str] | None = None,
         confirm_seconds: float = _CONFIRM_SECONDS,
+        tenant: str | None = None,
     ) -> None:
         self._ledger = ledger
         self._producer = Producer(
-            url or address.url, prefix=address.prefix, confirm_timeout=confirm_seconds, timeout=60, name="chaos"
+            url or address.url,
+            prefix=address.prefix,
+            confirm_timeout=confirm_seconds,
+            timeout=60,
+            name="chaos",
+            tenant=tenant,
         )
         self.longest_gap = 0.0  # seconds between two confirms while sending
         self.unconfirmed = 0

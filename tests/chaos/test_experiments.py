@@ -23,6 +23,7 @@ MARKS = {
     "poison": pytest.mark.broker_semantics,
     "quorum": pytest.mark.timeout(600),
     "neighbours": pytest.mark.timeout(600),
+    "tenants": pytest.mark.timeout(600),
 }
 SHARED = [
     pytest.param(each.name, marks=MARKS.get(each.name, ())) for each in EXPERIMENTS.values() if not each.own_broker
