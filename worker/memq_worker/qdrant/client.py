@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,7 +12,7 @@ from memq_worker.pipeline.store import Contract, Id, PointsBatch
 from memq_worker.qdrant import collections, encode, reads
 from memq_worker.qdrant.channel import Security, open_channel
 from memq_worker.qdrant.comparison import check_same
-from memq_worker.qdrant.errors import KEY_REFUSED, translated
+from memq_worker.qdrant.errors import KEY_REFUSED, translate, translated
 from memq_worker.qdrant.features import EXTERNAL, Features
 from memq_worker.qdrant.grouped import QueryGroups
 from memq_worker.qdrant.minimum_version import minimum_version
@@ -23,7 +24,6 @@ from memq_worker.qdrant.vector_changes import check_stored, removal_request
 from memq_worker.qdrant.version import check_version
 
 _LARGER = "larger than max"
-
 _IDENTITY_KEY = "memq-store"
 
 
@@ -41,8 +41,7 @@ class QdrantStore:
         guarded: bool = False,
         reread: Callable[[], str | None] | None = None,
     ) -> None:
-        # The generated stubs are untyped.
-        points: Any = q.PointsStub(channel)
+        points: Any = q.PointsStub(channel)  # the generated stubs are untyped
         about: Any = q.CollectionsStub(channel)
         service: Any = q.QdrantStub(channel)
         self._points, self._about, self._service = points, about, service
@@ -250,8 +249,11 @@ class QdrantStore:
         return self._filter_timeout_seconds if ids is None else self._timeout_seconds
 
     async def _update(self, method: Any, request: Any, timeout: float | None = None) -> None:
-        with translated():
+        before = task.cancelling() if (task := asyncio.current_task()) else 0
+        try:
             reply = await self._call(method, request, timeout or self._timeout_seconds)
+        except (grpc.aio.AioRpcError, asyncio.CancelledError) as error:
+            translate(error, before)
         for result in reply.result if isinstance(reply, q.UpdateBatchResponse) else [reply.result]:
             if result.status != q.UpdateStatus.Completed:
                 # WaitTimeout and Acknowledged come back as success, but the points cannot be found yet.

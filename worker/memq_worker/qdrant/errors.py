@@ -2,7 +2,7 @@ import asyncio
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import grpc
 
@@ -202,18 +202,29 @@ def translated(stage: str = "write", *, deadline_is_the_callers: bool = False) -
     before = task.cancelling() if task else 0
     try:
         yield
-    except grpc.aio.AioRpcError as error:
-        status = error.code()
-        if deadline_is_the_callers and status is _S.DEADLINE_EXCEEDED:
+    except (grpc.aio.AioRpcError, asyncio.CancelledError) as error:
+        translate(error, before, stage, deadline_is_the_callers=deadline_is_the_callers)
+
+
+def translate(
+    error: grpc.aio.AioRpcError | asyncio.CancelledError,
+    before: int,
+    stage: str = "write",
+    *,
+    deadline_is_the_callers: bool = False,
+) -> NoReturn:
+    """Raise the worker's error for the failure of a call. before: cancels of the task before the call."""
+    if isinstance(error, grpc.aio.AioRpcError):
+        if deadline_is_the_callers and error.code() is _S.DEADLINE_EXCEEDED:
             raise DependencyError(
                 ErrorCode.DEADLINE_EXCEEDED, "no answer from Qdrant before the deadline", stage=stage
             ) from error
         raise _translate(error, stage) from error
-    except asyncio.CancelledError:
-        # grpc.aio cancels calls when their channel is closed under them.
-        if task is not None and task.cancelling() > before:
-            raise
-        raise Outage(ErrorCode.STORE_UNAVAILABLE, "the connection to Qdrant was closed", stage=stage) from None
+    # grpc.aio cancels calls when their channel is closed under them.
+    task = asyncio.current_task()
+    if task is not None and task.cancelling() > before:
+        raise error
+    raise Outage(ErrorCode.STORE_UNAVAILABLE, "the connection to Qdrant was closed", stage=stage) from None
 
 
 def _translate(error: grpc.aio.AioRpcError, stage: str) -> Raised:
