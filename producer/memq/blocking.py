@@ -341,7 +341,8 @@ class Producer:
         vector: numbers, rows of them for a multivector, or {"indices", "values"} for a sparse vector.
         using: the vector's name, where the collection has named vectors.
         query, prefetch, params, lookup_from: as in Qdrant, as dicts or as models of qdrant_client: recommend, discover,
-        context, order_by, fusion, rrf, sample, formula, nearest with mmr, and prefetches for them.
+        context, relevance_feedback, order_by, fusion, rrf, sample, formula, nearest with mmr, and prefetches for
+        them.
         group_by: a payload key; `limit` groups of `group_size` hits each, every hit with its `group`.
         Raises RemoteError, ReplyTimeout, Unroutable, InvalidRequest.
         """

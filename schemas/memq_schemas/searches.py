@@ -113,6 +113,36 @@ class Context(Input):
     context: Annotated[Annotated[_SomePairs, Tag("(list)")] | Annotated[Pair, Tag("(one)")], Discriminator(how_many)]
 
 
+class FeedbackItem(Input):
+    example: VectorInput
+    score: Annotated[float, Field(description="how well the example fits, in the user's judgement: more is better")]
+
+
+class NaiveFeedback(Input):
+    """Coefficients, trained for the data: of the similarity to the target, and of pairs of examples.
+
+    Source: https://qdrant.tech/articles/relevance-feedback/
+    """
+
+    a: Annotated[float, Field(description="weight of the similarity to the target")]
+    b: Annotated[float, Field(description="exponent of the difference of the scores of two examples")]
+    c: Annotated[float, Field(description="weight of being nearer to the better of the two")]
+
+
+class FeedbackStrategy(Input):
+    naive: NaiveFeedback
+
+
+class FeedbackInput(Input):
+    target: VectorInput
+    feedback: Annotated[list[FeedbackItem], Field(fail_fast=True, max_length=MAX_EXAMPLES)]
+    strategy: FeedbackStrategy
+
+
+class RelevanceFeedback(Input):
+    relevance_feedback: FeedbackInput
+
+
 class Ordered(Input):
     order_by: Order
 
@@ -148,6 +178,7 @@ _KINDS = {
     "recommend": "(recommend)",
     "discover": "(discover)",
     "context": "(context)",
+    "relevance_feedback": "(relevance-feedback)",
     "order_by": "(order-by)",
     "fusion": "(fusion)",
     "rrf": "(rrf)",
@@ -168,6 +199,7 @@ QueryKind = Annotated[
     | Annotated[Recommend, Tag("(recommend)")]
     | Annotated[Discover, Tag("(discover)")]
     | Annotated[Context, Tag("(context)")]
+    | Annotated[RelevanceFeedback, Tag("(relevance-feedback)")]
     | Annotated[Ordered, Tag("(order-by)")]
     | Annotated[Fusion, Tag("(fusion)")]
     | Annotated[Rrf, Tag("(rrf)")]
@@ -180,6 +212,7 @@ _BY_TYPE: dict[type, str] = {
     Recommend: "(recommend)",
     Discover: "(discover)",
     Context: "(context)",
+    RelevanceFeedback: "(relevance-feedback)",
     Ordered: "(order-by)",
     Fusion: "(fusion)",
     Rrf: "(rrf)",

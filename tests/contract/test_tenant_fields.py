@@ -119,6 +119,8 @@ def identified(point: Any) -> Iterator[Attack]:
         )
     yield "query.notes", {"query": {"discover": {"target": point, "context": [pair]}}}
     yield "query.notes", {"query": {"context": [pair]}}
+    feedback = {"feedback": [{"example": point, "score": 1}], "strategy": {"naive": {"a": 1, "b": 1, "c": 1}}}
+    yield "query.notes", {"query": {"relevance_feedback": {"target": point, **feedback}}}
     yield "scroll.notes", {"offset": point}
     yield from selections({"must": [{"has_id": [point]}]})
     yield "delete.notes", {"ids": [point]}

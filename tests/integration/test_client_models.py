@@ -131,6 +131,23 @@ async def test_order(producer: Producer) -> None:
         ),
         (
             {
+                "query": models.RelevanceFeedbackQuery(
+                    relevance_feedback=models.RelevanceFeedbackInput(
+                        target=[0.0, 1.0],
+                        feedback=[
+                            models.FeedbackItem(example=9, score=0.9),
+                            models.FeedbackItem(example=1, score=0.1),
+                        ],
+                        strategy=models.NaiveFeedbackStrategy(
+                            naive=models.NaiveFeedbackStrategyParams(a=0.0, b=1.0, c=1.0)
+                        ),
+                    )
+                )
+            },
+            8,
+        ),
+        (
+            {
                 "query": models.FusionQuery(fusion=models.Fusion.RRF),
                 "prefetch": [
                     models.Prefetch(query=[1.0, 1.0], limit=3),

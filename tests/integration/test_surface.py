@@ -130,6 +130,15 @@ KINDS: list[dict[str, Any]] = [
     {"query": {"recommend": {"positive": [3], "strategy": "best_score"}}},
     {"query": {"discover": {"target": 3, "context": [{"positive": 4, "negative": 5}]}}},
     {"query": {"context": [{"positive": 4, "negative": 5}]}},
+    {
+        "query": {
+            "relevance_feedback": {
+                "target": [1, 0],
+                "feedback": [{"example": 3, "score": 0.9}, {"example": [0, 1], "score": 0.1}],
+                "strategy": {"naive": {"a": 1, "b": 1, "c": 1}},
+            }
+        }
+    },
     {"query": {"sample": "random"}},
     {"query": {"fusion": "rrf"}, "prefetch": [{"query": [1, 0]}, {"query": [0, 1]}]},
     {"query": {"fusion": "dbsf"}, "prefetch": [{"query": [1, 0]}, {"query": [0, 1]}]},

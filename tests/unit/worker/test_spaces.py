@@ -324,6 +324,7 @@ def test_a_filter_of_a_shared_collection_is_joined_with_the_tenants_own() -> Non
 def test_every_id_of_a_query_is_mapped() -> None:
     stored = Ids("acme").stored
     pair = {"positive": 1, "negative": UUID}
+    item, strategy = {"example": 1, "score": 1.0}, {"naive": {"a": 1.0, "b": 1.0, "c": 1.0}}
     queries: list[Any] = [
         {"query": 1},
         {"query": UUID},
@@ -331,6 +332,7 @@ def test_every_id_of_a_query_is_mapped() -> None:
         {"query": {"recommend": {"positive": [1, UUID], "negative": [2]}}},
         {"query": {"discover": {"target": 1, "context": [pair]}}},
         {"query": {"context": [pair]}},
+        {"query": {"relevance_feedback": {"target": UUID, "feedback": [item], "strategy": strategy}}},
         {"query": {"fusion": "rrf"}, "prefetch": [{"query": 1}, {"query": {"recommend": {"positive": [UUID]}}}]},
         {"vector": [1.0], "filter": {"must": [{"has_id": [1, UUID]}]}},
         {"query": {"formula": {"sum": [{"has_id": [1]}, {"has_id": [UUID]}]}}},

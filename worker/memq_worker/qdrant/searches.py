@@ -46,6 +46,8 @@ def query_of(query: Any) -> Any:
             return grpc.Query(discover=grpc.DiscoverInput(target=target, context=_pairs(query.discover.context)))
         case searches.Context():
             return grpc.Query(context=_pairs(query.context))
+        case searches.RelevanceFeedback():
+            return grpc.Query(relevance_feedback=_feedback(query.relevance_feedback))
         case _:
             return _without_vectors(query)
 
@@ -89,6 +91,15 @@ def _pairs(given: searches.Pair | list[searches.Pair] | None) -> Any:
             grpc.ContextInputPair(positive=vector_input(pair.positive), negative=vector_input(pair.negative))
             for pair in listed(given)
         ]
+    )
+
+
+def _feedback(given: searches.FeedbackInput) -> Any:
+    naive = grpc.NaiveFeedbackStrategy(**given.strategy.naive.model_dump())
+    return grpc.RelevanceFeedbackInput(
+        target=vector_input(given.target),
+        feedback=[grpc.FeedbackItem(example=vector_input(each.example), score=each.score) for each in given.feedback],
+        strategy=grpc.FeedbackStrategy(naive=naive),
     )
 
 
