@@ -119,10 +119,10 @@ def free_port() -> int:
 
 
 @contextmanager
-def running_worker(address: Address, **settings: Any) -> Iterator[WorkerProcess]:
+def running_worker(address: Address, program: Sequence[str] = (), **settings: Any) -> Iterator[WorkerProcess]:
     """A worker that is ready, on `qdrant_url` or else on an embedded engine of its own in `data_dir`.
 
-    Killed at the end unless the test has stopped it.
+    program: instead of the installed command. Killed at the end unless the test has stopped it.
     """
     given: dict[str, Any] = {
         "amqp_url": address.url,
@@ -132,7 +132,7 @@ def running_worker(address: Address, **settings: Any) -> Iterator[WorkerProcess]
     }
     if "qdrant_url" not in settings:
         given["embedded_listen"] = f"127.0.0.1:{free_port()}"
-    worker = WorkerProcess(given | settings)
+    worker = WorkerProcess(given | settings, program=program)
     try:
         yield worker.ready()
     finally:
