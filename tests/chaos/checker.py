@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tests.chaos.ledger import COLLECTION, Message, digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from tests.chaos.evidence import Evidence, Stored
     from tests.chaos.ledger import Record, Reply
@@ -32,6 +32,7 @@ CONDEMNED = "condemned"  # a good message among the dead letters
 UNEXPLAINED = "unexplained"  # a dead letter without a worker's reason, where the worker was alive to give one
 # L2 nothing duplicated in effect
 STALE = "stale"  # an older version than the newest confirmed one is what is stored
+ALTERED = "altered"  # a dead letter whose properties are not those that its sender wrote
 TORN = "torn"  # the stored point is not, as a whole, what one message said
 REPEATED = "repeated"  # two dead letters of one message, with nothing that explains a second delivery
 # L3 nothing let through
@@ -48,9 +49,13 @@ UNANSWERED = "unanswered"
 BACKLOG = "backlog"
 CONSUMER = "leaked consumer"
 EXIT = "exit code"
+RECONNECTED = "reconnected"  # a worker lost its session, and with it what its neighbours had in flight
+STORM = "storm"  # connections and channels opened one after the other, without a pause
 HELD = "held"  # all writes were held, though the store answered
 
 _HELD_LINE = "store unavailable, writes held"
+_SESSION_LOST_LINE = "RabbitMQ connection lost"
+_STORM_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,8 @@ class Rules:
     that end a worker, and so may be dead-lettered by the broker.   answers: every question has to be answered.
     condemned: good messages that may be among the dead letters, by code (a store that fails for good, say).
     never_held: single collections fail, so nothing may hold all of them.
+    connected: no message and no refusal may end the session of a worker.
+    openings: the most connections and channels that may be opened in five seconds.
     """
 
     redelivery: bool = False
@@ -68,6 +75,8 @@ class Rules:
     answers: bool = False
     condemned: frozenset[str] = frozenset()
     never_held: bool = False
+    connected: bool = False
+    openings: int | None = None
 
 
 def check(record: Record, evidence: Evidence, rules: Rules) -> list[Violation]:
@@ -79,6 +88,7 @@ def check(record: Record, evidence: Evidence, rules: Rules) -> list[Violation]:
         *_answers(record, evidence, rules),
         *_liveness(evidence),
         *_held(evidence, rules),
+        *_connections(evidence, rules),
     ]
 
 
@@ -138,6 +148,8 @@ def _dead_letters(record: Record, evidence: Evidence, rules: Rules) -> Iterator[
             yield Violation("L1", CONDEMNED, f"{message.name}, code {letter.code}")
         elif not letter.by_worker and message.name not in rules.killers:
             yield Violation("L1", UNEXPLAINED, f"{message.name}, the broker's reason {letter.code}")
+        if message.envelope is not None and letter.envelope != message.envelope:
+            yield Violation("L2", ALTERED, message.name)
     if not rules.redelivery:
         for name, times in Counter(letter.name for letter in evidence.dead).items():
             if times > 1:
@@ -229,3 +241,20 @@ def _liveness(evidence: Evidence) -> Iterator[Violation]:
 def _held(evidence: Evidence, rules: Rules) -> Iterator[Violation]:
     if rules.never_held and (times := evidence.log.count(_HELD_LINE)):
         yield Violation("L5", HELD, f"{times} times")
+
+
+def _connections(evidence: Evidence, rules: Rules) -> Iterator[Violation]:
+    if rules.connected and (times := evidence.log.count(_SESSION_LOST_LINE)):
+        yield Violation("L5", RECONNECTED, f"{times} times")
+    if rules.openings is not None and (most := most_within(evidence.openings, _STORM_SECONDS)) > rules.openings:
+        yield Violation("L5", STORM, f"{most} connections and channels in {_STORM_SECONDS:g} s")
+
+
+def most_within(moments: Sequence[float], seconds: float) -> int:
+    """The most of these moments, in ascending order, that lie within `seconds` of each other."""
+    most = first = 0
+    for last, moment in enumerate(moments):
+        while moment - moments[first] > seconds:
+            first += 1
+        most = max(most, last - first + 1)
+    return most

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
@@ -16,13 +17,12 @@ from qdrant_client.grpc import collections_service_pb2_grpc, points_service_pb2_
 from memq_schemas import headers, topology
 from stack.amqp import management
 from tests.chaos.ledger import COLLECTION, IDENTITY
-from tests.support.broker import take
+from tests.support.strange import letters, own
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from aio_pika.abc import AbstractIncomingMessage
-
+    from memq_schemas.properties import Properties
     from tests.support.broker import Address
 
 _PAGE = 1000
@@ -37,13 +37,17 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """name: of the ledger's message, None when nothing in it says.   code: the worker's reason, or the broker's."""
+    """name: of the ledger's message, None when nothing in it says.   code: the worker's reason, or the broker's.
+
+    envelope: digest of what its sender wrote in its properties.
+    """
 
     name: str | None
     code: str | None
     by_worker: bool
     body: bytes
     fields: dict[str, Any]
+    envelope: str = ""
 
 
 @dataclass
@@ -58,6 +62,7 @@ class Evidence:
     exits: list[int] = field(default_factory=list)  # of the workers stopped at the end
     drained: bool = True
     log: str = ""  # of all workers
+    openings: list[float] = field(default_factory=list)  # when connections and channels were opened
 
 
 async def scan(store: str, key: str = "", collection: str = COLLECTION) -> tuple[dict[int | str, Stored], set[str]]:
@@ -110,17 +115,28 @@ async def depths(address: Address, tenants: Sequence[str] = ()) -> tuple[dict[st
 
 
 async def dead_letters(address: Address) -> list[DeadLetter]:
-    return [dead_letter(message) for message in await take(address, topology(address.prefix).names.dead)]
+    """Left where they are. No client library but ours reads every property that AMQP can carry."""
+    return [_dead_letter(properties, body) for properties, body in await letters(address)]
 
 
-def dead_letter(message: AbstractIncomingMessage) -> DeadLetter:
-    fields = dict(message.headers)
+def _dead_letter(properties: Properties, body: bytes) -> DeadLetter:
+    fields = dict(properties.headers)
     code = fields.get(headers.ERROR_CODE)
     reason = code if code is not None else fields.get("x-first-death-reason")
-    name = fields.get(IDENTITY) or _name_in(message.body)
+    name = fields.get(IDENTITY) or _name_in(body)
     return DeadLetter(
-        str(name) if name else None, str(reason) if reason else None, code is not None, message.body, fields
+        str(name) if name else None,
+        str(reason) if reason else None,
+        code is not None,
+        body,
+        fields,
+        envelope_digest(properties),
     )
+
+
+def envelope_digest(properties: Properties) -> str:
+    """Of what a sender wrote, without what workers and broker add."""
+    return hashlib.blake2b(repr(own(properties)).encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
 
 
 def _name_in(body: bytes) -> str | None:
@@ -140,10 +156,10 @@ def strangers(address: Address, known: set[str]) -> tuple[set[str], set[str]]:
     place = f"{address.management_url}/api"
     layout = topology(address.prefix)
     found: list[set[str]] = []
-    for kind, own in (("queues", layout.queues), ("exchanges", layout.exchanges)):
+    for kind, ours in (("queues", layout.queues), ("exchanges", layout.exchanges)):
         listed = management("GET", f"{place}/{kind}/{quote(address.vhost, safe='')}", user, password)
         # An exclusive queue is its connection's own, and goes with it.
         names = {entry["name"] for entry in listed if not entry.get("exclusive")}
-        mine = {each.name for each in own} | known
+        mine = {each.name for each in ours} | known
         found.append({name for name in names - mine if name and not name.startswith("amq.")})
     return found[0], found[1]

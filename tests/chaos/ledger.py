@@ -26,6 +26,7 @@ class Message:
     """One message of the run. Vectors and digests follow from these fields, so the checker needs nothing else.
 
     expected: whether the worker has to apply it or to refuse it.   version: of its points; None for none.
+    envelope: digest of its sender's properties, which a dead letter has to keep; None where nothing is compared.
     """
 
     run: str
@@ -35,6 +36,7 @@ class Message:
     version: int | None = None
     operation: Literal["upsert", "delete", "hostile"] = "upsert"
     expected: Expected = "applied"
+    envelope: str | None = None
 
     @property
     def name(self) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from qdrant_client import grpc
 
@@ -19,42 +18,18 @@ from memq_worker.pipeline.outcome import DeadLetter, Done, Quarantine, Release
 from memq_worker.qdrant import client, upserts
 from memq_worker.qdrant.errors import translated
 from memq_worker.tenants import register
+from tests.chaos import envelopes
+from tests.chaos.registry import MUTANTS, mutant, untyped
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-# The patches reach into private parts on purpose, and none of them is typed: a defect has no contract.
-
-
-@dataclass(frozen=True, slots=True)
-class Mutant:
-    """experiment: the one that has to catch it.   kinds: what the checker may call it (tests.chaos.checker)."""
-
-    apply: Callable[[], None]
-    experiment: str
-    kinds: frozenset[str]
-
-
-MUTANTS: dict[str, Mutant] = {}
-
-
-def mutant(experiment: str, *kinds: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
-    def add(apply: Callable[[], None]) -> Callable[[], None]:
-        MUTANTS[apply.__name__.replace("_", " ")] = Mutant(apply, experiment, frozenset(kinds))
-        return apply
-
-    return add
-
-
-def _any(of: Any) -> Any:
-    return of
+# envelopes: its mutants are in the list once it is imported.
+__all__ = ["MUTANTS", "envelopes"]
 
 
 @mutant("kills", "lost")
 def acknowledge_before_the_write() -> None:
     """At most once: what is in flight when a worker dies is gone."""
-    original = _any(write.CollectionWriter)._run
-    original_ack = _any(link.ConsumerLink).ack
+    original = untyped(write.CollectionWriter)._run
+    original_ack = untyped(link.ConsumerLink).ack
     early: set[tuple[int, int]] = set()
 
     async def run(self: Any, batch: Any) -> None:
@@ -67,8 +42,8 @@ def acknowledge_before_the_write() -> None:
         if (id(self), tag) not in early:
             original_ack(self, tag)
 
-    _any(write.CollectionWriter)._run = run
-    _any(link.ConsumerLink).ack = ack
+    untyped(write.CollectionWriter)._run = run
+    untyped(link.ConsumerLink).ack = ack
 
 
 @mutant("kills", "lost")
@@ -85,24 +60,24 @@ def acknowledge_all_up_to_the_newest() -> None:
             del self._open[tag]
         return [(mark, True)], returned
 
-    _any(unsettled.AckLedger).take = take
+    untyped(unsettled.AckLedger).take = take
 
 
 @mutant("hostile", "backlog", "unexplained")
 def requeue_for_ever() -> None:
     """What fails is handed back, and comes again at once, until the broker's own limit ends it."""
-    original = _any(settle.Settler)._act
+    original = untyped(settle.Settler)._act
 
     async def act(self: Any, delivery: Any, outcome: Any) -> Any:
         return await original(self, delivery, Release() if isinstance(outcome, DeadLetter | Quarantine) else outcome)
 
-    _any(settle.Settler)._act = act
+    untyped(settle.Settler)._act = act
 
 
 @mutant("hostile", "backlog")
 def publish_again_for_ever() -> None:
     """What fails goes to the end of its own queue, as new."""
-    original = _any(settle.Settler)._act
+    original = untyped(settle.Settler)._act
 
     async def act(self: Any, delivery: Any, outcome: Any) -> Any:
         if not isinstance(outcome, DeadLetter):
@@ -112,36 +87,36 @@ def publish_again_for_ever() -> None:
         delivery.link.ack(delivery.tag)
         return outcome
 
-    _any(settle.Settler)._act = act
+    untyped(settle.Settler)._act = act
 
 
 @mutant("hostile", "lost")
 def acknowledge_without_a_dead_letter() -> None:
     """What is refused is answered, logged, and gone."""
-    original = _any(settle.Settler)._move
+    original = untyped(settle.Settler)._move
 
     async def move(self: Any, delivery: Any, exchange: str, error: Any, attempts: int, place: str = "") -> bool:
         # True: to the worker the copy has been published, so nothing is left for the broker to keep.
         return exchange == self._names.dead or await original(self, delivery, exchange, error, attempts, place)
 
-    _any(settle.Settler)._move = move
+    untyped(settle.Settler)._move = move
 
 
 @mutant("hostile", "let through")
 def vectors_are_not_looked_at() -> None:
     """NaN and infinity reach the store."""
-    _any(vectors)._check_finite = lambda _name, _column, _first: None
+    untyped(vectors)._check_finite = lambda _name, _column, _first: None
 
 
 @mutant("hostile", "leaked")
 def bodies_are_logged() -> None:
-    original = _any(settle.Settler)._count
+    original = untyped(settle.Settler)._count
 
     def count(self: Any, delivery: Any, outcome: Any) -> None:
         settle.logger.warning("settled", extra={"body": delivery.body[:300].decode(errors="replace")})
         original(self, delivery, outcome)
 
-    _any(settle.Settler)._count = count
+    untyped(settle.Settler)._count = count
 
 
 @mutant("disorder", "stale")
@@ -154,14 +129,14 @@ def versions_are_not_compared() -> None:
         return request.SerializeToString()
 
     original = upserts.upsert_request
-    _any(client).upsert_request = upsert_request
+    untyped(client).upsert_request = upsert_request
 
 
 @mutant("store failing", "lost")
 def an_outage_drops() -> None:
     """A store that is away counts as one that has done it."""
 
-    original = _any(write.CollectionWriter)._write
+    original = untyped(write.CollectionWriter)._write
 
     async def write_or_not(self: Any, commands: Any) -> Any:
         try:
@@ -169,13 +144,13 @@ def an_outage_drops() -> None:
         except Outage:
             return [Done("applied", command.result) for command in commands]
 
-    _any(write.CollectionWriter)._write = write_or_not
+    untyped(write.CollectionWriter)._write = write_or_not
 
 
 @mutant("store failing", "condemned")
 def a_refused_batch_is_refused_whole() -> None:
     """No bisection: the neighbours of one bad message are dead-lettered with it."""
-    original = _any(write.CollectionWriter)._apply
+    original = untyped(write.CollectionWriter)._apply
 
     async def apply(self: Any, commands: Any) -> None:
         async def refuse_all() -> None:
@@ -194,7 +169,7 @@ def a_refused_batch_is_refused_whole() -> None:
         else:
             await original(self, commands)
 
-    _any(write.CollectionWriter)._apply = apply
+    untyped(write.CollectionWriter)._apply = apply
 
 
 @mutant("store failing", "lost")
@@ -205,7 +180,7 @@ def a_wait_timeout_is_success() -> None:
         with translated():
             await method(request, timeout=timeout or self._timeout_seconds, metadata=self._metadata)
 
-    _any(client.QdrantStore)._update = update
+    untyped(client.QdrantStore)._update = update
 
 
 @mutant("neighbours", "held")
@@ -215,7 +190,7 @@ def one_failure_holds_everybody() -> None:
     async def of(self: Any, error: Outage, collection: str, began: float) -> StoreOutage:
         return StoreOutage.of(error)
 
-    _any(diagnosis.Diagnosis).of = of
+    untyped(diagnosis.Diagnosis).of = of
 
 
 @mutant("network", "lost")
@@ -226,16 +201,16 @@ def copies_are_not_confirmed() -> None:
         task = asyncio.create_task(self._publisher.publish(exchange, routing_key, body, properties))
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
 
-    _any(link.ConsumerLink).publish = publish
+    untyped(link.ConsumerLink).publish = publish
 
 
 @mutant("network", "lost")
 def acknowledgements_cross_channels() -> None:
     """A delivery from a dead channel is acknowledged on its successor, where its tag means another message."""
     newest: dict[str, Any] = {}
-    original_consume = _any(link.ConsumerLink).consume
-    original_alive = _any(link.ConsumerLink).alive
-    original_ack = _any(link.ConsumerLink).ack
+    original_consume = untyped(link.ConsumerLink).consume
+    original_alive = untyped(link.ConsumerLink).alive
+    original_ack = untyped(link.ConsumerLink).ack
 
     async def consume(self: Any, *args: Any, **more: Any) -> None:
         newest[self._queue] = self
@@ -245,16 +220,16 @@ def acknowledgements_cross_channels() -> None:
         original_ack(newest.get(self._queue, self), tag)
 
     # What waits behind a slow write would be moved to a retry queue, and so not be lost.
-    _any(window)._SLOW_SECONDS = 600.0
-    _any(link.ConsumerLink).consume = consume
-    _any(link.ConsumerLink).alive = property(lambda self: original_alive.fget(newest.get(self._queue, self)))
-    _any(link.ConsumerLink).ack = ack
+    untyped(window)._SLOW_SECONDS = 600.0
+    untyped(link.ConsumerLink).consume = consume
+    untyped(link.ConsumerLink).alive = property(lambda self: original_alive.fget(newest.get(self._queue, self)))
+    untyped(link.ConsumerLink).ack = ack
 
 
 @mutant("poison", "condemned")
 def redelivered_means_guilty() -> None:
     """Whatever was in the hands of a dying worker is dead-lettered, neighbours and all."""
-    original = _any(intake.Pipeline)._settle_later
+    original = untyped(intake.Pipeline)._settle_later
 
     def settle_later(self: Any, delivery: Any, outcome: Any) -> None:
         if isinstance(outcome, Quarantine):
@@ -262,24 +237,24 @@ def redelivered_means_guilty() -> None:
             outcome = DeadLetter(error)
         original(self, delivery, outcome)
 
-    _any(intake.Pipeline)._settle_later = settle_later
+    untyped(intake.Pipeline)._settle_later = settle_later
 
 
 @mutant("replies", "answered twice")
 def every_reply_goes_out_twice() -> None:
-    original = _any(settle.Settler)._reply
+    original = untyped(settle.Settler)._reply
 
     async def reply(self: Any, delivery: Any, answer: Any) -> None:
         await original(self, delivery, answer)
         await original(self, delivery, answer)
 
-    _any(settle.Settler)._reply = reply
+    untyped(settle.Settler)._reply = reply
 
 
 @mutant("replies", "unknown reply", "wrong answer", "answered twice", "unanswered")
 def replies_go_to_whoever_asked_last() -> None:
     """The correlation id is kept beside the request instead of with it."""
-    original = _any(settle.Settler)._reply
+    original = untyped(settle.Settler)._reply
     last: list[str] = []
 
     async def reply(self: Any, delivery: Any, answer: Any) -> None:
@@ -289,13 +264,13 @@ def replies_go_to_whoever_asked_last() -> None:
         last.append(mine)
         await original(self, delivery, answer)
 
-    _any(settle.Settler)._reply = reply
+    untyped(settle.Settler)._reply = reply
 
 
 @mutant("replies", "strange")
 def replies_make_their_own_queues() -> None:
     """A worker that declares where it answers to lets anybody fill the broker with queues."""
-    original = _any(link.ConsumerLink).publish
+    original = untyped(link.ConsumerLink).publish
 
     async def publish(self: Any, exchange: str, routing_key: str, body: bytes, properties: Any) -> None:
         try:
@@ -304,13 +279,13 @@ def replies_make_their_own_queues() -> None:
             await self._channel.declare_queue(routing_key, durable=False)
             await original(self, exchange, routing_key, body, properties)
 
-    _any(link.ConsumerLink).publish = publish
+    untyped(link.ConsumerLink).publish = publish
 
 
 @mutant("tenants", "condemned", "lost")
 def a_broken_tenants_file_is_an_empty_one() -> None:
     """What cannot be read stands for no tenants, so that their messages are nobody's."""
-    original = _any(register.Register).look
+    original = untyped(register.Register).look
 
     def look(self: Any) -> bool:
         self.current = getattr(self, "good", self.current)
@@ -320,30 +295,30 @@ def a_broken_tenants_file_is_an_empty_one() -> None:
             self.current = self.good.model_copy(update={"tenants": {}, "generation": self.generation + 1})
         return changed or self.problem != ""
 
-    _any(register.Register).look = look
+    untyped(register.Register).look = look
 
 
 @mutant("tenants", "let through", "strange")
 def messages_of_a_removed_tenant_are_taken() -> None:
     """What was in a retry tier comes back after the removal, and is refused like a stranger's."""
-    original = _any(intake.Pipeline).accept
+    original = untyped(intake.Pipeline).accept
 
     def accept(self: Any, delivery: Any) -> None:
         self.removed = frozenset()
         original(self, delivery)
 
-    _any(intake.Pipeline).accept = accept
+    untyped(intake.Pipeline).accept = accept
 
 
 @mutant("drain", "exit code", "leaked consumer", "backlog")
 def a_stop_signal_is_ignored_while_there_is_work() -> None:
-    original = _any(intake.Pipeline).drain
+    original = untyped(intake.Pipeline).drain
 
     async def drain(self: Any) -> None:
         await original(self)
         await asyncio.Event().wait()
 
-    _any(intake.Pipeline).drain = drain
+    untyped(intake.Pipeline).drain = drain
 
 
 @mutant("stops", "exit code", "leaked consumer", "backlog")
@@ -360,5 +335,5 @@ def a_task_that_drops_its_cancel_is_waited_for() -> None:
             task.cancel()
         await asyncio.wait(running)
 
-    _any(suspects.Suspects).watch = watch
-    _any(service).stopped = stopped
+    untyped(suspects.Suspects).watch = watch
+    untyped(service).stopped = stopped

@@ -25,6 +25,7 @@ from tests.chaos.ledger import COLLECTION, DIMENSIONS, Ledger
 from tests.chaos.source import Making, SdkSource, Wire
 from tests.support.broker import own_address
 from tests.support.engine import EmbeddedEngine, embedded_engine
+from tests.support.tcp_proxy import Way
 from tests.support.until import until
 
 if TYPE_CHECKING:
@@ -33,8 +34,12 @@ if TYPE_CHECKING:
 
     from stack.broker import Broker, Server
     from tests.support.broker import Address
+    from tests.support.tcp_proxy import TcpProxy
 
 _STOP_SECONDS = 25.0
+# Of AMQP 0-9-1: how a client begins, and the method frame of channel.open, without its arguments.
+_GREETING = b"AMQP\x00\x00\x09\x01"
+_CHANNEL_OPEN = b"\x00\x14\x00\x0a"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,7 @@ class Scene:
     settings: dict[str, Any] = field(default_factory=dict)
     log: list[str] = field(default_factory=list)
     exits: list[int] = field(default_factory=list)
+    openings: list[float] = field(default_factory=list)
 
     async def crew(self, workers: int = 1, **orders: Any) -> Crew:
         """Workers that are ready."""
@@ -112,6 +118,16 @@ class Scene:
         self, url: str | list[str] | None = None, confirm_seconds: float = 10.0, tenant: str | None = None
     ) -> SdkSource:
         return SdkSource(self.address, self.ledger, url, confirm_seconds, tenant)
+
+    def watch(self, proxy: TcpProxy) -> None:
+        """Note when a client behind this proxy opens a connection or a channel."""
+
+        def seen(way: Way, chunk: bytes) -> None:
+            if way is Way.UP:
+                opened = chunk.count(_GREETING) + chunk.count(_CHANNEL_OPEN)
+                self.openings.extend([time.monotonic()] * opened)
+
+        proxy.watch(seen)
 
     def wire(self) -> Wire:
         wire = Wire(self.address, self.ledger)
@@ -155,6 +171,7 @@ class Scene:
             strangers, self.address, self.known
         )
         evidence.log = "".join(self.log)
+        evidence.openings = self.openings
         record = self.ledger.read()
         return Figures(
             experiment=self.name,

@@ -118,6 +118,31 @@ def test_a_hold_is_wrong_only_where_single_collections_fail() -> None:
     assert case.found == [("L5", "held")]
 
 
+def test_a_lost_session_is_wrong_only_where_no_connection_fails() -> None:
+    case = Case()
+    case.evidence.log = '{"message": "RabbitMQ connection lost"}'
+    assert case.found == []
+    case.rules = Rules(answers=True, connected=True)
+    assert case.found == [("L5", "reconnected")]
+
+
+def test_more_connections_in_five_seconds_than_allowed_are_a_storm() -> None:
+    case = Case(rules=Rules(answers=True, openings=3))
+    case.evidence.openings = [0.0, 1.0, 2.0, 7.1, 7.2, 7.3]
+    assert case.found == []
+    case.evidence.openings.append(7.4)
+    assert case.found == [("L5", "storm")]
+
+
+def test_a_dead_letter_keeps_its_sender_s_properties_where_they_were_noted() -> None:
+    case = Case()
+    case.evidence.dead = [replace(dead(BAD), envelope="as sent")]
+    case.record.attempted[BAD.name] = replace(BAD, envelope="as sent")
+    assert case.found == []
+    case.evidence.dead = [replace(dead(BAD), envelope="changed")]
+    assert case.found == [("L2", "altered")]
+
+
 def test_a_refused_message_without_a_dead_letter_is_lost() -> None:
     case = Case()
     case.evidence.dead.clear()

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import secrets
 import subprocess
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote, urlsplit
+from typing import TYPE_CHECKING
 
 import pytest
 
 from memq import Producer, RemoteError
 from memq_schemas import Names
-from stack.amqp import management
 from tests.support.broker import take
+from tests.support.user import User
 from tests.support.worker import COMMAND, running_worker
 
 if TYPE_CHECKING:
@@ -25,49 +23,21 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 
-class Stranger:
-    """A user of the test's own on its virtual host."""
-
-    def __init__(self, amqp: Address) -> None:
-        self._amqp = amqp
-        self.name, self._password = f"user-{secrets.token_hex(4)}", secrets.token_hex(8)
-
-    @property
-    def url(self) -> str:
-        parts = urlsplit(self._amqp.url)
-        return parts._replace(netloc=f"{self.name}:{self._password}@{parts.hostname}:{parts.port}").geturl()
-
-    def api(self, method: str, path: str, body: dict[str, Any] | None = None) -> None:
-        parts = urlsplit(self._amqp.url)
-        user, password = unquote(parts.username or ""), unquote(parts.password or "")
-        management(method, f"{self._amqp.management_url}/api/{path}", user, password, body)
-
-    def make(self) -> None:
-        self.api("PUT", f"users/{self.name}", {"password": self._password, "tags": ""})
-
-    def may(self, *, write: str = ".*", read: str = ".*") -> None:
-        vhost = quote(self._amqp.vhost, safe="")
-        self.api("PUT", f"permissions/{vhost}/{self.name}", {"configure": "", "write": write, "read": read})
-
-    def limit(self, name: str, value: int) -> None:
-        self.api("PUT", f"vhost-limits/{quote(self._amqp.vhost, safe='')}/{name}", {"value": value})
-
-
 @pytest.fixture
-def stranger(amqp: Address, engine: EmbeddedEngine) -> Iterator[Stranger]:
+def stranger(amqp: Address, engine: EmbeddedEngine) -> Iterator[User]:
     if amqp.management_url is None:
         pytest.skip("needs the management API, to make users")
     with running_worker(amqp, qdrant_url=engine.url) as worker:
         assert worker.terminate() == 0  # it has declared the topology
-    made = Stranger(amqp)
+    made = User(amqp)
     made.make()
     try:
         yield made
     finally:
-        made.api("DELETE", f"users/{made.name}")
+        made.remove()
 
 
-def worker(command: str, stranger: Stranger, amqp: Address, engine: EmbeddedEngine) -> tuple[int, str]:
+def worker(command: str, stranger: User, amqp: Address, engine: EmbeddedEngine) -> tuple[int, str]:
     environ = {
         **{name: value for name, value in os.environ.items() if not name.startswith("MEMQ_")},
         "MEMQ_AMQP_URL": stranger.url,
@@ -81,9 +51,7 @@ def worker(command: str, stranger: Stranger, amqp: Address, engine: EmbeddedEngi
 
 
 @pytest.mark.parametrize("queue", ["write", "write.bulk", "query"])
-def test_a_missing_read_permission_is_named(
-    queue: str, amqp: Address, engine: EmbeddedEngine, stranger: Stranger
-) -> None:
+def test_a_missing_read_permission_is_named(queue: str, amqp: Address, engine: EmbeddedEngine, stranger: User) -> None:
     stranger.may(read=f"^(?!{amqp.prefix}[.]{queue}$).*")
     for command, code in (("check", 1), ("run", 2)):
         ended, said = worker(command, stranger, amqp, engine)
@@ -94,7 +62,7 @@ def test_a_missing_read_permission_is_named(
 
 @pytest.mark.parametrize("exchange", ["retry.5", "dead", ""])
 def test_a_missing_write_permission_is_named_by_check(
-    exchange: str, amqp: Address, engine: EmbeddedEngine, stranger: Stranger
+    exchange: str, amqp: Address, engine: EmbeddedEngine, stranger: User
 ) -> None:
     name = f"{amqp.prefix}.{exchange}" if exchange else "amq.default"
     stranger.may(write=f"^(?!{name}$).*")
@@ -105,7 +73,7 @@ def test_a_missing_write_permission_is_named_by_check(
 
 
 async def test_a_message_whose_copy_is_forbidden_is_rejected_and_its_sender_answered(
-    amqp: Address, engine: EmbeddedEngine, stranger: Stranger
+    amqp: Address, engine: EmbeddedEngine, stranger: User
 ) -> None:
     dead = Names(amqp.prefix).dead
     stranger.may(write=f"^(?!{dead}$).*")
@@ -125,7 +93,7 @@ async def test_a_message_whose_copy_is_forbidden_is_rejected_and_its_sender_answ
 
 
 def test_check_of_a_user_with_all_it_needs_leaves_no_message_and_no_consumer(
-    amqp: Address, engine: EmbeddedEngine, stranger: Stranger
+    amqp: Address, engine: EmbeddedEngine, stranger: User
 ) -> None:
     stranger.may()
     ended, said = worker("check", stranger, amqp, engine)
@@ -133,7 +101,7 @@ def test_check_of_a_user_with_all_it_needs_leaves_no_message_and_no_consumer(
 
 
 def test_a_virtual_host_without_room_for_two_connections_is_named(
-    amqp: Address, engine: EmbeddedEngine, stranger: Stranger
+    amqp: Address, engine: EmbeddedEngine, stranger: User
 ) -> None:
     stranger.may()
     stranger.limit("max-connections", 1)

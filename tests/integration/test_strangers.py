@@ -6,9 +6,6 @@ A raw socket publishes them, since no client library does, and a real worker and
 from __future__ import annotations
 
 import asyncio
-import struct
-from contextlib import asynccontextmanager
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import aiormq
@@ -17,98 +14,25 @@ import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from memq_amqp import decode, encode
-from memq_amqp.wire.frames import send
 from memq_amqp.wire.properties import Table
 
 from memq_schemas import Names
-from memq_schemas.headers import BROKER_PREFIXES
-from memq_schemas.properties import NO_HEADERS, ChangedHeaders, Properties
+from memq_schemas.properties import NO_HEADERS, Properties
 from tests.support.broker import depth
 from tests.support.command import Memq
 from tests.support.responder import declare
+from tests.support.strange import STRANGE, carried, letters, own, raw, table, text
 from tests.support.until import until
 from tests.support.worker import running_worker
 from tests.unit.transport.test_properties import raw_properties
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.support.broker import Address
 
 pytestmark = pytest.mark.integration
-
-
-class Raw:
-    """A channel without confirms, whose publishes are bytes."""
-
-    def __init__(self, connection: Any, channel: Any, prefix: str) -> None:
-        self._connection = connection
-        self._channel = channel
-        self._prefix = prefix
-
-    async def publish(self, key: bytes, properties: bytes, body: bytes, exchange: str = "commands") -> None:
-        """Return when the broker has taken it: an answer on this channel means that it has read what came before."""
-        name = f"{self._prefix}.{exchange}".encode() if exchange else b""
-        number = self._channel.number
-        method = b"\x00\x3c\x00\x28\x00\x00" + _short(name) + _short(key) + b"\x00"
-        header = b"\x00\x3c\x00\x00" + struct.pack(">Q", len(body)) + properties
-        frames = b"".join(
-            struct.pack(">BHI", kind, number, len(payload)) + payload + b"\xce"
-            for kind, payload in ((1, method), (2, header), (3, body))
-            if payload
-        )
-        await send(self._channel, frames)
-        await self._channel.basic_qos(prefetch_count=1)
-
-
-def _short(data: bytes) -> bytes:
-    return bytes((len(data),)) + data
-
-
-@asynccontextmanager
-async def raw(address: Address) -> AsyncIterator[Raw]:
-    connection = await aiormq.connect(address.url)
-    try:
-        yield Raw(connection, await connection.channel(publisher_confirms=False), address.prefix)
-    finally:
-        await connection.close()
-
-
-def table(**entries: bytes) -> bytes:
-    """A table of entries whose types and values are given as bytes."""
-    return b"".join(_short(name.encode()) + value for name, value in entries.items())
-
-
-def text(data: bytes) -> bytes:
-    return b"S" + struct.pack(">I", len(data)) + data
-
-
-# What an AMQP 1.0 sender, a broken client or an attacker leaves in the properties of a message.
-STRANGE: dict[str, Properties] = {
-    "header is not UTF-8": Properties(headers=Table(table(k=text(b"\xff\xfe")))),
-    "name is not UTF-8": Properties(headers=Table(_short(b"\xff\xfe") + text(b"v"))),
-    "correlation id": Properties(correlation_id=b"\xff\xfe\x00c".decode("utf-8", "surrogateescape")),
-    "content encoding": Properties(content_encoding=b"\xff\xfe".decode("utf-8", "surrogateescape")),
-    "content type": Properties(content_type=b"\xff\xfe".decode("utf-8", "surrogateescape")),
-    "app id": Properties(app_id=b"\xff\xfe".decode("utf-8", "surrogateescape")),
-    "type and cluster": Properties(type=b"\xfft".decode("utf-8", "surrogateescape"), cluster_id="\udcff"),
-    "message id": Properties(message_id=b"\xff\xfe".decode("utf-8", "surrogateescape")),
-    "timestamp in microseconds": Properties(timestamp=1_700_000_000_000_000),
-    "largest timestamp": Properties(timestamp=2**64 - 1),
-    "header's date": Properties(headers=Table(table(when=b"T" + b"\xff" * 8))),
-    "bytes, floats, decimals": Properties(
-        headers=Table(table(b=b"x\x00\x00\x00\x02\xff\x00", f=b"f\x00\xc0\x00\x00", d=b"D\xff\xff\xff\xff\xff", v=b"V"))
-    ),
-    "small integers": Properties(
-        headers=Table(table(b=b"b\xff", s=b"s\x01\x00", i=b"I\x00\x00\x00\x01", n=b"l" + bytes(8)))
-    ),
-    "table in a table": Properties(headers=Table(table(t=b"F" + struct.pack(">I", 3) + b"\x01aV"))),
-    "many headers": Properties(
-        headers=Table(b"".join(_short(f"h{n}".encode()) + b"I" + bytes(4) for n in range(9000)))
-    ),
-    "priority and mode": Properties(priority=255, delivery_mode=1),
-}
 
 
 @pytest.fixture(params=["fast", "stock"])
@@ -137,7 +61,7 @@ async def test_a_write_with_strange_properties_is_refused_shown_replayed_and_app
         return await depth(amqp, names.dead) == total
 
     await until(all_dead)
-    before = {body: properties for properties, body in await letters(amqp, total)}
+    before = {body: properties for properties, body in await letters(amqp)}
     for number, properties in enumerate(STRANGE.values()):
         body = orjson.dumps({"points": [{"id": number, "vector": [1.0, 2.0]}]})
         assert own(before[body]) == own(properties), list(STRANGE)[number]
@@ -162,7 +86,7 @@ async def test_a_write_with_strange_properties_is_refused_shown_replayed_and_app
 
     await until(rest_dead)
     # Twice through worker and replay: still what their senders wrote.
-    for properties, body in await letters(amqp, unreadable + 1):
+    for properties, body in await letters(amqp):
         if body in good:
             assert own(properties) == own(good[body])
     purged = await asyncio.to_thread(memq.json, "dead", "purge", "--yes")
@@ -206,7 +130,7 @@ async def test_headers_without_room_for_a_copy_are_kept_as_they_are(worker: str,
         return await depth(amqp, names.dead) == 1
 
     await until(dead)
-    ((kept, body),) = await letters(amqp, 1)
+    ((kept, body),) = await letters(amqp)
     assert (kept.headers["k"], body) == ("x" * 130_900, b"{")
     await asyncio.to_thread(memq.json, "dead", "list")
     await asyncio.to_thread(memq.json, "dead", "show", 1)
@@ -214,32 +138,6 @@ async def test_headers_without_room_for_a_copy_are_kept_as_they_are(worker: str,
     await until(dead)
     assert (await asyncio.to_thread(memq.json, "dead", "purge", "--yes"))["done"] == 1
     await connection.close()
-
-
-async def letters(address: Address, count: int) -> list[tuple[Properties, bytes]]:
-    """Properties and body of what is in the dead-letter queue, which stays there."""
-    connection = await memq_amqp.connect(address.url)
-    try:
-        channel = await (await connection.channel()).get_underlay_channel()
-        found = [await memq_amqp.get(channel, Names(address.prefix).dead, 30) for _ in range(count)]
-        return [(each.properties, each.body) for each in found if each is not None]
-    finally:
-        await connection.close()
-
-
-OURS = (
-    *("x-error-", "x-exception-", "x-first-failed", "x-last-failed", "x-original-", "x-worker", "x-retry", "x-memq-"),
-    *("x-message-id", "x-user-id"),
-)
-
-
-def own(properties: Properties) -> tuple[Properties, list[bytes]]:
-    """Without what a worker, a replay and the broker add or change; the headers as bytes, which the broker sorts."""
-    headers = ChangedHeaders(properties.headers, prefixes=(*OURS, *BROKER_PREFIXES))
-    rest = decode(encode(Properties(headers=headers))).headers
-    entries = [rest.raw[start:stop] for _, start, _, stop in rest.entries()] if isinstance(rest, Table) else []
-    kept = properties._replace(headers=NO_HEADERS, message_id=None, user_id=None, reply_to=None, expiration=None)
-    return kept, sorted(entries)
 
 
 @pytest.mark.parametrize("transport", ["fast", "stock"])
@@ -265,7 +163,7 @@ async def test_any_properties_that_the_broker_carries_arrive_as_they_are(amqp: A
         sent = decode(given)._replace(user_id=None, expiration=None, reply_to=None, message_id="m")
         if sent.delivery_mode not in (None, 1, 2):
             sent = sent._replace(delivery_mode=2)
-        if isinstance(sent.headers, Table) and not _carried(sent.headers):
+        if isinstance(sent.headers, Table) and not carried(sent.headers):
             sent = sent._replace(headers=NO_HEADERS)
         await publisher.publish("", queue, b"body", sent)
         _, read, body = await asyncio.wait_for(arrived.get(), 20)
@@ -283,18 +181,3 @@ async def test_any_properties_that_the_broker_carries_arrive_as_they_are(amqp: A
 
     await asyncio.to_thread(fuzz)
     await connection.close()
-
-
-def _carried(headers: Table) -> bool:
-    """Return True if RabbitMQ can read these headers: it closes the connection over types and values it cannot."""
-    for name, start, at, stop in headers.entries():
-        # By itself: of two entries with one name the table has the last alone.
-        kind, value = headers.raw[at : at + 1], Table(headers.raw[start:stop])[name]
-        if (
-            kind == b"U"
-            or name in ("CC", "BCC")
-            or (kind in b"FA" and value)
-            or (kind in b"fd" and not isfinite(value))
-        ):
-            return False
-    return not headers.opaque

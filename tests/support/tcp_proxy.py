@@ -64,6 +64,7 @@ class TcpProxy:
         self._silent = self._refusing = False
         self._silent_for = b""
         self._cut_when: dict[Way, Callable[[bytes], bool]] = {}
+        self._watch: Callable[[Way, bytes], None] = lambda _way, _chunk: None
         self._pause_at: dict[Way, int] = {}
         self._lines: set[_Line] = set()
         self._loop = asyncio.new_event_loop()
@@ -92,6 +93,10 @@ class TcpProxy:
     def cut_when(self, way: Way, matches: Callable[[bytes], bool]) -> None:
         """Resets the connection on which the next chunk matches, before that chunk is handed on. Once."""
         self._do(lambda: self._cut_when.__setitem__(way, matches))
+
+    def watch(self, seen: Callable[[Way, bytes], None]) -> None:
+        """Call `seen` with each chunk from now on, in the thread of the proxy. It must not raise."""
+        self._do(lambda: setattr(self, "_watch", seen))
 
     def refuse(self, refusing: bool = True) -> None:
         """New connections are reset as soon as they are made."""
@@ -215,6 +220,7 @@ class TcpProxy:
 
     async def _pump(self, line: _Line, way: Way, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while chunk := await reader.read(_CHUNK):
+            self._watch(way, chunk)
             await self._open[way].wait()
             if (matches := self._cut_when.get(way)) is not None and matches(chunk):
                 del self._cut_when[way]

@@ -88,6 +88,10 @@ class PublishConnection:
                     return
         await self._used(False, exchange, routing_key, body, properties)
 
+    def proven(self, exchange: str) -> bool:
+        """Return True if the broker has taken a message to this exchange since it last refused one."""
+        return exchange in self._proven
+
     def _proves(self, exchange: str, body: bytes) -> bool:
         """Return True if the broker has taken a message to this exchange, and one as large, since it last refused."""
         return exchange in self._proven and len(body) <= self._proven_bytes

@@ -1,8 +1,9 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 from memq_amqp import Connection, Refused, Returned
 from memq_amqp.refusals import Fault, Kind, Refusal
@@ -26,22 +27,46 @@ _REFUSALS = 3
 # A copy to an exchange that is missing or forbidden is refused for good after so many timeouts: until then a person may
 # repair it.
 _TIMEOUTS = 4
+_OF_THE_MESSAGE = (Fault.MESSAGE, Fault.UNSURE)
 
 
 class _Refusals:
-    """Refusals of one copy by the broker."""
+    """Refusals of one copy by the broker. Each method raises ValueError if another attempt would be refused as well."""
 
     def __init__(self, seconds: float) -> None:
         """seconds: for which a missing or forbidden exchange is waited for."""
         self._until = time.monotonic() + seconds
-        self._count = 0
+        self.count = 0
 
-    def final(self, refusal: Refusal) -> bool:
-        """Return True if another attempt would be refused as well, as far as anybody can tell."""
-        if refusal.fault in (Fault.MESSAGE, Fault.UNSURE):
-            self._count += 1
-            return self._count >= _REFUSALS
-        return refusal.fault is Fault.SETTINGS and time.monotonic() > self._until
+    def add(self, refusal: Refusal) -> None:
+        """Count a refusal for the sake of this copy."""
+        self.count += 1
+        if self.count >= _REFUSALS:
+            raise _final(refusal)
+
+    def check(self, refusal: Refusal) -> None:
+        """Look at a refusal for the sake of the exchange, of this copy or another."""
+        if time.monotonic() > self._until:
+            raise _final(refusal)
+
+
+def _final(refusal: Refusal) -> ValueError:
+    return ValueError(f"the broker refuses the copy: {refusal}")
+
+
+class _Trouble:
+    """One exchange that has refused a copy, or has had none: until it takes one, copies are published one at a time.
+
+    A refusal costs a channel or a connection. All copies together wait as one would, longer after each refusal.
+    """
+
+    def __init__(self) -> None:
+        self.turn = asyncio.Lock()
+        self.copies = 0
+        self.failures = 0
+        self.refusal: Refusal | None = None
+        """Why the exchange refuses copies, if a person has to repair it."""
+        self.over = False
 
 
 class Publishing:
@@ -56,7 +81,7 @@ class Publishing:
         self._mode: DeclareMode = mode
         self._timeout_seconds = timeout_seconds
         self._connection = PublishConnection(brokers, "publish", timeout_seconds, self._declare_on)
-        self._failing = 0
+        self._troubles: dict[str, _Trouble] = {}
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._backoff = Backoff(self.ended, _FIRST_SECONDS, _MOST_SECONDS)
         self.reason = ""
@@ -78,31 +103,57 @@ class Publishing:
         Raises BrokerUnavailable once the session has ended, and ValueError for a message that the broker never takes,
         or has refused for long because the exchange is missing or forbidden.
         """
-        failures = 0
         refusals = _Refusals(_TIMEOUTS * self._timeout_seconds)
+        copy = partial(self._connection.publish, exchange, routing_key, body, properties)
+        while True:
+            trouble = self._troubles.get(exchange)
+            if trouble is None and self._connection.proven(exchange):
+                if await self._published(copy, exchange, refusals):
+                    return
+                continue
+            if trouble is None:
+                trouble = self._troubles[exchange] = _Trouble()
+            trouble.copies += 1
+            try:
+                async with trouble.turn:
+                    while not trouble.over:
+                        if trouble.refusal is not None:
+                            refusals.check(trouble.refusal)
+                        await self._backoff.pause(trouble.failures)
+                        if await self._published(copy, exchange, refusals):
+                            return
+                        trouble.failures += 1
+            finally:
+                trouble.copies -= 1
+                if not trouble.copies and not trouble.over:
+                    self._passed(exchange)
+
+    async def _published(self, copy: Callable[[], Awaitable[None]], exchange: str, refusals: _Refusals) -> bool:
+        """Publish once. Return False if the broker did not take the copy and may take it later."""
+        if self.ended.done():
+            raise BrokerUnavailable(self.ended.result())
         try:
-            while True:
-                if self.ended.done():
-                    raise BrokerUnavailable(self.ended.result())
-                try:
-                    return await self._connection.publish(exchange, routing_key, body, properties)
-                except Unroutable as error:
-                    await self.declare()  # somebody has taken the queue away
-                    reason = str(error)
-                except Unconfirmed as error:
-                    reason = str(error)
-                except ConfigurationError as error:
-                    self.end(str(error))
-                    raise BrokerUnavailable(str(error)) from error
-                except BrokerUnavailable as error:
-                    reason = str(error)
-                    await self._refused(error, refusals)
-                self._failed(reason, first=not failures)
-                failures += 1
-                await self._backoff.pause(failures)
-        finally:
-            if failures:
-                self._passed()
+            await copy()
+        except Unroutable as error:
+            await self.declare()  # somebody has taken the queue away
+            self._failed(exchange, str(error))
+        except Unconfirmed as error:
+            self._failed(exchange, str(error))
+        except ConfigurationError as error:
+            self.end(str(error))
+            raise BrokerUnavailable(str(error)) from error
+        except BrokerUnavailable as error:
+            refusal = refusal_behind(error)
+            if refusal is not None and refusal.fault in _OF_THE_MESSAGE:
+                refusals.add(refusal)
+                await self._backoff.pause(refusals.count)
+            else:
+                self._failed(exchange, str(error))
+                await self._refused(refusal, self._troubles[exchange], refusals)
+        else:
+            self._passed(exchange)
+            return True
+        return False
 
     async def accepted(self, exchange: str, routing_key: str, properties: Properties) -> bool:
         """Publish an empty message once, on a channel of its own. Return False if a queue refuses it.
@@ -122,26 +173,26 @@ class Publishing:
                     await channel.close()
         return True
 
-    def _failed(self, reason: str, *, first: bool) -> None:
-        self._failing += first
+    def _failed(self, exchange: str, reason: str) -> None:
+        self._troubles.setdefault(exchange, _Trouble())
         if not self.reason:
             logger.warning("broker refuses retry and dead-letter copies", extra={"reason": reason})
         self.reason = reason
 
-    def _passed(self) -> None:
-        self._failing -= 1
-        if not self._failing:
-            self.reason = ""
-            if not self.ended.done():
-                logger.info("broker accepts retry and dead-letter copies again")
+    def _passed(self, exchange: str) -> None:
+        if (trouble := self._troubles.pop(exchange, None)) is not None:
+            trouble.over = True
+            if self.reason and not self._troubles:
+                self.reason = ""
+                if not self.ended.done():
+                    logger.info("broker accepts retry and dead-letter copies again")
 
-    async def _refused(self, error: BrokerUnavailable, refusals: _Refusals) -> None:
+    async def _refused(self, refusal: Refusal | None, trouble: _Trouble, refusals: _Refusals) -> None:
         """Raise ValueError if the refusal is final. Declare the topology again if an exchange is missing."""
-        refusal = refusal_behind(error)
-        if refusal is None:
+        if refusal is None or refusal.fault is not Fault.SETTINGS:
             return
-        if refusals.final(refusal):
-            raise ValueError(f"the broker refuses the copy: {refusal}") from error
+        trouble.refusal = refusal
+        refusals.check(refusal)
         if refusal.kind is Kind.NOT_FOUND:
             try:
                 with suppress(BrokerUnavailable):

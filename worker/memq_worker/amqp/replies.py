@@ -36,6 +36,11 @@ class Replies:
         self._trying = 0
         self._turn = asyncio.Lock()
         self._refused = 0
+        self._draining = False
+
+    def drain(self) -> None:
+        """Try waiting replies without a pause from now on: no more come, and the worker stops when they have ended."""
+        self._draining = True
 
     async def publish(self, exchange: str, address: str, body: bytes, properties: Properties) -> None:
         """Return once the broker has confirmed.
@@ -64,7 +69,7 @@ class Replies:
         try:
             async with self._turn:
                 # Not sooner after many refusals: each costs a connection.
-                await self._backoff.pause(self._refused)
+                await self._backoff.pause(0 if self._draining else self._refused)
                 await self._until_confirmed(self._trial, "", address, body, properties, alone=True)
                 self._refused = 0
         finally:

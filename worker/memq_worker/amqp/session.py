@@ -221,6 +221,7 @@ class Session:
         """Stop consuming these queues, or all of them permanently. Raises BrokerUnavailable."""
         if not queues:
             self._wait_no_longer()
+            self._replies.drain()
         with lost():
             chosen = [link for link in self._links if not queues or link.queue in queues]
             await asyncio.gather(*(link.stop_consuming(self._options.timeout_seconds) for link in chosen))
