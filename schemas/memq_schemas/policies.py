@@ -1,4 +1,4 @@
-"""Effects of RabbitMQ's policies on memq's queues: which of them lose messages."""
+"""Effects of RabbitMQ's policies on memq's queues and exchanges: which of them lose messages."""
 
 from __future__ import annotations
 
@@ -95,8 +95,17 @@ class QueuePolicies:
 
 
 @dataclass(frozen=True, slots=True)
+class ExchangePolicy:
+    """An exchange with its policy.   alternate: exchange to which the policy sends what no queue takes."""
+
+    name: str
+    policy: str
+    alternate: str
+
+
+@dataclass(frozen=True, slots=True)
 class Loss:
-    """One way in which a queue loses messages.   source: the policy that causes it, with its kind."""
+    """One way in which a queue or an exchange loses messages.   source: the policy that causes it, with its kind."""
 
     queue: str
     source: str
@@ -125,15 +134,23 @@ def losses(queue: QueuePolicies, names: Names) -> list[Loss]:
         report(
             "overflow", "drop-head", "dead-lettering is no longer at-least-once, so a message may be lost on its way"
         )
-    if queue.name in (names.dead, names.store) and not queue.dead_letters:
+    if queue.name in (names.dead, names.store):
+        away = " or moves" if queue.dead_letters else ""
         if (ttl := queue.smallest("message-ttl")) is not None:
             content = "dead letters" if queue.name == names.dead else "the announced store"
-            report("message-ttl", ttl, f"RabbitMQ removes {content} after so many milliseconds")
+            report("message-ttl", ttl, f"RabbitMQ removes{away} {content} after so many milliseconds")
         if (limit := queue.delivery_limit) is not None and limit < LOOKS:
-            report("delivery-limit", limit, "RabbitMQ drops a dead letter after so many looks at it")
+            report("delivery-limit", limit, f"RabbitMQ drops{away} a dead letter after so many looks at it")
     if queue.dead_letters and (key := queue.dead_letter_key) is not None:
         report("dead-letter-routing-key", repr(key), "messages lose their routing key, which is their address")
     return found
+
+
+def diverted(exchange: ExchangePolicy) -> Loss:
+    """Return how an exchange loses messages by its alternate exchange."""
+    effect = "a message that no queue takes goes there and is confirmed, instead of returning to its sender"
+    source = f"policy {exchange.policy!r}"
+    return Loss(exchange.name, source, "alternate-exchange", repr(exchange.alternate), effect)
 
 
 def _dropped(queue: QueuePolicies, names: Names) -> str:
@@ -145,7 +162,7 @@ def _dropped(queue: QueuePolicies, names: Names) -> str:
 
 
 def summary(found: list[Loss]) -> str:
-    """Return one sentence per cause, with the queues that it affects."""
+    """Return one sentence per cause, with the queues and exchanges that it affects."""
     queues: dict[str, list[str]] = {}
     for loss in found:
         queues.setdefault(loss.cause, []).append(loss.queue)

@@ -18,7 +18,7 @@ from memq_amqp.management import ManagementError, management
 import stack.amqp
 from memq import LetterAtRisk, Producer
 from memq_schemas import Names, topology
-from memq_schemas.policies import losses
+from memq_schemas.policies import diverted, losses
 from tests.support.broker import depth, take
 from tests.support.command import Memq
 from tests.support.dead import bury
@@ -70,6 +70,12 @@ CASES = (
     Case("dead", {"message-ttl": 100}, lost=True),
     Case("dead", {"delivery-limit": 1}, lost=True, looks=4),
     Case("dead", {"delivery-limit": 1_000_000}, lost=False, looks=4),
+    Case("dead", {"message-ttl": 100, "dead-letter-exchange": "nowhere"}, lost=True),
+    Case("dead", {"delivery-limit": 1, "dead-letter-exchange": "nowhere"}, lost=True, looks=4),
+    Case("dead", {"dead-letter-exchange": "nowhere", "dead-letter-strategy": "at-most-once"}, lost=False, looks=4),
+    Case("write", {"message-ttl": 100, "dead-letter-exchange": "nowhere"}, lost=False),
+    Case("suspect", {"message-ttl": 100, "dead-letter-exchange": "nowhere"}, lost=False),
+    Case("retry.1", {"dead-letter-exchange": "nowhere", "dead-letter-strategy": "at-most-once"}, lost=False),
     Case("write", {"max-length": 2}, lost=False),
     Case("write", {"message-ttl": 100}, lost=False),
     Case("query", {"max-length": 2}, lost=True),
@@ -172,6 +178,28 @@ async def test_an_expiring_queue_is_reported_and_goes_with_its_messages(amqp: Ad
     assert {loss.setting for loss in found} == {"expires"}
     assert len(found) == len(topology(amqp.prefix).queues)
     assert await _count(amqp, dead.name) == 0
+
+
+async def test_an_alternate_exchange_is_reported_and_takes_what_no_queue_takes(
+    amqp: Address, api: Callable[..., Any]
+) -> None:
+    assert amqp.management_url is not None
+    shown = management(amqp.management_url, parse(amqp.url)[0])
+    names = Names(amqp.prefix)
+    body = {"pattern": ".*", "definition": {"alternate-exchange": "amq.fanout"}, "apply-to": "exchanges"}
+    api("PUT", f"policies/{quote(amqp.vhost, safe='')}/astray%2Fand%20away", body)
+    async with await aio_pika.connect(amqp.url) as connection:
+        channel = await connection.channel(on_return_raises=True)
+        await declare(channel, amqp.prefix)
+        elsewhere = await channel.declare_queue(exclusive=True)
+        await elsewhere.bind("amq.fanout")
+        commands = await channel.get_exchange(names.commands, ensure=False)
+        # Confirmed, and no queue of memq's has it.
+        await commands.publish(aio_pika.Message(b"", delivery_mode=2), "upsret.docs")
+        assert await elsewhere.get(no_ack=True)
+    found = await shown.alternates(amqp.vhost, amqp.prefix)
+    assert {each.name for each in found} == {each.name for each in topology(amqp.prefix).exchanges}
+    assert diverted(found[0]).cause.startswith("policy 'astray/and away' sets alternate-exchange to 'amq.fanout'")
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, unquote, urlsplit
 
 from memq_amqp.address import bracketed
-from memq_schemas.policies import QueuePolicies
+from memq_schemas.policies import ExchangePolicy, QueuePolicies
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,19 +73,32 @@ class Management:
         version = str((await self._get("overview"))["rabbitmq_version"])
         deadline = asyncio.get_running_loop().time() + self.timeout_seconds
         while True:
-            rows = await self._rows(vhost, prefix)
+            rows = await self._rows("queues", vhost, prefix, _COLUMNS)
             if not (unknown := [row["name"] for row in rows if "effective_policy_definition" not in row]):
                 return [_queue(row, version) for row in rows]
             if asyncio.get_running_loop().time() > deadline:
                 raise ManagementError(f"{self}: no policies known yet of queue {unknown[0]!r}; try again in a minute")
             await asyncio.sleep(_STATISTICS_SECONDS)
 
-    async def _rows(self, vhost: str, prefix: str) -> list[dict[str, Any]]:
+    async def alternates(self, vhost: str, prefix: str) -> list[ExchangePolicy]:
+        """Return the exchanges below `prefix` to which a policy gives an alternate exchange. Raises ManagementError."""
+        rows = await self._rows("exchanges", vhost, prefix, "name,policy")
+        definitions: dict[str, Mapping[str, Any]] = {}
+        for policy in {str(row["policy"]) for row in rows if row.get("policy")}:
+            answer = await self._get(f"policies/{quote(vhost, safe='')}/{quote(policy, safe='')}")
+            definitions[policy] = answer["definition"]
+        return [
+            ExchangePolicy(row["name"], row["policy"], alternate)
+            for row in rows
+            if (alternate := definitions.get(row.get("policy") or "", {}).get("alternate-exchange"))
+        ]
+
+    async def _rows(self, kind: str, vhost: str, prefix: str, columns: str) -> list[dict[str, Any]]:
         pattern = quote(f"^{re.escape(prefix)}\\.", safe="")
         rows: list[dict[str, Any]] = []
         for page in range(1, 1_000):
-            path = f"queues/{quote(vhost, safe='')}?page={page}&page_size={_PAGE}&name={pattern}&use_regex=true"
-            answer = await self._get(f"{path}&columns={_COLUMNS}")
+            path = f"{kind}/{quote(vhost, safe='')}?page={page}&page_size={_PAGE}&name={pattern}&use_regex=true"
+            answer = await self._get(f"{path}&columns={columns}")
             rows += answer["items"]
             if page >= answer["page_count"]:
                 break

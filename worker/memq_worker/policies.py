@@ -2,15 +2,15 @@
 
 from memq_amqp.management import VARIABLE, ManagementError, management
 
-from memq_schemas.policies import losses, summary
+from memq_schemas.policies import diverted, losses, summary
 from memq_worker.errors import ConfigurationError
 from memq_worker.settings import Settings
 
-_REMEDY = "change the pattern so that it matches none of these queues, or let a policy of higher priority match them"
+_REMEDY = "change the pattern so that it matches none of them, or let a policy of higher priority match them"
 
 
 async def check_policies(settings: Settings) -> str:
-    """Return what is known about the policies of memq's queues.
+    """Return what is known about the policies of memq's queues and exchanges.
 
     Raises ConfigurationError if a policy loses messages, or if MEMQ_MANAGEMENT_URL is set and cannot be used.
     """
@@ -21,8 +21,10 @@ async def check_policies(settings: Settings) -> str:
     try:
         api = management(settings.management_url.get_secret_value(), broker)
         queues = await api.queues(broker.vhost, settings.prefix)
+        exchanges = await api.alternates(broker.vhost, settings.prefix)
     except ManagementError as error:
         raise ConfigurationError(f"{VARIABLE}: {error}") from error
-    if found := [loss for queue in queues for loss in losses(queue, names)]:
+    found = [loss for queue in queues for loss in losses(queue, names)]
+    if found := [*found, *map(diverted, exchanges)]:
         raise ConfigurationError(f"messages can be lost: {summary(found)}; {_REMEDY}")
     return f"{api} answers; none of {len(queues)} queues loses messages by a policy"
