@@ -15,8 +15,9 @@ from memq_schemas import Names
 from tests.integration.test_store_identity import command
 from tests.support.broker import Address, depth
 from tests.support.qdrant import NoQdrantError, own_qdrant_server
+from tests.support.scrape import scraped
 from tests.support.until import until
-from tests.support.worker import WorkerProcess, running_worker
+from tests.support.worker import WorkerProcess, free_port, running_worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,3 +115,42 @@ async def test_keys_that_may_not_write_are_named(amqp: Address, tmp_path: Path) 
             assert (code, "refused the API key" in said) == (1, True)
         code, said = await command(amqp, "check", qdrant_url=url, qdrant_api_key="ключ")
         assert (code, "MEMQ_QDRANT_API_KEY" in said) == (2, True)
+
+
+async def test_messages_that_a_rate_limit_never_takes_together_are_written_apart(amqp: Address, tmp_path: Path) -> None:
+    port = free_port()
+    with server(tmp_path) as address:
+        for name in ("limited", "alone"):
+            await create(address, name, q.StrictModeConfig(enabled=True, write_rate_limit=50))
+        settings = {"qdrant_url": f"http://{address}", "max_attempts": 1, "metrics_port": port, "writes_in_flight": 1}
+        with running_worker(amqp, **settings) as first:
+            async with Producer(amqp.url, prefix=amqp.prefix) as producer:
+                # Qdrant counts the first write to a collection twice.
+                await producer.upsert("limited", [(0, [1.0, 1.0])], wait=True)
+            first.terminate()
+        async with Producer(amqp.url, prefix=amqp.prefix) as producer:
+            # While the first is written the others become one batch: 55 points, and a minute takes 50.
+            for start in range(0, 60, 5):
+                await producer.upsert("limited", [(start + n, [1.0, 1.0]) for n in range(5)])
+            with running_worker(amqp, **settings) as worker:
+
+                async def written() -> int:
+                    return (await producer.count("limited")).count
+
+                async def some_written() -> bool:
+                    return await written() > 5
+
+                await until(some_written, within=30, every=0.5)
+                await asyncio.to_thread(worker.until, "delivery not applied", code="overloaded", outcome="retried")
+                page = await asyncio.to_thread(scraped, port)
+                assert page.total("memq_batches_total", reason="split") >= 1
+                # 51 points of one message are no batch that could be split: their sender has to.
+                with pytest.raises(RemoteError) as caught:
+                    await producer.upsert("alone", [(n, [1.0, 1.0]) for n in range(51)], wait=True)
+                assert (caught.value.code, caught.value.status) == ("too_large", 413)
+
+                async def all_written() -> bool:
+                    return await written() == 60
+
+                await until(all_written, within=150, every=1.0)
+        assert await depth(amqp, Names(amqp.prefix).dead) == 1

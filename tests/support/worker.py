@@ -119,11 +119,12 @@ def free_port() -> int:
 
 
 @contextmanager
-def running_worker(address: Address, program: Sequence[str] = (), **settings: Any) -> Iterator[WorkerProcess]:
+def running_worker(address: Address, **settings: Any) -> Iterator[WorkerProcess]:
     """A worker that is ready, on `qdrant_url` or else on an embedded engine of its own in `data_dir`.
 
-    program: instead of the installed command. Killed at the end unless the test has stopped it.
+    `program` among the settings replaces the installed command. Killed at the end unless the test has stopped it.
     """
+    program: Sequence[str] = settings.pop("program", ())
     given: dict[str, Any] = {
         "amqp_url": address.url,
         "prefix": address.prefix,

@@ -66,6 +66,8 @@ class _Trouble:
         self.failures = 0
         self.refusal: Refusal | None = None
         """Why the exchange refuses copies, if a person has to repair it."""
+        self.missing = False
+        """Whether the exchange or its queue was deleted. One copy declares them again, for all."""
         self.over = False
 
 
@@ -120,6 +122,9 @@ class Publishing:
                         if trouble.refusal is not None:
                             refusals.check(trouble.refusal)
                         await self._backoff.pause(trouble.failures)
+                        if trouble.missing:
+                            trouble.missing = False
+                            await self._declare_missing()
                         if await self._published(copy, exchange, refusals):
                             return
                         trouble.failures += 1
@@ -135,8 +140,7 @@ class Publishing:
         try:
             await copy()
         except Unroutable as error:
-            await self.declare()  # somebody has taken the queue away
-            self._failed(exchange, str(error))
+            self._failed(exchange, str(error)).missing = True
         except Unconfirmed as error:
             self._failed(exchange, str(error))
         except ConfigurationError as error:
@@ -148,8 +152,11 @@ class Publishing:
                 refusals.add(refusal)
                 await self._backoff.pause(refusals.count)
             else:
-                self._failed(exchange, str(error))
-                await self._refused(refusal, self._troubles[exchange], refusals)
+                trouble = self._failed(exchange, str(error))
+                if refusal is not None and refusal.fault is Fault.SETTINGS:
+                    trouble.refusal = refusal
+                    trouble.missing = refusal.kind is Kind.NOT_FOUND
+                    refusals.check(refusal)
         else:
             self._passed(exchange)
             return True
@@ -173,11 +180,11 @@ class Publishing:
                     await channel.close()
         return True
 
-    def _failed(self, exchange: str, reason: str) -> None:
-        self._troubles.setdefault(exchange, _Trouble())
+    def _failed(self, exchange: str, reason: str) -> _Trouble:
         if not self.reason:
             logger.warning("broker refuses retry and dead-letter copies", extra={"reason": reason})
         self.reason = reason
+        return self._troubles.setdefault(exchange, _Trouble())
 
     def _passed(self, exchange: str) -> None:
         if (trouble := self._troubles.pop(exchange, None)) is not None:
@@ -187,19 +194,13 @@ class Publishing:
                 if not self.ended.done():
                     logger.info("broker accepts retry and dead-letter copies again")
 
-    async def _refused(self, refusal: Refusal | None, trouble: _Trouble, refusals: _Refusals) -> None:
-        """Raise ValueError if the refusal is final. Declare the topology again if an exchange is missing."""
-        if refusal is None or refusal.fault is not Fault.SETTINGS:
-            return
-        trouble.refusal = refusal
-        refusals.check(refusal)
-        if refusal.kind is Kind.NOT_FOUND:
-            try:
-                with suppress(BrokerUnavailable):
-                    await self._connection.open()
-                    await self.declare()
-            except ConfigurationError as missing:
-                self.end(str(missing))
+    async def _declare_missing(self) -> None:
+        try:
+            with suppress(BrokerUnavailable):
+                await self._connection.open()
+                await self.declare()
+        except ConfigurationError as error:
+            self.end(str(error))
 
     async def declare(self) -> None:
         """Again. Raises BrokerUnavailable."""
