@@ -16,15 +16,10 @@ if TYPE_CHECKING:
 
     from stack.broker import Server
 
-pytestmark = [pytest.mark.integration, pytest.mark.chaos, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(600)]
 
-# Where counts of deliveries decide what happens, every version of the broker is asked; three brokers take their time.
-MARKS = {
-    "poison": pytest.mark.broker_semantics,
-    "quorum": pytest.mark.timeout(600),
-    "neighbours": pytest.mark.timeout(600),
-    "tenants": pytest.mark.timeout(600),
-}
+# Where counts of deliveries decide what happens, every version of the broker is asked.
+MARKS = {"poison": pytest.mark.broker_semantics}
 SHARED = [
     pytest.param(each.name, marks=MARKS.get(each.name, ())) for each in EXPERIMENTS.values() if not each.own_broker
 ]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from stack.broker import Broker
 
-pytestmark = [pytest.mark.integration, pytest.mark.chaos, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.mark.parametrize("name", [name for name, each in MUTANTS.items() if each.experiment in EXPERIMENTS])
