@@ -8,8 +8,9 @@ from pydantic.json_schema import models_json_schema
 
 from memq_schemas import CODES, ErrorReply, Operation, Topology, headers, topology
 from memq_schemas.topology import Queue
-from schemas.operations import OPERATIONS, WireOperation
+from schemas.operations import OPERATIONS
 from schemas.properties import ARROW_STREAM, DEAD_LETTER_HEADERS, REQUEST_HEADERS, REQUEST_PROPERTIES
+from schemas.wire_operation import WireOperation
 
 PROJECT = Path(__file__).resolve().parent.parent / "pyproject.toml"
 BINDING = "0.3.0"

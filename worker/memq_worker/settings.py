@@ -251,13 +251,8 @@ class Settings(BaseSettings):
 
     @field_validator("tenants_file", mode="before")
     @classmethod
-    def _empty(cls, value: object) -> object:
-        return value or None
-
-    @field_validator("tenants_file")
-    @classmethod
-    def _readable(cls, value: Path | None) -> Path | None:
-        return None if value is None else endpoints.readable(value)
+    def _tenants(cls, value: str | Path | None) -> Path | None:
+        return endpoints.readable(Path(value)) if value else None
 
     @field_validator("qdrant_cafile", "qdrant_certfile", "qdrant_keyfile")
     @classmethod

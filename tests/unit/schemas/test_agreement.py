@@ -6,7 +6,7 @@ import copy
 import json
 import random
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,10 +15,13 @@ from memq_worker.errors import MessageError
 from memq_worker.pipeline.decode.bodies import Limits, decode
 from memq_worker.pipeline.decode.vectors import cell_of
 from schemas.generate import README, json_schemas
-from schemas.operations import OPERATIONS, WireOperation
+from schemas.operations import OPERATIONS
 from tests.unit.schemas.json_schema import Schema
 from tests.unit.schemas.test_bodies import ACCEPTED
 from tests.unit.worker.fakes import FakeLink, delivery
+
+if TYPE_CHECKING:
+    from schemas.wire_operation import WireOperation
 
 LIMITS = Limits(max_body_bytes=8 * 2**20, max_points=1000)
 MUTANTS = 2000  # of each operation

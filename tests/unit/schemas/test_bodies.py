@@ -20,7 +20,8 @@ from memq_schemas import (
 )
 from memq_schemas.collections import Empty
 from memq_schemas.model import Model
-from schemas.operations import OPERATIONS, WireOperation
+from schemas.operations import OPERATIONS
+from schemas.wire_operation import WireOperation
 from tests.unit.schemas.strategies import JSON_VALUES
 
 UUID = "3AEC9F96379F553D9ACB30DE5460498C"

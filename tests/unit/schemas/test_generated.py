@@ -10,7 +10,8 @@ from memq_schemas import CODES, ErrorCode, ErrorReply, Filter, definitions, head
 from memq_schemas.model import Model
 from schemas import generate
 from schemas.generate import ROOT, files, json_schemas
-from schemas.operations import OPERATIONS, WireOperation
+from schemas.operations import OPERATIONS
+from schemas.wire_operation import WireOperation
 from tests.unit.schemas.json_schema import Schema
 from tests.unit.schemas.strategies import FILTERS
 from tests.unit.schemas.test_bodies import ACCEPTED, REFUSED

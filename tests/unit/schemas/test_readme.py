@@ -12,7 +12,8 @@ from memq_schemas.multivectors import MAX_NUMBERS, MAX_ROWS
 from memq_schemas.points import VERSION_KEY
 from memq_schemas.topology import REQUEST_TTL_MS, RETRY_SECONDS
 from schemas.generate import README
-from schemas.operations import OPERATIONS, WireOperation
+from schemas.operations import OPERATIONS
+from schemas.wire_operation import WireOperation
 
 TEXT = README.read_text("utf-8")
 SNIPPETS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)

@@ -65,7 +65,7 @@ def test_the_check_fails_where_the_engine_is_not_installed() -> None:
         ("--metrics-host", "203.0.113.1", "cannot listen on 203.0.113.1"),
         ("--embedded-listen", "203.0.113.1:6334", "cannot listen on 203.0.113.1:6334"),
         ("--embedded-listen", "127.0.0.1:{taken}", "cannot listen on 127.0.0.1:{taken}"),
-        ("--tenants-file", "{file}/tenants.toml", "{file}/tenants.toml: the file cannot be read"),
+        ("--tenants-file", "{file}/tenants.toml", "--tenants-file: the file cannot be read"),
     ],
 )
 def test_the_check_fails_where_a_worker_would(tmp_path: Path, option: str, value: str, named: str) -> None:
