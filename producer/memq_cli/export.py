@@ -143,7 +143,7 @@ class Export:
         """How to go on after a failure; None where there is nothing to continue."""
         if self._path is None or not self._state_path.exists():
             return None
-        return f"{self.points:,} points written; the same command goes on after them, --restart starts over"
+        return f"{self.points:,} points written; the same command continues after them, --restart starts over"
 
 
 class _Lines:

@@ -82,7 +82,7 @@ def test_an_interrupted_upload_goes_on_where_it_was(memq: Memq, proxy: TcpProxy,
         assert child.wait(SECONDS) == 3
     lost = rows(kept)
     assert 0 < lost < POINTS
-    assert f"the same command goes on after the first {lost:,}" in told
+    assert f"the same command continues after the first {lost:,}" in told
 
     with stalled(memq, proxy, *arguments) as child:
         while (killed := rows(kept)) == lost:

@@ -282,7 +282,7 @@ def replies_make_their_own_queues() -> None:
     untyped(link.ConsumerLink).publish = publish
 
 
-@mutant("tenants", "condemned", "lost")
+@mutant("tenants", "condemned", "lost", "let through")
 def a_broken_tenants_file_is_an_empty_one() -> None:
     """What cannot be read stands for no tenants, so that their messages are nobody's."""
     original = untyped(register.Register).look

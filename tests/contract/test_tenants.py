@@ -353,7 +353,7 @@ MUTANTS: dict[str, tuple[str, Callable[[pytest.MonkeyPatch], None]]] = {
     "ids of queries as they are": ("shared", _rule(searches.Nearest, "nearest", Rule.PLAIN)),
     "scroll offsets as they are": ("shared", _rule(Scroll, "offset", Rule.PLAIN)),
     "next pages by stored id": ("shared", _attribute(SharedSpace, "_next", _unmapped)),
-    "overwriting forgets whose it is": ("shared", _attribute(shared, "_KEPT", ())),
+    "overwriting forgets whose it is": ("shared", _attribute(shared, "_PRESERVED", ())),
     "hidden keys returned": ("shared", _attribute(results, "visible", lambda payload: payload)),
     "dropping deletes the points of all": (
         "shared",
