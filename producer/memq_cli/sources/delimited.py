@@ -7,6 +7,7 @@ import io
 import itertools
 import re
 import sys
+from contextlib import closing
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -18,7 +19,7 @@ from memq_cli.sources.row import expect_columns, row_of
 from memq_schemas.json_values import exact_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from memq.encode.column_names import ColumnNames, Row
 
@@ -55,13 +56,15 @@ class Delimited:
 
     def points(self, start: int = 0) -> Iterator[Row]:
         """Raises BadFile."""
-        for index, cells in enumerate(itertools.islice(self._rows(), start, None), start):
-            try:
-                yield row_of(index, self._fields(cells), self._columns)
-            except ValueError as error:
-                raise BadFile(f"{self.place()}: {error}") from None
+        # Closed here: an error keeps the generator, and with it the open file, until the garbage collector comes.
+        with closing(self._rows()) as rows:
+            for index, cells in enumerate(itertools.islice(rows, start, None), start):
+                try:
+                    yield row_of(index, self._fields(cells), self._columns)
+                except ValueError as error:
+                    raise BadFile(f"{self.place()}: {error}") from None
 
-    def _rows(self) -> Iterator[dict[str, str]]:
+    def _rows(self) -> Generator[dict[str, str]]:
         """The cells that are not empty, by column. Raises BadFile."""
         csv.field_size_limit(sys.maxsize)
         self._line = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import itertools
 import json
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from memq_cli.sources.bad_file import BadFile
@@ -14,7 +15,7 @@ from memq_schemas.json_values import TOO_DEEP
 from memq_schemas.json_values.text import unique_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from memq.encode.column_names import ColumnNames, Row
 
@@ -43,21 +44,24 @@ class JsonDocuments:
 
     def points(self, start: int = 0) -> Iterator[Row]:
         """Raises BadFile."""
-        for fields in self.objects(start):
-            try:
-                yield row_of(self._index, fields, self._columns)
-            except ValueError as error:
-                raise BadFile(f"{self.place()}: {error}") from None
+        # Closed here: an error keeps the generator, and with it the open file, until the garbage collector comes.
+        with closing(self.objects(start)) as objects:
+            for fields in objects:
+                try:
+                    yield row_of(self._index, fields, self._columns)
+                except ValueError as error:
+                    raise BadFile(f"{self.place()}: {error}") from None
 
-    def objects(self, start: int = 0) -> Iterator[dict[str, Any]]:
+    def objects(self, start: int = 0) -> Generator[dict[str, Any]]:
         """Raises BadFile."""
         self._index = -1
-        for value in itertools.islice(self._values(), start, None):
-            if not isinstance(value, dict):
-                raise BadFile(f"{self.place()}: expected a JSON object")
-            yield cast("dict[str, Any]", value)
+        with closing(self._values()) as values:
+            for value in itertools.islice(values, start, None):
+                if not isinstance(value, dict):
+                    raise BadFile(f"{self.place()}: expected a JSON object")
+                yield cast("dict[str, Any]", value)
 
-    def _values(self) -> Iterator[Any]:
+    def _values(self) -> Generator[Any]:
         with self._opening() as stream:
             text = _Text(stream)
             try:

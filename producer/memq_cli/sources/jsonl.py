@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from memq_cli.sources.bad_file import BadFile
@@ -10,7 +11,7 @@ from memq_cli.sources.row import row_of
 from memq_schemas.json_values import TOO_DEEP, InexactValue, exact_json
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+    from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
 
     from memq.encode.column_names import ColumnNames, Row
 
@@ -39,7 +40,7 @@ class JsonLines:
             return None
         return max(self._index, round(self._index * self._size / self._read))
 
-    def objects(self, start: int = 0) -> Iterator[dict[str, Any]]:
+    def objects(self, start: int = 0) -> Generator[dict[str, Any]]:
         """Raises BadFile."""
         self._begin()
         with self._opening() as stream:
@@ -53,7 +54,9 @@ class JsonLines:
 
     def points(self, start: int = 0) -> Iterator[Row]:
         """Raises BadFile."""
-        return map(self._row, self.objects(start))
+        # Closed here: an error keeps the generator, and with it the open file, until the garbage collector comes.
+        with closing(self.objects(start)) as objects:
+            yield from map(self._row, objects)
 
     async def points_of(self, lines: AsyncIterator[bytes]) -> AsyncIterator[Row]:
         """The same from lines as they come. Raises BadFile."""
