@@ -10,9 +10,9 @@ from qdrant_client import grpc
 
 from memq_schemas import ErrorCode
 from memq_worker import service, suspects
-from memq_worker.amqp import link, unsettled
+from memq_worker.amqp import link, prefetch
 from memq_worker.errors import DependencyError, MessageError, Outage, StoreOutage, Unroutable
-from memq_worker.pipeline import diagnosis, held, intake, settle, write
+from memq_worker.pipeline import diagnosis, held_collection, intake, settle, write
 from memq_worker.pipeline.decode import vectors
 from memq_worker.pipeline.outcome import DeadLetter, Done, Quarantine, Release
 from memq_worker.qdrant import client, upserts
@@ -60,7 +60,7 @@ def acknowledge_all_up_to_the_newest() -> None:
             del self._open[tag]
         return [(mark, True)], returned
 
-    untyped(unsettled.AckLedger).take = take
+    untyped(prefetch.AckLedger).take = take
 
 
 @mutant("hostile", "backlog", "unexplained")
@@ -220,7 +220,7 @@ def acknowledgements_cross_channels() -> None:
         original_ack(newest.get(self._queue, self), tag)
 
     # What waits behind a slow write would be moved to a retry queue, and so not be lost.
-    untyped(held).SLOW_SECONDS = 600.0
+    untyped(held_collection).SLOW_SECONDS = 600.0
     untyped(link.ConsumerLink).consume = consume
     untyped(link.ConsumerLink).alive = property(lambda self: original_alive.fget(newest.get(self._queue, self)))
     untyped(link.ConsumerLink).ack = ack

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from memq_schemas import Count, CreateCollection, Delete, Facet, Filter, Query, Scroll, SetPayload, searches
 from memq_schemas.filters import HasId
-from memq_worker.pipeline.spaces import results, shared
+from memq_worker.pipeline.spaces import results, shared_space
 from memq_worker.pipeline.spaces.ids import Ids
-from memq_worker.pipeline.spaces.own import OwnSpace
+from memq_worker.pipeline.spaces.own_space import OwnSpace
 from memq_worker.pipeline.spaces.rules import RULES, Rule
-from memq_worker.pipeline.spaces.shared import SharedSpace
+from memq_worker.pipeline.spaces.shared_space import SharedSpace
 from tests.support.engine import embedded_engine
 from tests.support.spaces import Tenants, own_spaces, shared_spaces, tenants_of
 
@@ -353,11 +353,11 @@ MUTANTS: dict[str, tuple[str, Callable[[pytest.MonkeyPatch], None]]] = {
     "ids of queries as they are": ("shared", _rule(searches.Nearest, "nearest", Rule.PLAIN)),
     "scroll offsets as they are": ("shared", _rule(Scroll, "offset", Rule.PLAIN)),
     "next pages by stored id": ("shared", _attribute(SharedSpace, "_next", _unmapped)),
-    "overwriting forgets whose it is": ("shared", _attribute(shared, "_PRESERVED", ())),
+    "overwriting forgets whose it is": ("shared", _attribute(shared_space, "_PRESERVED", ())),
     "hidden keys returned": ("shared", _attribute(results, "visible", lambda payload: payload)),
     "dropping deletes the points of all": (
         "shared",
-        _attribute(shared, "owned", lambda *_: Filter(must_not=[HasId(has_id=[3])])),
+        _attribute(shared_space, "owned", lambda *_: Filter(must_not=[HasId(has_id=[3])])),
     ),
     "lookups named without the tenant": ("own", _rule(searches.LookupFrom, "collection", Rule.PLAIN)),
     "collections named without the tenant": ("own", _attribute(OwnSpace, "collection", _same)),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from aiormq.abc import DeliveredMessage
 from aiormq.exceptions import ChannelInvalidStateError, DeliveryError, PublishError
 from memq_amqp import decode, encode
-from memq_amqp.wire.neutral import RAW
+from memq_amqp.wire.readable_frames import RAW
 from pamqp.commands import Basic, Queue
 from pamqp.header import ContentHeader
 

@@ -10,8 +10,8 @@ from unittest.mock import patch
 from memq_schemas import ErrorCode, headers
 from memq_worker import suspects
 from memq_worker.amqp.link import ConsumerLink
+from memq_worker.amqp.prefetch import AckLedger
 from memq_worker.amqp.publishing import Publishing
-from memq_worker.amqp.unsettled import AckLedger
 from memq_worker.errors import BrokerUnavailable, DependencyError, Outage, WorkerError
 from memq_worker.pipeline import apply, intake
 from memq_worker.pipeline.batch import WriteQueue

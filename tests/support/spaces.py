@@ -13,8 +13,8 @@ from memq_schemas.properties import Properties
 from memq_worker.pipeline.delivery import Delivery
 from memq_worker.pipeline.intake import Pipeline
 from memq_worker.pipeline.limits.allowances import Allowances
-from memq_worker.pipeline.spaces.own import OwnSpace
-from memq_worker.pipeline.spaces.shared import SharedSpace
+from memq_worker.pipeline.spaces.own_space import OwnSpace
+from memq_worker.pipeline.spaces.shared_space import SharedSpace
 from memq_worker.pipeline.spaces.spaces import Spaces
 from memq_worker.pipeline.tenants import Tenants as Bundle
 from memq_worker.qdrant.client import QdrantStore, open_store

@@ -23,7 +23,7 @@ from memq_amqp.loss import cancellable
 from memq_amqp.tls import TlsError
 from memq_amqp.wire.deliveries import Deliveries
 from memq_amqp.wire.frames import AROUND, KINDS, METHOD, START, Frames
-from memq_amqp.wire.neutral import Neutral
+from memq_amqp.wire.readable_frames import ReadableFrames
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -147,7 +147,7 @@ class _Reader(asyncio.StreamReader):
     def __init__(self, *, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop=loop)
         self.closed: Connection.Close | None = None
-        self._neutral = Neutral()
+        self._neutral = ReadableFrames()
         self._waiting = bytearray()  # an incomplete frame
         self._foreign = False
 

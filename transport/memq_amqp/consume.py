@@ -8,7 +8,7 @@ from pamqp.commands import Basic
 
 from memq_amqp.loss import losing
 from memq_amqp.wire.deliveries import Deliveries
-from memq_amqp.wire.neutral import read
+from memq_amqp.wire.readable_frames import read
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

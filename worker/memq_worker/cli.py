@@ -15,7 +15,7 @@ from memq_worker.environment import load
 from memq_worker.errors import ConfigurationError
 from memq_worker.flags import EXIT_FAILED, fail, option, with_settings
 from memq_worker.notify import notified
-from memq_worker.observe import logs, uncaught
+from memq_worker.observe import exception_hooks, logs
 from memq_worker.observe.healthcheck import ask
 from memq_worker.places import require_directory
 from memq_worker.settings import Settings
@@ -51,7 +51,7 @@ def _log(settings: Settings, worker: str) -> None:
         repeats=settings.log_repeats,
         repeats_level=settings.log_repeats_level,
     )
-    uncaught.log_uncaught()
+    exception_hooks.log_uncaught()
     if settings.parent_pid is None and (names := unknown(os.environ)):
         logger.warning("unknown variables ignored", extra={"variables": names})
     if settings.parent_pid is None:

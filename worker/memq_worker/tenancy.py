@@ -10,7 +10,7 @@ from memq_worker.amqp.session import Session
 from memq_worker.amqp.watch import Unseen
 from memq_worker.errors import BrokerUnavailable, ConfigurationError, WorkerError
 from memq_worker.pipeline.intake import Pipeline
-from memq_worker.tenants.applied import Applied
+from memq_worker.tenants.applied_file import AppliedFile
 from memq_worker.tenants.file import TenantsFile
 from memq_worker.tenants.force import queues_of
 from memq_worker.tenants.register import Register
@@ -43,7 +43,7 @@ class Tenancy:
         self._bulk_weight = bulk_weight
         self._entered: TenantsFile | None = None
         self._looked = False
-        self._applied: Applied | None = None
+        self._applied: AppliedFile | None = None
         self._missing: list[str] = []
         self.outdated = ""
         """Why no tenant's messages are taken, which makes the worker not ready; empty otherwise."""
@@ -102,7 +102,7 @@ class Tenancy:
         elif before and not self.outdated:
             logger.info("tenants' messages resumed")
 
-    async def _read(self, session: Session) -> Applied | None:
+    async def _read(self, session: Session) -> AppliedFile | None:
         """The applied file; None where none was, or where the message was away at every look."""
         for _ in range(_TRIES):
             try:
@@ -110,7 +110,7 @@ class Tenancy:
             except Unseen:
                 return None
             if body is not None:
-                return Applied.read(body, self._names.tenants)
+                return AppliedFile.read(body, self._names.tenants)
             await asyncio.sleep(_AGAIN_SECONDS)
         return None
 

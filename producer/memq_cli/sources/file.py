@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from memq_cli.sources.arrow import ipc, parquet
 from memq_cli.sources.bad_file import BadFile
 from memq_cli.sources.decompression import COMPRESSED, UNREADABLE, open_file
-from memq_cli.sources.delimited import Delimited
+from memq_cli.sources.delimited_text import DelimitedText
 from memq_cli.sources.json_documents import JsonDocuments
 from memq_cli.sources.jsonl import BYTE_ORDER_MARK, JsonLines
 from memq_cli.sources.npy import NumpyMatrix
@@ -83,7 +83,7 @@ def _by_ending(path: Path, ending: str, columns: ColumnNames, payloads: Path | N
     if ending in (*JSON_LINES, *JSON):
         return _json(path, ending, columns)
     if ending in DELIMITED:
-        return Delimited(str(path), partial(open_file, path), ending == ".tsv", columns, types=csv_types)
+        return DelimitedText(str(path), partial(open_file, path), ending == ".tsv", columns, types=csv_types)
     if ending in PARQUET:
         return parquet(path, columns)
     if ending in ARROW:

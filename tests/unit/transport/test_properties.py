@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from memq_amqp import Envelope, decode, encode
-from memq_amqp.wire.neutral import RAW, Neutral
 from memq_amqp.wire.properties import Table
+from memq_amqp.wire.readable_frames import RAW, ReadableFrames
 from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 
@@ -173,7 +173,7 @@ def test_a_copy_keeps_every_header_as_received_and_can_read_its_own(raw: bytes) 
 @given(raw_properties(), st.binary(max_size=255), st.binary(max_size=255))
 def test_pamqp_is_handed_frames_that_it_can_read(raw: bytes, exchange: bytes, key: bytes) -> None:
     """Of what it reads for aiormq nothing of the sender's is lost."""
-    neutral = Neutral()
+    neutral = ReadableFrames()
     deliver = b"\x00\x3c\x00\x3c" + _short_string(b"tag") + bytes(8) + b"\x00" + _short_string(exchange)
     method = _frame(1, deliver + _short_string(key))
     header = _frame(2, b"\x00\x3c\x00\x00" + bytes(8) + raw)

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memq_worker.amqp.unsettled import AckLedger
+from memq_worker.amqp.prefetch import AckLedger
 
 
 class BrokerChannel:

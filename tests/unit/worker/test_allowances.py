@@ -11,8 +11,8 @@ from memq_worker.pipeline.intake import Pipeline
 from memq_worker.pipeline.limits.allowance import Allowance
 from memq_worker.pipeline.limits.allowances import Allowances
 from memq_worker.pipeline.limits.bucket import Bucket
-from memq_worker.pipeline.spaces.own import OwnSpace
-from memq_worker.pipeline.spaces.shared import SharedSpace
+from memq_worker.pipeline.spaces.own_space import OwnSpace
+from memq_worker.pipeline.spaces.shared_space import SharedSpace
 from memq_worker.pipeline.spaces.spaces import Spaces
 from memq_worker.pipeline.tenants import Tenants
 from memq_worker.tenants.file import Limits

@@ -7,7 +7,7 @@ import pytest
 
 from memq_schemas import ErrorCode
 from memq_worker.errors import DependencyError, MessageError, Outage
-from memq_worker.qdrant.grouped import QueryGroups
+from memq_worker.qdrant.query_groups import QueryGroups
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

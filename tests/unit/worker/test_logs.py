@@ -191,8 +191,8 @@ def test_a_process_ends_although_nobody_reads_its_log() -> None:
 )
 def test_what_python_says_by_itself_is_a_line_and_quotes_nothing(code: str, told: str, exit_code: int) -> None:
     start = (
-        "import threading, warnings; from memq_worker.observe import uncaught, logs\n"
-        "logs.configure('info', 'json', 'w'); uncaught.log_uncaught()\n"
+        "import threading, warnings; from memq_worker.observe import exception_hooks, logs\n"
+        "logs.configure('info', 'json', 'w'); exception_hooks.log_uncaught()\n"
     )
     ended = subprocess.run(
         [sys.executable, "-c", start + code], capture_output=True, text=True, timeout=60, check=False

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from memq_schemas import ErrorCode, headers
 from memq_schemas.properties import Properties
 from memq_worker.errors import CollectionOutage
-from memq_worker.pipeline import parked
+from memq_worker.pipeline import parking
 from memq_worker.pipeline.decode.bodies import Limits, decode
 from memq_worker.pipeline.outcome import Retry, tier
-from memq_worker.pipeline.parked import Parked
+from memq_worker.pipeline.parking import ParkedMessages
 from tests.unit.worker.fakes import FakeLink, delivery, upsert
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ IN_HAND = 3
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(parked, "time", clock)
+    monkeypatch.setattr(parking, "time", clock)
     return clock
 
 
@@ -55,7 +55,7 @@ class Worker:
     """One worker, its queue and its retry tiers, in simulated time."""
 
     clock: Clock
-    parked: Parked = field(default_factory=Parked)
+    parked: ParkedMessages = field(default_factory=ParkedMessages)
     queue: deque[tuple[int, bool, str]] = field(default_factory=deque[tuple[int, bool, str]])
     tiers: list[tuple[float, int, tuple[int, bool, str]]] = field(default_factory=list)
     hand: list[int] = field(default_factory=list)
@@ -100,7 +100,7 @@ def test_a_write_by_filter_keeps_its_place_however_often_its_neighbours_are_park
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         clock = Clock()
-        patch.setattr(parked, "time", clock)
+        patch.setattr(parking, "time", clock)
         worker = Worker(clock)
         sent: list[tuple[int, bool]] = []
         for seconds, step in steps:
@@ -124,14 +124,14 @@ def test_a_write_by_filter_keeps_its_place_however_often_its_neighbours_are_park
             assert set(worker.applied[:place]) == set(range(1, tag))
 
 
-def park(line: Parked) -> str:
+def park(line: ParkedMessages) -> str:
     command = write(1, by_filter=True)
     assert line.arrived(command) is None
     return line.park(command, Retry(5, AWAY, spends=False)).place
 
 
 def test_lanes_and_collections_do_not_wait_for_each_other(clock: Clock) -> None:
-    line = Parked()
+    line = ParkedMessages()
     park(line)
     assert line.arrived(write(2, by_filter=False)) is not None
     assert line.arrived(write(3, by_filter=False, lane="bulk")) is None
@@ -139,7 +139,7 @@ def test_lanes_and_collections_do_not_wait_for_each_other(clock: Clock) -> None:
 
 
 def test_a_parked_write_that_another_worker_received_is_awaited_for_half_a_minute(clock: Clock) -> None:
-    line = Parked()
+    line = ParkedMessages()
     park(line)
     clock.now += 5 + 29
     assert line.arrived(write(2, by_filter=False)) is not None
@@ -148,7 +148,7 @@ def test_a_parked_write_that_another_worker_received_is_awaited_for_half_a_minut
 
 
 def test_what_waits_is_forgotten_once_it_is_back(clock: Clock) -> None:
-    line = Parked()
+    line = ParkedMessages()
     for number in range(2, 2000):
         command = write(number, by_filter=number % 2 == 0)
         line.arrived(command)
@@ -161,6 +161,6 @@ def test_what_waits_is_forgotten_once_it_is_back(clock: Clock) -> None:
 
 @pytest.mark.parametrize("place", ["", "x", "-", "00000000-1", "5-5-5", "\ud800-1"])
 def test_a_place_that_this_worker_did_not_give_is_none(clock: Clock, place: str) -> None:
-    line = Parked()
+    line = ParkedMessages()
     park(line)
     assert line.arrived(write(2, by_filter=False, place=place)) is not None

@@ -3,7 +3,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memq_worker.amqp.unsettled import Budget, Prefetch
+from memq_worker.amqp.prefetch import Budget, Prefetch
 
 MIB = 2**20
 

@@ -33,9 +33,9 @@ from memq_worker.pipeline.command import (
     Request,
 )
 from memq_worker.pipeline.spaces.ids import Ids, original, stored_id
-from memq_worker.pipeline.spaces.own import OwnSpace
+from memq_worker.pipeline.spaces.own_space import OwnSpace
 from memq_worker.pipeline.spaces.rules import RULES, Rule
-from memq_worker.pipeline.spaces.shared import SharedSpace
+from memq_worker.pipeline.spaces.shared_space import SharedSpace
 from memq_worker.pipeline.spaces.walk import walk
 from memq_worker.pipeline.store import PointsBatch
 from tests.unit.worker.fakes import FakeLink, delivery, replacing, upserting

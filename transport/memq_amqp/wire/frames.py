@@ -17,7 +17,7 @@ from pamqp.heartbeat import Heartbeat
 
 from memq_amqp.loss import MessageRefused
 from memq_amqp.refusals import Kind, Refusal
-from memq_amqp.wire.neutral import Neutral
+from memq_amqp.wire.readable_frames import ReadableFrames
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,7 +60,7 @@ class Frames(asyncio.BufferedProtocol):
         self._start = self._end = 0  # of what has been read and not been taken
         self._sinks: dict[int, Sink] = {}
         self._passed: deque[bytes] = deque()  # for aiormq; an empty one says no more than that the connection lives
-        self._neutral = Neutral()
+        self._neutral = ReadableFrames()
         self._paused = False
         self._sign_due = 0.0
         self._error: Exception | None = None

@@ -3,7 +3,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from memq_worker.amqp.failure import lost
-from memq_worker.amqp.unsettled import Prefetch
+from memq_worker.amqp.prefetch import Prefetch
 from memq_worker.errors import BrokerUnavailable
 from memq_worker.pipeline.limits.allowance import Allowance
 

@@ -11,9 +11,9 @@ from memq_schemas.properties import Properties
 from memq_schemas.tenants import Whose
 from memq_schemas.topology import BULK, LIVE
 from memq_worker.amqp.failure import lost, reason
+from memq_worker.amqp.prefetch import AckLedger, Prefetch
 from memq_worker.amqp.publishing import Publishing
 from memq_worker.amqp.replies import Replies
-from memq_worker.amqp.unsettled import AckLedger, Prefetch
 from memq_worker.errors import BrokerUnavailable
 from memq_worker.pipeline.delivery import Delivery, Times, lane_of
 

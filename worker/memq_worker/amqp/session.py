@@ -17,10 +17,10 @@ from memq_worker.amqp.failure import lost
 from memq_worker.amqp.lane_pause import LanePause, PacedPrefetch
 from memq_worker.amqp.link import Accept, ConsumerLink
 from memq_worker.amqp.permissions import denied
+from memq_worker.amqp.prefetch import Budget, Prefetch
 from memq_worker.amqp.publishing import Publishing, publishing
 from memq_worker.amqp.replies import Replies
 from memq_worker.amqp.tenant_lanes import TenantLanes
-from memq_worker.amqp.unsettled import Budget, Prefetch
 from memq_worker.amqp.watch import Watch
 from memq_worker.errors import BrokerUnavailable
 from memq_worker.pipeline.delivery import Delivery

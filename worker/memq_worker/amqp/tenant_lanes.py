@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 
 from memq_schemas import Names
 from memq_worker.amqp.link import ConsumerLink
-from memq_worker.amqp.unsettled import Budget, Prefetch
+from memq_worker.amqp.prefetch import Budget, Prefetch
 from memq_worker.amqp.watch import Unseen, Watch
 
 logger = logging.getLogger(__name__)

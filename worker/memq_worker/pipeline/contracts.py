@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from memq_schemas import ErrorCode
 from memq_worker.errors import MessageError
 from memq_worker.pipeline.command import RemoveVectors, ReplaceVectors, UpsertPoints, Write
-from memq_worker.pipeline.limits.stored import StoredPoints
+from memq_worker.pipeline.limits.stored_points import StoredPoints
 from memq_worker.pipeline.store import Cell, Contract, RowsCell, SparseCell, Store
 
 _FRESH_SECONDS = 60.0

@@ -10,7 +10,7 @@ from typing import Literal, TypeVar
 
 from memq_worker.errors import Outage, WorkerError
 from memq_worker.pipeline.diagnosis import Diagnosis
-from memq_worker.pipeline.parked import Parked, Throttles
+from memq_worker.pipeline.parking import ParkedMessages, Throttles
 from memq_worker.pipeline.ports import Observer
 from memq_worker.pipeline.window import Window
 
@@ -263,7 +263,7 @@ class Holds:
     diagnosis: Diagnosis
     window: Window
     throttles: Throttles = field(default_factory=Throttles)
-    parked: Parked = field(default_factory=Parked)
+    parked: ParkedMessages = field(default_factory=ParkedMessages)
 
 
 class _Waiter:

@@ -20,7 +20,7 @@ from memq_worker.pipeline.delivery import Deadlines, Delivery
 from memq_worker.pipeline.diagnosis import Diagnosis
 from memq_worker.pipeline.hold import QUESTION, Abandoned, HandedBack, Hold, Holds, Reins
 from memq_worker.pipeline.limits.report import LimitReport
-from memq_worker.pipeline.limits.stored import StoredPoints
+from memq_worker.pipeline.limits.stored_points import StoredPoints
 from memq_worker.pipeline.options import PipelineOptions
 from memq_worker.pipeline.outcome import Expire, Outcome, Quarantine, Refuse, Release, decide
 from memq_worker.pipeline.ports import Observer, Tracing

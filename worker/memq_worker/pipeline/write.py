@@ -15,7 +15,7 @@ from memq_worker.pipeline.batch import Batch, WriteQueue
 from memq_worker.pipeline.command import RemoveVectors, ReplaceVectors, UpsertPoints, Write
 from memq_worker.pipeline.contracts import Contracts
 from memq_worker.pipeline.delivery import Delivery
-from memq_worker.pipeline.held import HeldCollection
+from memq_worker.pipeline.held_collection import HeldCollection
 from memq_worker.pipeline.hold import Abandoned, Holds
 from memq_worker.pipeline.options import PipelineOptions
 from memq_worker.pipeline.outcome import Done, Outcome, Release, Retry, decide, partly_stored

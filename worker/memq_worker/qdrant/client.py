@@ -14,9 +14,9 @@ from memq_worker.qdrant.channel import Security, open_channel
 from memq_worker.qdrant.comparison import check_same
 from memq_worker.qdrant.errors import KEY_REFUSED, translate, translated
 from memq_worker.qdrant.features import EXTERNAL, Features
-from memq_worker.qdrant.grouped import QueryGroups
 from memq_worker.qdrant.minimum_version import minimum_version
 from memq_worker.qdrant.payloads import PayloadChanges
+from memq_worker.qdrant.query_groups import QueryGroups
 from memq_worker.qdrant.replies import MAX_REPLY_BYTES, ReplyLimit, too_large
 from memq_worker.qdrant.requests import Requests
 from memq_worker.qdrant.upserts import upsert_request, vectors_request

@@ -10,7 +10,7 @@ from memq_schemas import Names
 from memq_schemas.tenants import TENANT_NAME
 from memq_schemas.topology import Binding
 from memq_worker.errors import ConfigurationError
-from memq_worker.tenants.applied import Applied
+from memq_worker.tenants.applied_file import AppliedFile
 from memq_worker.tenants.management import Management
 
 
@@ -83,7 +83,7 @@ class Broker:
         return {each["name"]: each for each in self._all("policies")}
 
     @cached_property
-    def applied(self) -> Applied | None:
+    def applied(self) -> AppliedFile | None:
         """The tenants file that was applied last. Raises ConfigurationError."""
         if self.names.tenants not in self.queues:
             return None
@@ -93,7 +93,7 @@ class Broker:
         for _ in range(20):
             found = self.api.post(path, wanted)
             if found:
-                return Applied.read(str(found[0]["payload"]).encode(), self.names.tenants)
+                return AppliedFile.read(str(found[0]["payload"]).encode(), self.names.tenants)
         return None
 
     @cached_property

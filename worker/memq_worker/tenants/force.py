@@ -6,8 +6,8 @@ from functools import partial
 from memq_schemas import Names
 from memq_schemas.tenants import TenantNames, own_lanes, shared_lanes
 from memq_schemas.topology import LIVE, Order
-from memq_worker.pipeline.spaces.own import OwnSpace
-from memq_worker.pipeline.spaces.shared import SharedSpace
+from memq_worker.pipeline.spaces.own_space import OwnSpace
+from memq_worker.pipeline.spaces.shared_space import SharedSpace
 from memq_worker.pipeline.spaces.space import Space
 from memq_worker.pipeline.store import Store
 from memq_worker.pipeline.tenants import Tenants

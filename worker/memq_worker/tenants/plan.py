@@ -10,7 +10,7 @@ from typing import Any
 from memq_schemas.tenants import TenantNames, own_lanes, shared_topology, tenant_topology
 from memq_schemas.topology import Binding, Exchange, Order, Queue
 from memq_worker.errors import ConfigurationError
-from memq_worker.tenants.applied import Applied
+from memq_worker.tenants.applied_file import AppliedFile
 from memq_worker.tenants.broker import Bound, Broker
 from memq_worker.tenants.file import Tenant, TenantsFile, User
 from memq_worker.tenants.users import check_ordinary, has_password, password, permissions
@@ -117,7 +117,7 @@ class Planner:
             for name, at in (() if before is None else before.removed.items())
             if at + FENCE_SECONDS > time.time() and name not in self._file.tenants
         }
-        wanted = Applied(self._file.generation, self._file.digest, removed, draining)
+        wanted = AppliedFile(self._file.generation, self._file.digest, removed, draining)
         if before != wanted:
             previous = "none" if before is None else str(before.generation)
             yield Step(
@@ -230,7 +230,7 @@ class Planner:
         return lambda: self._api.delete(self._api.here(*path))
 
 
-def announce(broker: Broker, applied: Applied) -> None:
+def announce(broker: Broker, applied: AppliedFile) -> None:
     """Replace the message that tells workers which file was applied."""
     message = {
         "properties": {"delivery_mode": 2, "content_type": "application/json"},

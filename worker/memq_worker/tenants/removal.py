@@ -12,7 +12,7 @@ from memq_schemas import Filter
 from memq_schemas.tenants import TenantNames, Whose
 from memq_worker.amqp.sweep import delete_queue, sweep
 from memq_worker.errors import ConfigurationError
-from memq_worker.tenants.applied import Applied
+from memq_worker.tenants.applied_file import AppliedFile
 from memq_worker.tenants.broker import Broker
 from memq_worker.tenants.file import TenantsFile
 from memq_worker.tenants.plan import FENCE_SECONDS, announce, policy_name
@@ -92,7 +92,7 @@ class Removal:
         announce(
             self._broker,
             replace(
-                before or Applied(0, ""),
+                before or AppliedFile(0, ""),
                 generation=self._file.generation,
                 digest=self._file.digest,
                 removed=removed,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from memq_schemas import CreateCollection, CreateIndex, IndexType, Operation
-from memq_worker.pipeline.spaces.hidden import TENANT_KEY
+from memq_worker.pipeline.spaces.hidden_keys import TENANT_KEY
 from memq_worker.pipeline.store import Store
 
 _INDEX = CreateIndex(key=TENANT_KEY, type=IndexType.KEYWORD, is_tenant=True)

@@ -21,7 +21,7 @@ from memq_worker.pipeline.decode.checks import (
     too_many_values,
 )
 from memq_worker.pipeline.decode.lists import MAYBE_LISTS, VECTOR_KEY, ListedPoint, read_lists
-from memq_worker.pipeline.decode.malformed import malformed
+from memq_worker.pipeline.decode.malformed_body import malformed
 from memq_worker.pipeline.decode.vectors import AnyVectors, check_columns, columns_of, count_keys
 from memq_worker.pipeline.store import Id, PointsBatch
 

@@ -10,7 +10,7 @@ from memq_schemas.topology import BULK, LIVE
 from memq_worker.errors import BrokerUnavailable, Unroutable, WorkerError
 from memq_worker.pipeline.delivery import Delivery
 from memq_worker.pipeline.limits.allowances import Allowances
-from memq_worker.pipeline.limits.stored import StoredPoints
+from memq_worker.pipeline.limits.stored_points import StoredPoints
 
 # Epoch milliseconds, of 1973: workers discard the message.
 _EXPIRED = 10**11

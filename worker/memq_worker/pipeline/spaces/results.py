@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from memq_schemas import Operation
-from memq_worker.pipeline.spaces.hidden import ID_KEY, visible
+from memq_worker.pipeline.spaces.hidden_keys import ID_KEY, visible
 from memq_worker.pipeline.spaces.ids import original
 
 Record = dict[str, Any]

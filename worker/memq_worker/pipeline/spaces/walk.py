@@ -13,7 +13,7 @@ from memq_schemas.model import Model
 from memq_schemas.points import VERSION_KEY
 from memq_schemas.searches import names_point
 from memq_worker.errors import MessageError
-from memq_worker.pipeline.spaces.hidden import ID_KEY, TENANT_KEY, check_keys, check_path, hides
+from memq_worker.pipeline.spaces.hidden_keys import ID_KEY, TENANT_KEY, check_keys, check_path, hides
 from memq_worker.pipeline.spaces.rules import RULES, Rule
 from memq_worker.pipeline.store import Id
 

@@ -15,7 +15,7 @@ from memq_worker.pipeline.command import (
     UpsertPoints,
     Write,
 )
-from memq_worker.pipeline.spaces.hidden import ID_KEY, TENANT_KEY, check_keys, visible
+from memq_worker.pipeline.spaces.hidden_keys import ID_KEY, TENANT_KEY, check_keys, visible
 from memq_worker.pipeline.spaces.ids import Ids, original, stored_id
 from memq_worker.pipeline.spaces.results import restored
 from memq_worker.pipeline.spaces.space import POINT_REQUESTS, Ask, refused

@@ -10,7 +10,7 @@ from memq_worker.tenants.file import TenantsFile
 
 
 @dataclass(frozen=True, slots=True)
-class Applied:
+class AppliedFile:
     """generation, digest: of the file.   removed: epoch seconds of the removal, by tenant, while its fence stands.
 
     draining: epoch seconds of the move to the shared lane, by tenant, while the queues of its own lane are there.
@@ -22,7 +22,7 @@ class Applied:
     draining: Mapping[str, float] = field(default_factory=dict[str, float])
 
     @classmethod
-    def read(cls, body: bytes, queue: str) -> "Applied":
+    def read(cls, body: bytes, queue: str) -> "AppliedFile":
         """Raise ConfigurationError for a message that `memq-worker tenants apply` has not written."""
         try:
             fields = cast("dict[str, Any]", json.loads(body))

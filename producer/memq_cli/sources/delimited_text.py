@@ -30,7 +30,7 @@ _BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": 
 _NESTED = "{["
 
 
-class Delimited:
+class DelimitedText:
     """One point a line, cells as text: a table of text has no types.
 
     types: infer integers, numbers and booleans for columns whose cells are all such; this reads the file twice.

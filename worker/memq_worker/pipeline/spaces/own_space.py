@@ -13,7 +13,7 @@ from memq_worker.pipeline.command import (
     UpsertPoints,
     Write,
 )
-from memq_worker.pipeline.spaces.hidden import check_keys, visible
+from memq_worker.pipeline.spaces.hidden_keys import check_keys, visible
 from memq_worker.pipeline.spaces.results import without_hidden
 from memq_worker.pipeline.spaces.space import POINT_REQUESTS, Ask, refused
 from memq_worker.pipeline.spaces.walk import walk

@@ -59,7 +59,7 @@ class _Line:
         self.reason: WorkerError | None = None  # why the last one was parked
 
 
-class Parked:
+class ParkedMessages:
     """Writes that wait in the retry tiers because their collection is held or its rate limit is reached.
 
     A write by filter keeps its place among the others of its collection and lane: it waits until those that arrived

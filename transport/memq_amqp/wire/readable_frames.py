@@ -33,7 +33,7 @@ _SHORTEST = 20  # bytes of the shortest frame with an exchange and a routing key
 _BEFORE_CONTENT = 12  # bytes of a content header before its property list
 
 
-class Neutral:
+class ReadableFrames:
     """The frames of one connection, in their order."""
 
     def __init__(self) -> None:
