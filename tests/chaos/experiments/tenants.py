@@ -6,13 +6,14 @@ import asyncio
 import subprocess
 import time
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import aio_pika
 
 from memq import MemqError, Producer
 from memq_schemas import Names, headers
-from memq_schemas.tenants import TenantNames, shared_lanes
+from memq_schemas.tenants import SHARED, TenantNames, shared_lanes
 from tests.chaos.checker import Rules
 from tests.chaos.ledger import COLLECTION, DIMENSIONS
 from tests.chaos.missing import Missing
@@ -37,7 +38,10 @@ _TIER_SECONDS = 5
 
 
 async def run(ground: Ground, plan: Plan) -> Figures:
-    """plan.messages of one tenant in all. plan.kills: broken files, and kills of `memq-worker tenants apply`."""
+    """plan.messages of one tenant, and ten beside each broken file.
+
+    plan.kills: broken files, and kills of `memq-worker tenants apply`.
+    """
     async with scene(ground, "tenants", plan) as playing:
         if playing.address.management_url is None:
             raise Missing("the management API")
@@ -59,7 +63,7 @@ async def _play(playing: Scene, tenants: Tenants) -> Figures:
     _know(playing, GOOD, NOISY)
     crew = await playing.crew(2)
     async with playing.sdk(tenants.url(GOOD), tenant=GOOD) as source, _collections(playing, tenants):
-        for part in (_broken_files, _killed_applies, _removal):
+        for part in (partial(_broken_files, source), _killed_applies, _removal):
             async with _noise(playing, tenants), _load(playing, source):
                 await part(playing, tenants, crew)
     return await playing.finish(Rules())
@@ -134,13 +138,17 @@ async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
             await task
 
 
-async def _broken_files(playing: Scene, tenants: Tenants, crew: Crew) -> None:
+async def _broken_files(source: SdkSource, playing: Scene, tenants: Tenants, crew: Crew) -> None:
     """Cut in half, and no TOML at all: each worker says so, and the content before stays in force."""
     whole = tenants.path.read_text()
+    lane = shared_lanes(Names(playing.address.prefix))[SHARED]
     for number in range(playing.plan.kills):
         broken = whole[: len(whole) // 2] if number % 2 == 0 else f"{whole}\n[tenants"
         tenants.path.write_text(broken)
         await crew.until("tenants file refused, former one kept", count=2 * (number + 1))
+        # The workers take these while the file is broken, however fast it is mended.
+        await source.send(playing.making.messages(10))
+        await until(lambda: _empty(playing, lane), within=60)
         playing.faults["broken tenants files"] += 1
     _write(tenants, GOOD, NOISY, LEAVING)
     await crew.until("tenants file read", count=2)
