@@ -137,7 +137,7 @@ async def test_slow_writes_give_up_their_places_and_not_too_many(
             given_up.set()
 
         found.clear()
-        return shares.watch(f"slow{number}", 1, release, found.set)
+        return shares.watch(f"slow{number}", 1, release, found.set, time.monotonic())
 
     watches: list[Any] = []
     for number in range(20):
@@ -158,7 +158,7 @@ async def test_in_strict_order_no_write_is_watched(asked: Diagnosis, monkeypatch
     monkeypatch.setattr(window, "SLOW_SECONDS", 0)
     shares = Window(HeldLimits(), asked)
     called: list[int] = []
-    watch = shares.watch("docs", 1, None, lambda: called.append(1))
+    watch = shares.watch("docs", 1, None, lambda: called.append(1), time.monotonic())
     for _ in range(10):
         await asyncio.sleep(0)
     watch.end()

@@ -217,8 +217,7 @@ class HeldCollection:
                 self._wrote(began)
                 return outcomes
             finally:
-                if timer is not None:
-                    timer.cancel()
+                timer.cancel()
                 for watch in watches:
                     watch.end()
             found = await self._diagnosis.of(outage, self._collection, began)
@@ -228,14 +227,12 @@ class HeldCollection:
 
     def _watched_later(
         self, watches: list[Watch], messages: int, release: Callable[[], None] | None, began: float
-    ) -> asyncio.TimerHandle | None:
+    ) -> asyncio.TimerHandle:
         """Add a watch of a write to `watches` once it takes long."""
 
         def watch() -> None:
             watches.append(self._window.watch(self._collection, messages, release, self._shed_slow, began))
 
-        if self._window.limits.messages is None:
-            return None
         return asyncio.get_running_loop().call_later(SLOW_SECONDS, watch)
 
     def _wrote(self, began: float) -> None:

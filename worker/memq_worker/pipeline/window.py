@@ -110,9 +110,9 @@ class Window:
         messages: int,
         release: Callable[[], None] | None,
         found: Callable[[], None],
-        began: float | None = None,
+        began: float,
     ) -> "Watch":
-        """Watch a write that began at `began` on the monotonic clock, by default now.
+        """Watch a write that has been in flight for SLOW_SECONDS, since `began` on the monotonic clock.
 
         release: gives up its place in the scheduler, called once if it is slow. found: called each second that it is.
         """
@@ -137,9 +137,9 @@ class Window:
 
 
 class Watch:
-    """One write in flight."""
+    """One write that is in flight for long."""
 
-    __slots__ = ("_began", "_collection", "_found", "_lent", "_messages", "_release", "_task", "_timer", "_window")
+    __slots__ = ("_began", "_collection", "_found", "_lent", "_messages", "_release", "_task", "_window")
 
     def __init__(
         self,
@@ -148,32 +148,24 @@ class Watch:
         messages: int,
         release: Callable[[], None] | None,
         found: Callable[[], None],
-        began: float | None = None,
+        began: float,
     ) -> None:
         self._window = window
         self._collection = collection
         self._messages = messages
         self._release = release
         self._found = found
+        self._began = began
         self._lent = False
-        self._task: asyncio.Task[None] | None = None
-        now = time.monotonic()
-        self._began = now if began is None else began
-        seconds = max(0.0, self._began + SLOW_SECONDS - now)
         limited = window.limits.messages is not None
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._late) if limited else None
+        self._task = asyncio.create_task(self._look()) if limited else None
 
     def end(self) -> None:
         """Note that the write has ended."""
-        if self._timer is not None:
-            self._timer.cancel()
         if self._task is not None:
             stop(self._task)
         if self._lent:
             self._window.lend(-1)
-
-    def _late(self) -> None:
-        self._task = asyncio.create_task(self._look())
 
     async def _look(self) -> None:
         while True:
