@@ -208,16 +208,8 @@ QueryKind = Annotated[
     Discriminator(_query_kind),
 ]
 _BY_TYPE: dict[type, str] = {
-    Nearest: "(nearest)",
-    Recommend: "(recommend)",
-    Discover: "(discover)",
-    Context: "(context)",
-    RelevanceFeedback: "(relevance-feedback)",
-    Ordered: "(order-by)",
-    Fusion: "(fusion)",
-    Rrf: "(rrf)",
-    Sample: "(sample)",
-    Formula: "(formula)",
+    kind: _KINDS[next(iter(kind.model_fields))]
+    for kind in (Nearest, Recommend, Discover, Context, RelevanceFeedback, Ordered, Fusion, Rrf, Sample, Formula)
 }
 
 
