@@ -44,7 +44,7 @@ def refused_replies_are_tried_without_a_pause() -> None:
 
 @mutant("foreign properties", "altered")
 def properties_are_copied_as_text() -> None:
-    """What is not UTF-8 becomes a replacement character in every retry and dead letter."""
+    """Text that is not UTF-8 becomes a replacement character in every retry and dead letter."""
     original = untyped(link.ConsumerLink).publish
 
     def legible(value: Any) -> Any:
@@ -58,7 +58,7 @@ def properties_are_copied_as_text() -> None:
 
 @mutant("foreign properties", "unanswered", "unexplained")
 def what_is_no_text_is_rejected() -> None:
-    """Whoever cannot read a property leaves the message to the broker, without a reason or a reply."""
+    """A worker that cannot read a property leaves the message to the broker, without a reason or a reply."""
     original = untyped(settle.Settler)._act
 
     async def act(self: Any, delivery: Any, outcome: Any) -> Any:

@@ -135,7 +135,7 @@ def _dead_letter(properties: Properties, body: bytes) -> DeadLetter:
 
 
 def envelope_digest(properties: Properties) -> str:
-    """Of what a sender wrote, without what workers and broker add."""
+    """Return the part that the sender wrote, without the additions of workers and broker."""
     return hashlib.blake2b(repr(own(properties)).encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
 
 

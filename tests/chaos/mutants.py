@@ -284,7 +284,7 @@ def replies_make_their_own_queues() -> None:
 
 @mutant("tenants", "condemned", "lost", "let through")
 def a_broken_tenants_file_is_an_empty_one() -> None:
-    """What cannot be read stands for no tenants, so that their messages are nobody's."""
+    """A file that cannot be read stands for no tenants, so that their messages belong to nobody."""
     original = untyped(register.Register).look
 
     def look(self: Any) -> bool:
@@ -300,7 +300,7 @@ def a_broken_tenants_file_is_an_empty_one() -> None:
 
 @mutant("tenants", "let through", "strange")
 def messages_of_a_removed_tenant_are_taken() -> None:
-    """What was in a retry tier comes back after the removal, and is refused like a stranger's."""
+    """A message that was in a retry tier comes back after the removal, and is refused like a stranger's."""
     original = untyped(intake.Pipeline).accept
 
     def accept(self: Any, delivery: Any) -> None:

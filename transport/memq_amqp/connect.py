@@ -147,7 +147,7 @@ class _Reader(asyncio.StreamReader):
     def __init__(self, *, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop=loop)
         self.closed: Connection.Close | None = None
-        self._neutral = ReadableFrames()
+        self._readable = ReadableFrames()
         self._waiting = bytearray()  # an incomplete frame
         self._foreign = False
 
@@ -178,7 +178,7 @@ class _Reader(asyncio.StreamReader):
             stop = at + length + AROUND
             if stop > len(waiting):
                 break
-            frame = self._neutral.frame(kind, channel, bytes(waiting[at:stop]))
+            frame = self._readable.frame(kind, channel, bytes(waiting[at:stop]))
             if kind == METHOD and channel == 0 and self.closed is None:
                 self.closed = _close(frame)
             yield frame

@@ -173,13 +173,13 @@ def test_a_copy_keeps_every_header_as_received_and_can_read_its_own(raw: bytes) 
 @given(raw_properties(), st.binary(max_size=255), st.binary(max_size=255))
 def test_pamqp_is_handed_frames_that_it_can_read(raw: bytes, exchange: bytes, key: bytes) -> None:
     """Of what it reads for aiormq nothing of the sender's is lost."""
-    neutral = ReadableFrames()
+    readable = ReadableFrames()
     deliver = b"\x00\x3c\x00\x3c" + _short_string(b"tag") + bytes(8) + b"\x00" + _short_string(exchange)
     method = _frame(1, deliver + _short_string(key))
     header = _frame(2, b"\x00\x3c\x00\x00" + bytes(8) + raw)
-    got = pamqp.frame.unmarshal(neutral.frame(1, 5, method))[2]
+    got = pamqp.frame.unmarshal(readable.frame(1, 5, method))[2]
     assert isinstance(got, Basic.Deliver)
-    read = pamqp.frame.unmarshal(neutral.frame(2, 5, header))[2]
+    read = pamqp.frame.unmarshal(readable.frame(2, 5, header))[2]
     assert isinstance(read, ContentHeader)
     headers: dict[str, Any] = read.properties.headers or {}
     assert bytes(headers[RAW]) == raw

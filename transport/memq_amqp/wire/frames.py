@@ -60,7 +60,7 @@ class Frames(asyncio.BufferedProtocol):
         self._start = self._end = 0  # of what has been read and not been taken
         self._sinks: dict[int, Sink] = {}
         self._passed: deque[bytes] = deque()  # for aiormq; an empty one says no more than that the connection lives
-        self._neutral = ReadableFrames()
+        self._readable = ReadableFrames()
         self._paused = False
         self._sign_due = 0.0
         self._error: Exception | None = None
@@ -110,7 +110,7 @@ class Frames(asyncio.BufferedProtocol):
             if sink is not None and sink.take(kind, view, at + 7, stop - 1):
                 taken = True
             else:
-                self._passed.append(self._neutral.frame(kind, channel, bytes(view[at:stop])))
+                self._passed.append(self._readable.frame(kind, channel, bytes(view[at:stop])))
             at = stop
         self._start = at
         if taken and not self._passed and (now := time.monotonic()) >= self._sign_due:

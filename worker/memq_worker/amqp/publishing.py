@@ -67,7 +67,7 @@ class _Trouble:
         self.refusal: Refusal | None = None
         """Why the exchange refuses copies, if a person has to repair it."""
         self.missing = False
-        """Whether the exchange or its queue was deleted. One copy declares them again, for all."""
+        """True if the exchange or its queue was deleted. One copy declares them again, for all."""
         self.over = False
 
 
