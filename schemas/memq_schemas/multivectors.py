@@ -4,9 +4,9 @@ import itertools
 from typing import Annotated, Any, cast
 
 import numpy as np
-from pydantic import AfterValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, Discriminator, Field, PlainSerializer, Tag
 
-from memq_schemas.vectors import BASE64_SCHEMA, MAX_DIMENSIONS, FloatArray, to_array
+from memq_schemas.vectors import BASE64_SCHEMA, MAX_DIMENSIONS, FloatArray, to_array, to_numbers
 
 MAX_NUMBERS = 2**20 - 1  # of one multivector, all rows together: Qdrant's own limit
 MAX_ROWS = 2**15
@@ -16,23 +16,9 @@ _Row = Annotated[list[float], Field(fail_fast=True, min_length=1, max_length=MAX
 _TextRow = Annotated[str, Field(min_length=4, json_schema_extra=BASE64_SCHEMA)]
 
 
-def _as_matrix(rows: list[Any]) -> list[Any]:
-    to_matrix(rows)
-    return rows
-
-
 def _row_kind(value: object) -> str:
     rows = cast("list[object]", value)
     return "(base64 rows)" if rows and isinstance(rows[0], str) else "(number rows)"
-
-
-Multivector = Annotated[
-    Annotated[list[_Row], Field(fail_fast=True, min_length=1, max_length=MAX_ROWS), Tag("(number rows)")]
-    | Annotated[list[_TextRow], Field(fail_fast=True, min_length=1, max_length=MAX_ROWS), Tag("(base64 rows)")],
-    Discriminator(_row_kind),
-    AfterValidator(_as_matrix),
-    Field(description="a multivector: rows of one length, each as numbers or each as base64 of little-endian float32"),
-]
 
 
 def to_matrix(rows: "list[list[float]] | list[str]") -> FloatArray:
@@ -78,3 +64,13 @@ def check_rows(rows: int, numbers: int) -> None:
         raise ValueError(f"{rows} rows, at most {MAX_ROWS} are possible")
     if rows * numbers > MAX_NUMBERS:
         raise ValueError(f"{rows} rows of {numbers} numbers, at most {MAX_NUMBERS} numbers are possible")
+
+
+Multivector = Annotated[
+    Annotated[list[_Row], Field(fail_fast=True, min_length=1, max_length=MAX_ROWS), Tag("(number rows)")]
+    | Annotated[list[_TextRow], Field(fail_fast=True, min_length=1, max_length=MAX_ROWS), Tag("(base64 rows)")],
+    Discriminator(_row_kind),
+    AfterValidator(to_matrix),
+    PlainSerializer(to_numbers),
+    Field(description="a multivector: rows of one length, each as numbers or each as base64 of little-endian float32"),
+]

@@ -2,6 +2,7 @@
 
 from typing import Annotated, Any, cast
 
+import numpy as np
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 from pydantic.config import JsonDict
 
@@ -24,6 +25,8 @@ def _kind(value: object) -> str | None:
         return "(rows)" if rows and isinstance(rows[0], list | str) else "(numbers)"
     if isinstance(value, str):
         return "(base64)"
+    if isinstance(value, np.ndarray):
+        return "(rows)"  # decoded already
     return "(sparse)" if isinstance(value, dict | SparseVector) else None
 
 

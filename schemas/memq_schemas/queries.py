@@ -1,6 +1,6 @@
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import ConfigDict, Field, Tag, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, PlainSerializer, Tag, model_validator
 
 from memq_schemas.conditions import Key
 from memq_schemas.filters import WholeFilter
@@ -10,7 +10,7 @@ from memq_schemas.model import Input, Model, by_type, given
 from memq_schemas.point_vectors import OneVector
 from memq_schemas.points import Payload
 from memq_schemas.searches import LookupFrom, Params, Prefetches, QueryKind, check_prefetches
-from memq_schemas.vectors import VectorName
+from memq_schemas.vectors import VectorName, to_array, to_numbers
 
 MAX_OFFSET = 2**31 - 1  # the store keeps as many candidates: memory ends long before
 
@@ -29,12 +29,22 @@ WithVector = Annotated[
 ]
 
 
+def _numbers(vector: Any) -> Any:
+    return to_array(cast("list[float] | str", vector)) if isinstance(vector, list | str) else vector
+
+
 class Query(Input):
     """Body of `query.<collection>`: the points nearest to a vector, best first."""
 
     model_config = ConfigDict(json_schema_extra=given("oneOf", "vector", "query"))
 
-    vector: Annotated[OneVector | None, Field(description="short for `query`: a vector to search near")] = None
+    # Read as an array of shape (dimensions,) or (rows, dimensions), or as a SparseVector.
+    vector: Annotated[
+        OneVector | None,
+        AfterValidator(_numbers),
+        PlainSerializer(to_numbers),
+        Field(description="short for `query`: a vector to search near"),
+    ] = None
     query: Annotated[QueryKind | None, Field(description="any query of Qdrant's REST grammar")] = None
     prefetch: Prefetches | None = None
     limit: Annotated[int, Field(ge=1, le=10_000)] = 10

@@ -5,6 +5,7 @@ Source: https://api.qdrant.tech/api-reference/search/query-points
 
 from typing import Annotated, Any, Literal, cast
 
+import numpy as np
 from pydantic import AfterValidator, Discriminator, Field, JsonValue, Tag, model_validator
 
 from memq_schemas.filters import WholeFilter
@@ -37,6 +38,8 @@ def _input_kind(value: object) -> str | None:
     if isinstance(value, list):
         listed = cast("list[Any]", value)
         return "(rows)" if listed and isinstance(listed[0], list | str) else "(dense)"
+    if isinstance(value, np.ndarray):
+        return "(rows)"  # decoded already
     return "(sparse)" if isinstance(value, (dict, SparseVector)) else None
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, Tag, model_validator
+from pydantic import Field, PrivateAttr, Tag, model_validator
 
 from memq_schemas.model import Input, by_type
 from memq_schemas.vectors import BASE64_PATTERN, MAX_DIMENSIONS, FloatArray, base64_bytes, require_finite
@@ -34,11 +34,17 @@ class SparseVector(Input):
 
     indices: _Indices
     values: _Values
+    _arrays: tuple[IndexArray, FloatArray] = PrivateAttr()
 
     @model_validator(mode="after")
     def _is_sparse(self) -> "SparseVector":
-        sparse_arrays(self.indices, self.values)
+        self._arrays = sparse_arrays(self.indices, self.values)
         return self
+
+    @property
+    def arrays(self) -> tuple[IndexArray, FloatArray]:
+        """Indices and values, as `sparse_arrays` returns them."""
+        return self._arrays
 
 
 def sparse_arrays(indices: "list[int] | str", values: "list[float] | str") -> tuple[IndexArray, FloatArray]:

@@ -47,6 +47,11 @@ VectorName = Annotated[str, AfterValidator(check_name), Field(json_schema_extra=
 FloatArray = NDArray[np.float32]
 
 
+def to_numbers(vector: Any) -> Any:
+    """Return a vector as it is on the wire: an array as lists of numbers."""
+    return vector.tolist() if isinstance(vector, np.ndarray) else vector
+
+
 def to_base64(vector: Any) -> str:
     """The wire form of one vector: anything numpy can read as a flat array of float32."""
     return pybase64.b64encode(np.ascontiguousarray(vector, dtype="<f4").tobytes()).decode("ascii")

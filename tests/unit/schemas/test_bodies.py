@@ -161,7 +161,8 @@ REFUSED: list[tuple[type[Model], Any]] = [
 @pytest.mark.parametrize(("model", "body"), ACCEPTED)
 def test_accepted(model: type[Model], body: dict[str, Any]):
     accepted = model.model_validate(body)
-    assert model.model_validate_json(accepted.model_dump_json(by_alias=True)) == accepted
+    again = model.model_validate_json(accepted.model_dump_json(by_alias=True))
+    assert again.model_dump() == accepted.model_dump()
 
 
 @pytest.mark.parametrize(("model", "body"), REFUSED)

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from memq_schemas import ErrorCode, Operation, Upsert
-from memq_schemas.multivectors import to_matrix
-from memq_schemas.sparse_vectors import SparseVector, sparse_arrays
+from memq_schemas.sparse_vectors import SparseVector
 from memq_schemas.vectors import to_array
 from memq_worker.errors import MessageError
 from memq_worker.pipeline.command import ChangePayload, DeletePoints, Request, UpsertPoints
@@ -270,10 +269,9 @@ body = st.one_of(
 def cell(vector: Any) -> Any:
     """What the contract's models make of a vector, as the decoder's cells."""
     if isinstance(vector, SparseVector):
-        return tuple(array.tobytes() for array in sparse_arrays(vector.indices, vector.values))
-    if isinstance(vector, list) and isinstance(vector[0], list | str):
-        matrix = to_matrix(vector)
-        return 4 * matrix.shape[1], matrix.tobytes()
+        return tuple(array.tobytes() for array in vector.arrays)
+    if isinstance(vector, np.ndarray):
+        return 4 * vector.shape[1], vector.tobytes()
     return to_array(vector).tobytes()
 
 

@@ -172,10 +172,7 @@ class Answerer:
         return {"deleted": await self._store.drop_collection(collection, timeout)}
 
     async def _check_query(self, collection: str, query: Query, vector: Any) -> None:
-        try:
-            cell = cell_of(vector)
-        except ValueError as error:
-            raise MessageError(ErrorCode.INVALID_VECTOR, f"vector: {error}", stage="validate") from None
+        cell = cell_of(vector)
         using = query.using or ""
         try:
             check_vector(await self._contracts.get(collection), collection, using, cell)

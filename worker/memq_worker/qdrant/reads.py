@@ -36,9 +36,9 @@ def query_request(collection: str, query: Query) -> Any:
 
 
 def _query(query: Query) -> Any:
-    with _broken_vector("query" if query.vector is None else "vector"):
-        if query.vector is not None:
-            return grpc.Query(nearest=searches.vector_input(query.vector))
+    if query.vector is not None:
+        return grpc.Query(nearest=searches.vector_input(query.vector))
+    with _broken_vector("query"):
         return searches.query_of(query.query)
 
 

@@ -2,15 +2,15 @@
 
 from typing import Any, cast
 
+import numpy as np
 from qdrant_client import grpc
 from qdrant_client.conversions.conversion import RestToGrpc
 from qdrant_client.http import models
 
 from memq_schemas import searches
 from memq_schemas.model import listed
-from memq_schemas.multivectors import to_matrix
-from memq_schemas.sparse_vectors import SparseVector, sparse_arrays
-from memq_schemas.vectors import to_array
+from memq_schemas.sparse_vectors import SparseVector
+from memq_schemas.vectors import FloatArray, to_array
 from memq_worker.qdrant.encode import point_id, where
 from memq_worker.qdrant.orders import order_by
 
@@ -22,16 +22,18 @@ _STRATEGIES = {
 
 
 def vector_input(value: Any) -> Any:
-    """Raises ValueError for base64 that is none."""
+    """Return the VectorInput of a vector or an id. Raises ValueError for base64 that is none."""
     if isinstance(value, SparseVector):
-        indices, values = sparse_arrays(value.indices, value.values)
+        indices, values = value.arrays
         return grpc.VectorInput(sparse=grpc.SparseVector(indices=indices.tolist(), values=values.tolist()))
     if searches.names_point(value):
         return grpc.VectorInput(id=point_id(value))
-    if isinstance(value, list) and isinstance(value[0], list | str):
-        rows = [grpc.DenseVector(data=row) for row in to_matrix(cast("Any", value)).tolist()]
+    # Everything else is decoded by the contract, except the dense vectors inside `query` and `prefetch`.
+    numbers = cast("FloatArray", value) if isinstance(value, np.ndarray) else to_array(value)
+    if numbers.ndim == 2:
+        rows = [grpc.DenseVector(data=row) for row in numbers.tolist()]
         return grpc.VectorInput(multi_dense=grpc.MultiDenseVector(vectors=rows))
-    return grpc.VectorInput(dense=grpc.DenseVector(data=to_array(cast("Any", value)).tolist()))
+    return grpc.VectorInput(dense=grpc.DenseVector(data=numbers.tolist()))
 
 
 def query_of(query: Any) -> Any:

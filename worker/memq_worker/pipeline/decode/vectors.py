@@ -15,10 +15,10 @@ import pybase64
 
 from memq_schemas import ErrorCode
 from memq_schemas.limits import MAX_VALUES
-from memq_schemas.multivectors import check_row, check_rows, odd_row, to_matrix
+from memq_schemas.multivectors import check_row, check_rows, odd_row
 from memq_schemas.point_vectors import is_sparse
-from memq_schemas.sparse_vectors import REPEATED, SparseVector, check_lengths, sparse_arrays
-from memq_schemas.vectors import MAX_DIMENSIONS, base64_bytes, check_name, float32_bytes, to_array
+from memq_schemas.sparse_vectors import REPEATED, SparseVector, check_lengths
+from memq_schemas.vectors import MAX_DIMENSIONS, FloatArray, base64_bytes, check_name, float32_bytes
 from memq_worker.errors import MessageError
 from memq_worker.pipeline.decode.checks import check_names, too_many_values
 from memq_worker.pipeline.store import Cell, Column, RowsCell, SparseCell
@@ -69,15 +69,12 @@ def columns_of(vectors: Iterable[Any], count: int) -> dict[str, Column]:
     return columns
 
 
-def cell_of(vector: list[Any] | str | SparseVector) -> Cell:
-    """The vector of a question. Raises ValueError for numbers and base64 that are none."""
+def cell_of(vector: FloatArray | SparseVector) -> Cell:
+    """Return the `vector` of a query as a cell."""
     if isinstance(vector, SparseVector):
-        indices, values = sparse_arrays(vector.indices, vector.values)
+        indices, values = vector.arrays
         return SparseCell(indices.tobytes(), values.tobytes())
-    if isinstance(vector, list) and vector and isinstance(vector[0], list | str):
-        matrix = to_matrix(vector)
-        return RowsCell(4 * matrix.shape[1], matrix.tobytes())
-    return to_array(vector).tobytes()
+    return vector.tobytes() if vector.ndim == 1 else RowsCell(4 * vector.shape[1], vector.tobytes())
 
 
 def count_keys(vector: Any) -> int:
