@@ -17,7 +17,6 @@ from memq_worker.pipeline import apply, intake
 from memq_worker.pipeline.batch import WriteQueue
 from memq_worker.pipeline.decode import points
 from memq_worker.pipeline.hold import Abandoned, Hold
-from memq_worker.pipeline.intake import Pipeline
 from memq_worker.pipeline.outcome import Done, Release, decide
 from memq_worker.pipeline.settle import Settler
 from memq_worker.pipeline.write import CollectionWriter
@@ -222,10 +221,10 @@ def suspects_are_taken_beside_writes() -> Iterator[None]:
     """At once and among the others, as a consumer would."""
 
     @asynccontextmanager
-    async def nobody_waits(self: Pipeline) -> AsyncIterator[None]:
+    async def nobody_waits(self: suspects.Suspects) -> AsyncIterator[None]:
         yield
 
-    with patch.object(Pipeline, "others_wait", nobody_waits), patch.object(suspects, "_LOOK_SECONDS", 0.01):
+    with patch.object(suspects.Suspects, "others_wait", nobody_waits), patch.object(suspects, "_LOOK_SECONDS", 0.01):
         yield
 
 

@@ -1,7 +1,10 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
+
+from memq_amqp import stopped
 
 from memq_schemas import Names
 from memq_worker.amqp.session import Session
@@ -15,6 +18,7 @@ logger = logging.getLogger(__name__)
 _LOOK_SECONDS = 1.0  # also after the session began: a worker that dies at once has no suspect in its hands
 _AGAIN_SECONDS = 0.1
 _TURN_SECONDS = 0.25
+_STILL_SECONDS = 5.0
 _TRIAL_SECONDS = 5.0  # the most that a suspect keeps writes waiting
 
 
@@ -61,16 +65,49 @@ class Suspects:
         """Return True to continue."""
         if not await session.suspect_settled():
             return False  # its copy is one that the broker does not take for now
-        async with self._pipeline.others_wait():
+        async with self.others_wait():
             ends = time.monotonic() + _TURN_SECONDS
             # What was settled has to have left this process before anything else may kill it; a look makes sure.
             while await self._waiting(session) and time.monotonic() < ends:
                 if await _in_hand(session, self._pipeline.accept) is None:
                     return False
-                await self._pipeline.writes_done(_TRIAL_SECONDS)
+                await self.writes_done(_TRIAL_SECONDS)
                 if not await session.suspect_settled():
                     return False
             return not self._pipeline.held
+
+    @asynccontextmanager
+    async def others_wait(self) -> AsyncGenerator[None]:
+        """Wait until no write is under way, and keep the writes that arrive until the end of the block.
+
+        A write that takes longer, such as one that waits in its place for its next attempt, is not waited for.
+        """
+        pipeline = self._pipeline
+        pipeline.waiting = []
+        try:
+            await self._still()
+            yield
+        finally:
+            waiting, pipeline.waiting = pipeline.waiting, None
+            for delivery in waiting:
+                if delivery.link.alive:
+                    pipeline.accept(delivery)
+
+    async def _still(self) -> None:
+        done = asyncio.create_task(self.writes_done(_STILL_SECONDS))
+        outage = asyncio.create_task(self._pipeline.hold.began.wait())
+        try:
+            await asyncio.wait({done, outage}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await stopped(done, outage)
+
+    async def writes_done(self, seconds: float) -> None:
+        """Wait until every write is settled, at most `seconds`."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._pipeline.writing:
+                    self._pipeline.stirred.clear()
+                    await self._pipeline.stirred.wait()
 
 
 async def _in_hand(session: Session, accept: Callable[[Delivery], None]) -> Delivery | None:

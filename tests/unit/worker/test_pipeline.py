@@ -11,6 +11,7 @@ from memq_worker.errors import DependencyError, MessageError, Outage
 from memq_worker.pipeline.intake import Pipeline
 from memq_worker.pipeline.outcome import RetryPolicy
 from memq_worker.pipeline.reply_to import ReplyTo
+from memq_worker.suspects import Suspects
 from tests.unit.worker.fakes import NAMES, FakeLink, FakeStore, Watch, delivery, options, upsert
 
 if TYPE_CHECKING:
@@ -348,15 +349,16 @@ async def test_a_suspect_is_tried_when_writes_are_done_and_others_wait_for_it(
 
 
 async def _tried(pipeline: Pipeline, link: FakeLink) -> None:
-    async with pipeline.others_wait():
+    suspects = Suspects(pipeline, NAMES, lambda: True)
+    async with suspects.others_wait():
         suspect = delivery(link, 2, upsert(2), queue=NAMES.suspect)
         suspect.alone = True
         pipeline.accept(suspect)
-        await pipeline.writes_done(60)
+        await suspects.writes_done(60)
 
 
 async def test_what_waits_for_a_suspect_is_handed_back_at_a_stop(pipeline: Pipeline, link: FakeLink) -> None:
-    async with pipeline.others_wait():
+    async with Suspects(pipeline, NAMES, lambda: True).others_wait():
         pipeline.accept(delivery(link, 1, upsert(1)))
         await pipeline.drain()
         assert link.log == [("nack", 1)]
@@ -511,7 +513,7 @@ async def test_an_idle_writer_is_let_go(pipeline: Pipeline, link: FakeLink) -> N
         pipeline.accept(delivery(link, tag, upsert(tag), key=f"upsert.c{tag}"))
     await link.settled(49)
     await asyncio.sleep(0)  # the writer's task ends in the turn after its acknowledgement
-    assert pipeline._writers == {}
+    assert pipeline.writers == {}
 
 
 async def test_a_hold_that_nobody_waits_in_any_more_is_over(
