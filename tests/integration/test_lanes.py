@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import aio_pika
@@ -10,7 +13,7 @@ import pytest
 from memq import Producer
 from memq.errors import InvalidRequest
 from memq_schemas import Names, topology
-from tests.support.worker import running_worker
+from tests.support.worker import COMMAND, running_worker
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,17 +81,24 @@ async def test_an_outbox_has_the_live_lane_only(amqp: Address, tmp_path: Path) -
             await memq.upsert("docs", [{"id": 3, "vector": [1.0]}], lane="bulk")
 
 
-async def test_a_retry_returns_into_the_lane_it_came_from(amqp: Address) -> None:
+async def test_a_retry_returns_into_the_lane_it_came_from_and_no_other(amqp: Address) -> None:
+    """With the bindings that `memq-worker declare` makes."""
     names = Names(amqp.prefix)
-    async with await declared(amqp) as connection:
+    environ = {**os.environ, "MEMQ_AMQP_URL": amqp.url, "MEMQ_PREFIX": amqp.prefix}
+    await asyncio.to_thread(subprocess.run, [COMMAND, "declare"], env=environ, check=True, timeout=60)
+    async with await aio_pika.connect(amqp.url) as connection:
         channel = await connection.channel(on_return_raises=True)
+        tier = await channel.get_exchange(names.retry(1, internal=True), ensure=False)
         for lane, queue in (("bulk", names.write_bulk), ("live", names.write)):
-            tier = await channel.get_exchange(names.retry(1, internal=True), ensure=False)
             await tier.publish(aio_pika.Message(b"{}", headers={"x-lane": lane}), "upsert.docs")
-
-            returned = await (await channel.get_queue(queue, ensure=False)).iterator(timeout=20).__anext__()
+            async with (await channel.get_queue(queue, ensure=False)).iterator(timeout=20) as deliveries:
+                returned = await anext(deliveries)
             await returned.ack()
             assert returned.exchange == names.internal
+            assert [await waiting(connection, each) for each in (names.write, names.write_bulk)] == [0, 0]
+        internal = await channel.get_exchange(names.internal, ensure=False)
+        with pytest.raises(aio_pika.exceptions.PublishError):
+            await internal.publish(aio_pika.Message(b"{}", headers={"x-lane": "another"}), "upsert.docs")
 
 
 async def test_a_worker_applies_both_lanes(amqp: Address, tmp_path: Path) -> None:

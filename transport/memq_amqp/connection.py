@@ -156,9 +156,11 @@ class Channel:
             )
         return Declared(found.queue or name, found.message_count or 0, found.consumer_count or 0)
 
-    async def bind(self, queue: str, exchange: str, routing_key: str) -> None:
+    async def bind(
+        self, queue: str, exchange: str, routing_key: str, arguments: Mapping[str, Any] | None = None
+    ) -> None:
         with losing():
-            await self._underlay.queue_bind(queue, exchange, routing_key)
+            await self._underlay.queue_bind(queue, exchange, routing_key, arguments=dict(arguments or {}))
 
     async def delete_queue(self, name: str) -> None:
         with losing():

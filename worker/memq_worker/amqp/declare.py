@@ -94,7 +94,7 @@ async def _queues(channel: Channel, topology: Topology, passive: bool) -> None:
 async def _bindings(channel: Channel, topology: Topology) -> None:
     for binding in topology.bindings:
         try:
-            await channel.bind(binding.queue, binding.exchange, binding.routing_key)
+            await channel.bind(binding.queue, binding.exchange, binding.routing_key, binding.arguments)
         except Lost as error:
             raise _explained(error, "binding to queue", binding.queue, str(error)) from error
 
