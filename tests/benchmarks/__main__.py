@@ -22,10 +22,12 @@ from tests.benchmarks.export import Exported, exports
 from tests.benchmarks.fairness import Fair, fairness
 from tests.benchmarks.flood import Flooded, flooded
 from tests.benchmarks.ingest import Ingested, ingest
+from tests.benchmarks.limits import Limited, limited
 from tests.benchmarks.neighbours import Neighbour, neighbours
 from tests.benchmarks.profile import Profile, profile
 from tests.benchmarks.published import WAYS, Published, published
 from tests.benchmarks.questions import Asked, questions
+from tests.benchmarks.tenants import Crowd, crowds
 from tests.benchmarks.through import Through, through
 from tests.support.broker import own_address
 from tests.support.qdrant import NoQdrantError
@@ -45,7 +47,7 @@ DRAINS: tuple[tuple[Form, int, int], ...] = (
 # Messages of 100 points that wait when the worker starts.
 BACKLOGS = (100, 1_000, 10_000)
 SECTIONS = ("publish", "drain", "peers", "direct", "through", "questions", "export")
-ASKED_FOR = ("backlog", "fairness", "flood", "neighbours")
+ASKED_FOR = ("backlog", "fairness", "flood", "neighbours", "tenants", "limits")
 
 
 @dataclass
@@ -64,6 +66,8 @@ class Figures:
     fairness: list[Fair] = field(default_factory=list[Fair])
     flood: list[Flooded] = field(default_factory=list[Flooded])
     neighbours: list[Neighbour] = field(default_factory=list[Neighbour])
+    tenants: list[Crowd] = field(default_factory=list[Crowd])
+    limits: list[Limited] = field(default_factory=list[Limited])
     profiles: list[Profile] = field(default_factory=list[Profile])
 
 
@@ -161,6 +165,16 @@ class Bench:
             place.mkdir()
             self.figures.neighbours += asyncio.run(neighbours(address, place, upserts))
 
+    def tenants(self, number: int) -> None:
+        with own_address(self.broker) as address:
+            place = self.place(number, "tenants", "x").parent
+            self.figures.tenants += asyncio.run(crowds(address, place, self._count(600)))
+
+    def limits(self, number: int) -> None:
+        with own_address(self.broker) as address:
+            place = self.place(number, "limits", "x").parent
+            self.figures.limits += asyncio.run(limited(address, place, max(2.0, 20.0 * self.scale)))
+
     def profile(self) -> None:
         for form, messages, points in DRAINS:
             with own_address(self.broker) as address:
@@ -196,7 +210,9 @@ def main(
     fairness, only when it is asked for: live upserts beside a backlog of 1,000,000 points, in the bulk lane and in
     those of tenants. flood, only when it is asked for: a tenant's queries beside another's flood, on a broker with
     the management API. neighbours, only when it is asked for: good upserts beside collections that fail, on the
-    Qdrant server on PATH. Rounds are interleaved, so that a slow minute hits every row.
+    Qdrant server on PATH. tenants, only when it is asked for: start, memory and CPU of a worker with 0 to 1,000
+    tenants; limits, only when it is asked for: the rates of a tenant with limits and two workers; both on a broker with
+    the management API. Rounds are interleaved, so that a slow minute hits every row.
     """
     wanted = _sections(only)
     if quick:

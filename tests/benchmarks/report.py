@@ -26,11 +26,13 @@ if TYPE_CHECKING:
     from tests.benchmarks.fairness import Fair
     from tests.benchmarks.flood import Flooded
     from tests.benchmarks.ingest import Ingested
+    from tests.benchmarks.limits import Limited
     from tests.benchmarks.load import Form
     from tests.benchmarks.neighbours import Neighbour
     from tests.benchmarks.profile import Profile
     from tests.benchmarks.published import Published
     from tests.benchmarks.questions import Asked
+    from tests.benchmarks.tenants import Crowd
     from tests.benchmarks.through import Through
 
 FORMS: dict[Form, str] = {
@@ -74,6 +76,8 @@ def show(
     fairness: Sequence[Fair],
     flood: Sequence[Flooded],
     neighbours: Sequence[Neighbour],
+    tenants: Sequence[Crowd],
+    limits: Sequence[Limited],
     profiles: Sequence[Profile],
 ) -> None:
     console = Console(width=110)
@@ -103,6 +107,10 @@ def show(
     if neighbours:
         title = "Good upserts of one point beside collections that fail"
         _print(console, title, *_beside(neighbours, "failing collection", "upserts"))
+    if tenants:
+        _print(console, "One memq worker and the tenants of its file", *_crowded(tenants))
+    if limits:
+        _print(console, "Rates of a tenant with limits, two workers", *_limited(limits))
     for each in profiles:
         title = f"Where a worker's time goes: {each.form}, {each.points_per_message} a message, {each.samples} samples"
         _print(console, title, ("stage", "share"), [(name, f"{share:.0%}") for name, share in each.stages])
@@ -285,4 +293,24 @@ def _beside(runs: Sequence[Neighbour | Flooded], *first: str) -> tuple[Sequence[
             f"{_middle(group, 'p99') / _middle(group, 'alone_p99'):.1f}",
         ]
         for beside, group in _groups(runs, lambda run: run.beside).items()
+    ]
+
+
+def _crowded(tenants: Sequence[Crowd]) -> tuple[Sequence[str], list[list[str]]]:
+    columns = ("tenants", "lanes", "apply s", "start s", "start CPU s", "idle MiB", "peak MiB", "CPU us", "KiB", "ms")
+    figures = ("applied", "ready", "ready_cpu", "idle_mib", "peak_mib", "cpu", "scrape_kib", "scrape_ms")
+    return columns, [
+        [f"{number:,}", lanes, *(f"{_middle(runs, name):,.1f}" for name in figures)]
+        for (number, lanes), runs in _groups(tenants, lambda run: (run.tenants, run.lanes)).items()
+    ]
+
+
+def _limited(limits: Sequence[Limited]) -> tuple[Sequence[str], list[list[str]]]:
+    columns = ("limit", "per second", "points a message", "measured", "off by")
+    return columns, [
+        [limit, f"{rate:,}", str(points), f"{got:,.1f}", f"{got / rate - 1:+.1%}"]
+        for (limit, rate, points), runs in _groups(
+            limits, lambda run: (run.limit, run.per_second, run.points_per_message)
+        ).items()
+        for got in [_middle(runs, "measured")]
     ]

@@ -11,8 +11,9 @@ from memq_worker.tenants.file import TenantsFile
 
 @dataclass(frozen=True, slots=True)
 class AppliedFile:
-    """generation, digest: of the file.   removed: epoch seconds of the removal, by tenant, while its fence stands.
+    """generation, digest: of the file.
 
+    removed: epoch seconds of the removal, by tenant whose messages workers discard.
     draining: epoch seconds of the move to the shared lane, by tenant, while the queues of its own lane are there.
     """
 

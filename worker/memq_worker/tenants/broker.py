@@ -59,6 +59,11 @@ class Broker:
         }
 
     @cached_property
+    def lasting_queues(self) -> list[str]:
+        """Names of the queues that no connection has for itself."""
+        return [each["name"] for each in self._all("queues") if not each.get("exclusive")]
+
+    @cached_property
     def bindings(self) -> Mapping["Bound", str]:
         """Bindings of exchanges to queues; the value is the API's name for one."""
         return {

@@ -42,7 +42,8 @@ def _planned(settings: Settings, engine: Engine, adopt: bool) -> Plan:
     path, file = _file(settings)
     broker = _broker(settings)
     planned = Planner(file, path.parent, broker, settings.order).plan()
-    new = [name for name, tenant in file.tenants.items() if tenant.storage == "own" and name not in broker.tenants]
+    # With shared storage too: storage may change, and a removal deletes the collections of the tenant's name.
+    new = [name for name in file.tenants if name not in broker.tenants]
     if new and not adopt:
         _check_names(new, asyncio.run(_collections(settings, engine)))
     return planned

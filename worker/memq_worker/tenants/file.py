@@ -126,6 +126,12 @@ class TenantsFile(Input):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        for collection in self.shared:
+            if (first := collection.partition(".")[0]) in self.tenants and first != collection:
+                raise ValueError(
+                    f'[shared."{collection}"]: begins with the name of a tenant, to whom every collection '
+                    f"{first}.<name> belongs; expected another name"
+                )
         owners: dict[str, str] = {}
         for name, tenant in self.tenants.items():
             for user in tenant.users:

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from memq_worker.tenants.users import check_ordinary, has_password, password, pe
 
 # A message stays in the retry queues for ten minutes at most; then nothing of a removed tenant is under way.
 FENCE_SECONDS = 15 * 60.0
+_MOST_REMOVED = 1000  # names that workers keep; the newest
 _SETTLED_SECONDS = 15.0  # the numbers of the management API are up to five seconds old
 
 
@@ -112,11 +114,13 @@ class Planner:
 
     def _announce(self, draining: dict[str, float]) -> Iterator[Step]:
         before = self._broker.applied
+        # Until the name is in use again: workers that were away may still find messages in the queues of all tenants.
         removed = {
             name: at
-            for name, at in (() if before is None else before.removed.items())
-            if at + FENCE_SECONDS > time.time() and name not in self._file.tenants
+            for name, at in sorted((() if before is None else before.removed.items()), key=lambda each: -each[1])
+            if name not in self._file.tenants
         }
+        removed = dict(islice(removed.items(), _MOST_REMOVED))
         wanted = AppliedFile(self._file.generation, self._file.digest, removed, draining)
         if before != wanted:
             previous = "none" if before is None else str(before.generation)

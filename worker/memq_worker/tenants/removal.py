@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from memq_amqp import Connection, Received
 
@@ -12,6 +12,7 @@ from memq_schemas import Filter
 from memq_schemas.tenants import TenantNames, Whose
 from memq_worker.amqp.sweep import delete_queue, sweep
 from memq_worker.errors import ConfigurationError
+from memq_worker.pipeline.spaces.hidden_keys import TENANT_KEY
 from memq_worker.tenants.applied_file import AppliedFile
 from memq_worker.tenants.broker import Broker
 from memq_worker.tenants.file import TenantsFile
@@ -21,7 +22,6 @@ from memq_worker.tenants.users import permissions
 # Workers look at the generation every five seconds.
 _FENCED_SECONDS = 7.0
 _LEFT_SECONDS = 60.0  # for workers to stop consuming the tenant's own lane
-_TENANT_KEY = "_tenant"
 
 Tell = Callable[[str], None]
 
@@ -30,6 +30,8 @@ class Points(Protocol):
     """The store, as far as a removal needs it."""
 
     async def list_collections(self, timeout: float) -> list[str]: ...
+
+    async def describe_collection(self, collection: str, timeout: float) -> dict[str, Any]: ...
 
     async def count(self, collection: str, where: Filter | None, timeout: float) -> int: ...
 
@@ -53,6 +55,7 @@ class Removal:
         self._connection = connection
         self._store = store
         self._tell = tell
+        self._shared_ones = dict.fromkeys(file.shared, True)
 
     async def run(self, timeout: float, settle_seconds: float) -> None:
         """Remove everything, and tell what it was. timeout: of one call to the store.
@@ -71,7 +74,7 @@ class Removal:
         if policy in self._broker.policies:
             self._api.delete(self._api.here("policies", policy))
         left = max(0.0, fenced_until - time.time())
-        self._tell(f"retries and late redeliveries: discarded by the workers for the next {left:.0f} s")
+        self._tell(f"retries and late redeliveries: discarded by the workers; the name is free again in {left:.0f} s")
 
     def _check(self) -> None:
         if self._name in self._file.tenants:
@@ -133,6 +136,18 @@ class Removal:
             if found is not None:
                 queues, messages = queues + 1, messages + found
         self._tell(f"queues: {queues} deleted, with {messages} messages")
+        await self._delete_replies()
+
+    async def _delete_replies(self) -> None:
+        """Delete queues and exchanges that the tenant declared under the names of its reply queues."""
+        beginning, queues = self._own.reply(""), 0
+        there = Broker(self._api, self._broker.names)
+        for queue in [queue for queue in there.lasting_queues if queue.startswith(beginning)]:
+            queues += await delete_queue(self._connection, queue) is not None
+        exchanges = [exchange for exchange in there.exchanges if exchange.startswith(beginning)]
+        for exchange in exchanges:
+            self._api.delete(self._api.here("exchanges", exchange))
+        self._tell(f"reply queues: {queues} deleted, and {len(exchanges)} exchanges of the tenant's own")
 
     async def _until_left(self) -> None:
         """Wait until no worker consumes the tenant's own lane. Raises ConfigurationError after a minute."""
@@ -162,18 +177,26 @@ class Removal:
     async def _delete_once(self, timeout: float) -> tuple[int, int]:
         """Return the numbers of collections and of points."""
         collections = points = 0
-        there = await self._store.list_collections(timeout)
-        for collection in [each for each in there if each.startswith(f"{self._name}.")]:
-            points += await self._store.count(collection, None, timeout)
-            await self._store.drop_collection(collection, timeout)
-            collections += 1
-        own = Filter.model_validate({"must": [{"key": _TENANT_KEY, "match": {"value": self._name}}]})
-        for collection in [each for each in self._file.shared if each in there]:
-            found = await self._store.count(collection, own, timeout)
-            if found:
+        own = Filter.model_validate({"must": [{"key": TENANT_KEY, "match": {"value": self._name}}]})
+        for collection in await self._store.list_collections(timeout):
+            if collection.startswith(f"{self._name}.") and collection not in self._file.shared:
+                points += await self._store.count(collection, None, timeout)
+                await self._store.drop_collection(collection, timeout)
+                collections += 1
+            elif await self._shared(collection, timeout) and (
+                found := await self._store.count(collection, own, timeout)
+            ):
                 await self._store.delete(collection, None, own)
                 points += found
         return collections, points
+
+    async def _shared(self, collection: str, timeout: float) -> bool:
+        """Return True for a collection of several tenants, also one that left the file together with this tenant."""
+        known = self._shared_ones.get(collection)
+        if known is None:
+            described = await self._store.describe_collection(collection, timeout)
+            known = self._shared_ones[collection] = TENANT_KEY in described["indexes"]
+        return known
 
     async def _sweep(self) -> None:
         names = self._broker.names

@@ -55,6 +55,7 @@ def test_shared_tenants_without_a_list_have_all_shared_collections() -> None:
         ("generation = 1\nextra = 2", ["extra: "]),
         ("generation = 1\ntenants = 3", ["tenants: expected a table"]),
         ("generation = 1\n[tenants.Acme]", ["[tenants.Acme]: "]),
+        ('generation = 1\n[shared."acme.docs"]\nsize = 2\n[tenants.acme]', ['[shared."acme.docs"]: ']),
         ('generation = 1\n[tenants."a.b"]', ["[tenants.a.b]: "]),
         ("generation = 1\n[tenants.acme]\nstorage = 'mine'", ["[tenants.acme] storage: "]),
         ("generation = 1\n[tenants.acme]\nstorage = 'shared'", ["[tenants.acme] storage: "]),
