@@ -6,7 +6,7 @@ Source: https://api.qdrant.tech/api-reference/search/query-points
 from typing import Annotated, Any, Literal, cast
 
 import numpy as np
-from pydantic import AfterValidator, Discriminator, Field, JsonValue, Tag, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, JsonValue, Tag, model_validator
 
 from memq_schemas.filters import WholeFilter
 from memq_schemas.formulas import check_formula
@@ -170,7 +170,7 @@ class Sample(Input):
 class Formula(Input):
     formula: Annotated[
         JsonValue,
-        AfterValidator(check_formula),
+        BeforeValidator(check_formula),
         Field(description="a number, `$score`, a payload key, a condition, or an object of one operator"),
     ]
     defaults: dict[str, JsonValue] | None = None

@@ -12,6 +12,7 @@ from memq_schemas.json_values.python import TOO_DEEP
 _KEY_END = re.compile(rb'"[ \t\r\n]*:')
 _LONG_LIST = 512  # bytes
 _LARGE = 2.0**63
+_MANY = 16  # items, from which on a look at each is slower than one at the types of all
 _PLAIN = frozenset((str, int, bool, type(None)))
 _NOTHING = object()
 
@@ -60,6 +61,8 @@ def _survey(value: Any, numbers: str | None = None) -> tuple[int, bool]:
             keys += len(cast("dict[str, Any]", vector))
     elif type(value) is not list:
         items = (value,)
+    if len(items) >= _MANY and _PLAIN.issuperset(map(type, items)):
+        return keys, large
     for item in items:
         if type(item) in _PLAIN or item is vector:
             continue

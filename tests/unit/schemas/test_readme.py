@@ -80,6 +80,9 @@ def test_the_limits_are_ours():
     table = section("### Limits")
     for limit in (
         limits.MAX_VALUES,
+        limits.MIN_VALUES,
+        limits.MAX_CONTAINERS,
+        limits.MAX_VECTORS,
         limits.MAX_NAMED_VECTORS,
         MAX_ROWS,
         MAX_NUMBERS,

@@ -224,7 +224,7 @@ class TestTheWholeBody:
         self, column: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         for module in (arrow_stream, checks):
-            monkeypatch.setattr(module, "MAX_VALUES", 4000)
+            monkeypatch.setattr(module, "max_values", lambda size: 4000)
         for module in (arrow_stream, checks):
             monkeypatch.setattr(module, "SMALL", 100)
         whole = table(payload=column)

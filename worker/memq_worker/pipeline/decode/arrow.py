@@ -15,9 +15,9 @@ from memq_schemas.json_values.arrow_types import unsayable
 from memq_schemas.limits import MAX_VECTOR_NAME
 from memq_schemas.points import MAX_VERSION, MODES, Mode
 from memq_worker.errors import MessageError
-from memq_worker.pipeline.decode.arrow_stream import check_payloads, malformed, record_batches
+from memq_worker.pipeline.decode.arrow_stream import check_payload_columns, malformed, record_batches
 from memq_worker.pipeline.decode.arrow_vectors import vectors
-from memq_worker.pipeline.decode.checks import check_payload
+from memq_worker.pipeline.decode.payloads import check_payloads
 from memq_worker.pipeline.decode.points import PAYLOAD_PLACE, check_id
 from memq_worker.pipeline.store import Cell, Id, PointsBatch
 
@@ -46,7 +46,7 @@ def decode_arrow(body: bytes, max_points: int) -> PointsBatch:
         ) from None
     try:
         batches = record_batches(pa, body, max_points)
-        check_payloads(pa, batches)
+        check_payload_columns(pa, batches, len(body))
         parts = [_points(pa, batch, first) for first, batch in batches]
     except (pa.ArrowException, OSError, ValueError, struct.error, IndexError, OverflowError) as error:
         raise malformed(f"not an Arrow IPC stream ({type(error).__name__})") from None
@@ -117,8 +117,7 @@ def _payloads(pa: Any, column: Any, first: int) -> list[dict[str, Any] | None]:
         payloads = [None if text is None else _object(text, first + row) for row, text in enumerate(column.to_pylist())]
     else:
         raise _invalid(f"payload: expected string (JSON) or struct, got {str(kind)[:80]}")
-    for row, payload in enumerate(payloads):
-        check_payload(payload, PAYLOAD_PLACE, first + row)
+    check_payloads(payloads, PAYLOAD_PLACE, first)
     return payloads
 
 

@@ -4,7 +4,7 @@ import struct
 from typing import Any
 
 from memq_schemas import ErrorCode
-from memq_schemas.limits import MAX_NAMED_VECTORS, MAX_RECORD_BATCHES, MAX_VALUES
+from memq_schemas.limits import MAX_NAMED_VECTORS, MAX_RECORD_BATCHES, MAX_VALUES, max_values
 from memq_worker.errors import MessageError
 from memq_worker.pipeline.decode.checks import SMALL, check_count, check_values, too_many_values
 
@@ -45,17 +45,22 @@ def record_batches(pa: Any, body: bytes, max_points: int) -> list[tuple[int, Any
     raise MessageError(ErrorCode.TOO_LARGE, f"body: more than {MAX_RECORD_BATCHES} record batches", stage="decode")
 
 
-def check_payloads(pa: Any, batches: list[tuple[int, Any]]) -> None:
-    """Raise MessageError for payloads of more than MAX_VALUES values, or of types that may repeat memory."""
+def check_payload_columns(pa: Any, batches: list[tuple[int, Any]], size: int) -> None:
+    """Raise MessageError for payloads with too many values, or of types that may repeat memory.
+
+    size: bytes of the message.
+    """
     columns = [batch.column("payload") for _, batch in batches if "payload" in batch.schema.names]
     types = pa.types
     count = 0
     for column in columns:
         if types.is_struct(column.type):
-            count = _checked(count + _values(pa, column))
+            count += _values(pa, column)
+            if count > max_values(size):
+                raise too_many_values("payload", max_values(size))
     texts = [each.buffers()[2] for each in columns if types.is_string(each.type) or types.is_large_string(each.type)]
     if sum(len(text) for text in texts if text is not None) > SMALL:
-        check_values(b",".join(text for text in texts if text is not None), "payload")
+        check_values(b",".join(text for text in texts if text is not None), "payload", size)
 
 
 def _values(pa: Any, array: Any) -> int:
@@ -97,7 +102,7 @@ def _repeated(pa: Any, array: Any) -> int:
 
 def _checked(count: int) -> int:
     if count > MAX_VALUES:
-        raise too_many_values("payload")
+        raise too_many_values("payload", MAX_VALUES)
     return count
 
 

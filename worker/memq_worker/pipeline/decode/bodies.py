@@ -42,9 +42,10 @@ from memq_worker.pipeline.command import (
     Write,
 )
 from memq_worker.pipeline.decode.arrow import decode_arrow
-from memq_worker.pipeline.decode.checks import check_payload, check_unique, check_values, count_keys
+from memq_worker.pipeline.decode.checks import check_unique, check_values, count_keys
 from memq_worker.pipeline.decode.expand import expanded
 from memq_worker.pipeline.decode.malformed_body import malformed
+from memq_worker.pipeline.decode.payloads import check_payload
 from memq_worker.pipeline.decode.points import decode_points
 from memq_worker.pipeline.decode.vector_changes import decode_arrow_replacement, decode_replacement, replaces
 from memq_worker.pipeline.delivery import Delivery
@@ -118,10 +119,7 @@ def decode(delivery: Delivery, limits: Limits) -> Write | Request:
         return RemoveVectors(delivery, collection, _body(ChangeVectors, body, limits))
     if operation is Operation.PAYLOAD:
         assert collection is not None
-        change = _body(SetPayload, body, limits)
-        for name in ("overwrite", "set"):
-            check_payload(getattr(change, name), name)
-        return ChangePayload(delivery, collection, change)
+        return ChangePayload(delivery, collection, _body(SetPayload, body, limits))
     request = _body(_REQUEST_BODIES[operation], body or b"{}", None)
     if isinstance(request, CreateCollection | UpdateCollection):
         check_payload(request.metadata, "metadata")
@@ -165,14 +163,23 @@ def _body(model: type[M], body: bytes, write: Limits | None) -> M:
     try:
         if isinstance(fields, dict):
             check_unique(body, count_keys(fields))
-            if model is SetPayload and may_be_rounded(fields):
+            if model is SetPayload:
                 # orjson makes a float of an integer that 64 bits cannot hold.
-                fields = json.loads(body, parse_int=_whole)
+                return _change(json.loads(body, parse_int=_whole) if may_be_rounded(fields) else fields)
         return model.model_validate(fields)
     except ValidationError as error:
         raise _refusal(error) from None
     except RecursionError:
         raise MessageError(ErrorCode.MALFORMED, "body: nested too deeply", stage="decode") from None
+
+
+def _change(fields: dict[str, Any]) -> Any:
+    """Return the change of payloads. What a parser has made of JSON needs no look of pydantic at each value."""
+    payloads = {name: fields[name] for name in ("overwrite", "set") if type(fields.get(name)) is dict}
+    change = SetPayload.model_validate(fields | {name: {} for name in payloads})
+    for name, payload in payloads.items():
+        check_payload(payload, name)
+    return change.model_copy(update=payloads)
 
 
 def _whole(digits: str) -> int:

@@ -1,74 +1,25 @@
-"""Checks of JSON beyond its parsers': doubled keys, the values of a payload, and the limits of one message."""
+"""Checks of JSON beyond its parsers': doubled keys, and the limits of one message."""
 
 import json
 import re
-from collections.abc import Iterable, Iterator
-from typing import Any, cast
+from collections.abc import Collection, Iterator
+from typing import Any
 
 import numpy as np
 
 from memq_schemas import ErrorCode
-from memq_schemas.json_values.python import MAX_DEPTH
-from memq_schemas.limits import MAX_NAMED_VECTORS, MAX_VALUES
-from memq_schemas.points import VERSION_KEY
+from memq_schemas.limits import MAX_CONTAINERS, MAX_NAMED_VECTORS, MAX_VALUES, max_values
 from memq_worker.errors import MessageError
 
-_PLAIN = frozenset((str, bool, float, type(None)))
-_I64 = range(-(2**63), 2**63)
-_FEW = 16  # items, up to which looking at each is faster
+CONTAINERS = frozenset((dict, list))
+FEW = 16  # items, up to which looking at each is faster
 
 
-def check_payload(payload: dict[str, Any] | None, where: str, *row: int) -> int:
-    """Raises MessageError, naming the place `where`.format(*row), for what Qdrant's payload cannot hold.
-
-    Returns how many keys its objects have.
-    """
-    if payload is None:
-        return 0
-    if VERSION_KEY in payload:
-        raise _refused(where.format(*row), f"the key {VERSION_KEY!r} is memq's own: give the point a version instead")
-    keys = len(payload)
-    if keys >= _FEW and _all_plain(payload.values()):
-        return keys
-    for value in payload.values():
-        if type(value) not in _PLAIN:
-            keys += _check_value(value, where, row, 1)
-    return keys
-
-
-def _check_value(value: Any, where: str, row: tuple[int, ...], depth: int) -> int:
-    if isinstance(value, int):
-        if value not in _I64:
-            raise _refused(where.format(*row), "an integer outside 64 bits, signed")
-    elif isinstance(value, dict | list):
-        if depth >= MAX_DEPTH:
-            raise _refused(where.format(*row), f"nested more than {MAX_DEPTH} levels deep")
-        container = cast("dict[str, Any] | list[Any]", value)
-        keys = len(container) if isinstance(container, dict) else 0
-        items = container.values() if isinstance(container, dict) else container
-        if len(items) < _FEW or not _all_plain(items):
-            for item in items:
-                keys += _check_value(item, where, row, depth + 1)
-        return keys
-    return 0
-
-
-def _all_plain(items: Iterable[Any]) -> bool:
-    """Return True if there is nothing to refuse in any of many items, which is seen at a fraction of the cost."""
-    kinds = set(map(type, items))
-    kinds -= _PLAIN
-    return not kinds or (kinds == {int} and _fits(items))
-
-
-def _fits(items: Iterable[Any]) -> bool:
-    try:
-        return min(items) in _I64 and max(items) in _I64
-    except TypeError:  # texts beside the integers
-        return False
-
-
-def _refused(where: str, reason: str) -> MessageError:
-    return MessageError(ErrorCode.INVALID_PAYLOAD, f"{where}: {reason}", stage="validate")
+def containers(values: Collection[Any]) -> tuple[list[dict[str, Any]], list[list[Any]]]:
+    """Return the objects and the lists among the values."""
+    if len(values) >= FEW and CONTAINERS.isdisjoint(map(type, values)):
+        return [], []
+    return [value for value in values if type(value) is dict], [value for value in values if type(value) is list]
 
 
 # Where a key ends. An escaped quote or the beginning of a string may look like it too, which only adds to the count.
@@ -96,14 +47,25 @@ def _colons(body: bytes) -> int:
 
 
 def count_keys(value: Any) -> int:
-    """Count the keys of all objects within. A list whose first item is a number is not searched."""
-    if isinstance(value, dict):
-        inner = cast("dict[str, Any]", value)
-        return len(inner) + sum(count_keys(each) for each in inner.values() if isinstance(each, dict | list))
-    items = cast("list[Any]", value)
-    if not items or isinstance(items[0], int | float):
-        return 0
-    return sum(count_keys(each) for each in items if isinstance(each, dict | list))
+    """Count the keys of all objects within. A list whose first item is a number is not searched.
+
+    Raises MessageError for too many lists and objects.
+    """
+    keys, found = 0, 0
+    values: list[Any] = [value]
+    while values:
+        objects, lists = containers(values)
+        found += len(objects) + len(lists)
+        if found > MAX_CONTAINERS:
+            raise too_many_containers("body")
+        values = []
+        for each in objects:
+            keys += len(each)
+            values += each.values()
+        for items in lists:
+            if items and not isinstance(items[0], int | float):
+                values += items
+    return keys
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> None:
@@ -120,20 +82,39 @@ SMALL = 2**18
 
 _VALUES = b",[{"
 _PART = 2**16
+_PER_FIND = 256  # bytes, on average, that a call of find passes where it is as fast as numpy
 
 
-def at_most(body: Any) -> int:
-    """Return an upper limit of the number of values in JSON: commas and openings, those inside texts included.
+def census(body: Any) -> tuple[int, int]:
+    """Return upper limits of the numbers of values and of containers in JSON: what is inside texts counts as well.
 
-    Counting ends soon after MAX_VALUES.
+    Counting ends soon after MAX_VALUES. Bodies of up to SMALL bytes are not counted: both are 0.
     """
-    found = 1 + sum(int(np.count_nonzero(part == ord(","))) for part in _parts(body))
+    if len(body) <= SMALL:
+        return 0, 0
+    commas = 0
+    for part in _parts(body):
+        commas += int(np.count_nonzero(part == ord(",")))
+        if commas > MAX_VALUES:
+            break
+    openings = _openings(body, MAX_VALUES)
+    return 1 + commas + openings, openings
+
+
+def _openings(body: Any, most: int) -> int:
+    """Return how many lists and objects begin in JSON, those inside texts included; counting ends soon after `most`."""
+    found = 0
     for opening in (b"[", b"{"):
         # In most bodies they are few, and looking for the next one is the fastest.
-        at = body.find(opening)
-        while at >= 0 and found <= MAX_VALUES:
+        at, limit = body.find(opening), found + len(body) // _PER_FIND
+        while at >= 0 and found <= limit:
             found += 1
             at = body.find(opening, at + 1)
+        if at >= 0:
+            for part in _parts(memoryview(body)[at:]):
+                found += int(np.count_nonzero(part == ord(opening)))
+                if found > most:
+                    return found
     return found
 
 
@@ -170,16 +151,37 @@ def _parts(body: Any) -> Iterator[Any]:
     return (whole[at : at + _PART] for at in range(0, len(whole), _PART))
 
 
-def check_values(body: bytes, where: str = "body") -> None:
-    """Raise MessageError for JSON of more than MAX_VALUES values."""
-    if len(body) > SMALL and at_most(body) > MAX_VALUES and values(body) > MAX_VALUES:
-        raise too_many_values(where)
+def check_values(body: bytes, where: str = "body", size: int = 0) -> None:
+    """Raise MessageError for JSON with too many values, or of more than MAX_CONTAINERS lists and objects.
+
+    size: bytes of the message, of which the JSON may be a part.
+    """
+    most, openings = census(body)
+    limit = max_values(size or len(body))
+    if most > limit and values(body) > limit:
+        raise too_many_values(where, limit)
+    if openings > MAX_CONTAINERS and outside_texts(body, b"[{") > MAX_CONTAINERS:
+        raise too_many_containers(where)
 
 
-def too_many_values(where: str) -> MessageError:
+def too_many_values(where: str, limit: int) -> MessageError:
     return MessageError(
         ErrorCode.TOO_LARGE,
-        f"{where}: more than {MAX_VALUES} values in one message; send fewer points in a message, or fewer values",
+        f"{where}: more than {limit} values in one message of this size; send fewer points, or fewer values",
+        stage="decode",
+    )
+
+
+def too_many_containers(where: str) -> MessageError:
+    return MessageError(
+        ErrorCode.TOO_LARGE, f"{where}: more than {MAX_CONTAINERS} lists and objects in one message", stage="decode"
+    )
+
+
+def too_many_vectors(most: int) -> MessageError:
+    return MessageError(
+        ErrorCode.TOO_LARGE,
+        f"points: more than {most} vectors and rows of vectors in one message of this size; send fewer points",
         stage="decode",
     )
 

@@ -10,12 +10,12 @@ import orjson
 from msgspec import UNSET, UnsetType
 
 from memq_schemas import ErrorCode
-from memq_schemas.limits import MAX_NAMED_VECTORS, MAX_VALUES
+from memq_schemas.limits import MAX_NAMED_VECTORS, MAX_VECTORS, MIN_VALUES, max_values, max_vectors
 from memq_schemas.point_vectors import SPARSE
 from memq_schemas.points import MODES
 from memq_schemas.vectors import MAX_DIMENSIONS, FloatArray
 from memq_worker.errors import MessageError
-from memq_worker.pipeline.decode.checks import SMALL, at_most, check_count
+from memq_worker.pipeline.decode.checks import check_count, too_many_vectors
 
 try:
     _simdjson: Any = importlib.import_module("simdjson")
@@ -58,26 +58,28 @@ class _UnusualError(Exception):
     pass
 
 
-def read_lists(body: bytes, max_points: int) -> tuple[list[ListedPoint], Any] | None:
+def read_lists(body: bytes, max_points: int, most: int) -> tuple[list[ListedPoint], Any] | None:
     """The points of an upsert in its usual form, and its mode or UNSET; None for all others, right or wrong.
 
     Vectors have 1 to MAX_DIMENSIONS finite numbers, and no key is there twice, but maybe in what a payload nests. What
-    ids, versions and payloads say is for the caller to check. Raises MessageError for too many points, and for a vector
-    of more numbers.
+    ids, versions and payloads say is for the caller to check. Raises MessageError for too many points or vectors, and
+    for a vector of more numbers.
+
+    most: upper limit of the number of values.
     """
     if _simdjson is None or body.startswith(_BYTE_ORDER_MARK):
         return None
-    if len(body) > SMALL and _is_dense(body, max_points):
+    if most > MIN_VALUES and most > max_values(len(body)) and _is_dense(body, max_points, most):
         return None
     parser = _parser if len(body) <= _KEPT_BYTES else _simdjson.Parser()
     try:
-        return _points(parser.parse(body), body, max_points)
+        return _points(parser.parse(body), body, max_points, most)
     # KeyError is a field that is missing; the parser raises the others, RuntimeError and MemoryError for its limits.
     except (_UnusualError, AttributeError, KeyError, MemoryError, RuntimeError, TypeError, ValueError):
         return None
 
 
-def _points(document: Any, body: bytes, max_points: int) -> tuple[list[ListedPoint], Any]:
+def _points(document: Any, body: bytes, max_points: int, most: int) -> tuple[list[ListedPoint], Any]:
     mode: Any = UNSET
     if len(document) != 1:
         mode = document["mode"]
@@ -87,10 +89,10 @@ def _points(document: Any, body: bytes, max_points: int) -> tuple[list[ListedPoi
     if type(array) is not _Array:
         raise _UnusualError
     check_count(len(array), max_points)
-    if len(body) > SMALL:
-        _check_values(array, body)
+    if most > MIN_VALUES and most > max_values(len(body)):
+        _check_values(array, most, max_values(len(body)))
     vectors: list[Any] = []
-    points = [_point(point, vectors) for point in array]
+    points = [_point(point, vectors, len(body)) for point in array]
     rows = iter(_rows(vectors, body, points))
     points_read = [
         ListedPoint(identifier, next(rows) if names is None else dict(zip(names, rows, strict=False)), payload, version)
@@ -99,33 +101,27 @@ def _points(document: Any, body: bytes, max_points: int) -> tuple[list[ListedPoi
     return points_read, mode
 
 
-def _is_dense(body: bytes, max_points: int) -> bool:
+def _is_dense(body: bytes, max_points: int, most: int) -> bool:
     """Whether most values are outside of vectors, if all of those are as long as the first."""
-    most = at_most(body)
-    if most <= MAX_VALUES:
-        return False
     first = body.find(b"[", body.find(VECTOR_KEY))
     numbers = 1 + body.count(b",", first, body.find(b"]", first))
     points = body.count(VECTOR_KEY)
-    return points <= max_points and most - numbers * points > MAX_VALUES
+    return points <= max_points and most - numbers * points > max_values(len(body))
 
 
-def _check_values(points: Any, body: bytes) -> None:
+def _check_values(points: Any, most: int, limit: int) -> None:
     """Leave a body to the other parser that may have more values than a message may, numbers of vectors aside."""
-    most = at_most(body)
-    if most <= MAX_VALUES:
-        return
     for point in points:
         vector = point["vector"]
         if type(vector) is not _Object:
             most -= len(vector)
         elif len(vector) <= MAX_NAMED_VECTORS:
             most -= sum(len(vector[name]) for name in vector)
-    if most > MAX_VALUES:
+    if most > limit:
         raise _UnusualError
 
 
-def _point(point: Any, vectors: list[Any]) -> tuple[Any, list[str] | None, Any, Any]:
+def _point(point: Any, vectors: list[Any], size: int) -> tuple[Any, list[str] | None, Any, Any]:
     """Id, names of its vectors, which are added to `vectors`, payload and version."""
     identifier, vector = point["id"], point["vector"]
     payload: Any = UNSET
@@ -149,13 +145,20 @@ def _point(point: Any, vectors: list[Any]) -> tuple[Any, list[str] | None, Any, 
     if type(vector) is not _Object:
         vectors.append(vector)
         return identifier, None, payload, version
+    return identifier, _add_named(vector, vectors, size), payload, version
+
+
+def _add_named(vector: Any, vectors: list[Any], size: int) -> list[str]:
+    """Add the vectors of a point, and return their names."""
     if len(vector) > MAX_NAMED_VECTORS:
         raise _UnusualError
+    if len(vectors) + len(vector) > MAX_VECTORS and len(vectors) + len(vector) > max_vectors(size):
+        raise too_many_vectors(max_vectors(size))
     names = list(vector)
     if len(set(names)) != len(names) or SPARSE.issuperset(names):
         raise _UnusualError
     vectors += [vector[name] for name in names]
-    return identifier, names, payload, version
+    return names
 
 
 def _too_long(lengths: list[int], points: list[tuple[Any, ...]]) -> MessageError:

@@ -5,23 +5,22 @@ import msgspec
 
 from memq_schemas import ErrorCode
 from memq_schemas.ids import MAX_ID, canonical_uuid
-from memq_schemas.limits import MAX_NAMED_VECTORS, MAX_VALUES
+from memq_schemas.limits import MAX_NAMED_VECTORS, MAX_VECTORS, max_values, max_vectors
 from memq_schemas.point_vectors import is_sparse
 from memq_schemas.points import MAX_VERSION, MODES, Mode
 from memq_worker.errors import MessageError
 from memq_worker.pipeline.decode.checks import (
-    SMALL,
-    at_most,
+    census,
     check_count,
     check_names,
-    check_payload,
     check_unique,
     check_values,
     outside_texts,
-    too_many_values,
+    too_many_vectors,
 )
 from memq_worker.pipeline.decode.lists import MAYBE_LISTS, VECTOR_KEY, ListedPoint, read_lists
 from memq_worker.pipeline.decode.malformed_body import malformed
+from memq_worker.pipeline.decode.payloads import check_payload, check_payloads
 from memq_worker.pipeline.decode.vectors import AnyVectors, check_columns, columns_of, count_keys
 from memq_worker.pipeline.store import Id, PointsBatch
 
@@ -98,14 +97,20 @@ _NAME_LIMIT = 100  # characters
 
 def decode_points(body: bytes, max_points: int) -> PointsBatch:
     """The points of an upsert body. Raises MessageError naming the first bad point by index."""
-    listed = read_lists(body, max_points) if MAYBE_LISTS(body, body.find(VECTOR_KEY)) else None
-    points, mode = _parse(body, max_points) if listed is None else listed
+    most, openings = census(body)
+    many_containers = openings > MAX_VECTORS
+    if many_containers:
+        _check_outline(body, max_points)
+    listed = read_lists(body, max_points, most) if MAYBE_LISTS(body, body.find(VECTOR_KEY)) else None
+    if listed is None and most > max_values(len(body)) and not many_containers:
+        _check_outline(body, max_points)
+    points, mode = _parse(body) if listed is None else listed
     if not points:
         raise MessageError(ErrorCode.EMPTY_BATCH, "points: an upsert needs at least one", stage="validate")
     check_count(len(points), max_points)
     ids: list[Id] = []
     payloads: list[dict[str, Any] | None] = []
-    keys, nested = 1 + (mode is not msgspec.UNSET), 0
+    keys = 1 + (mode is not msgspec.UNSET)
     for index, point in enumerate(points):
         ids.append(check_id(point.id, index))
         keys += 2 + (count_keys(point.vector) if isinstance(point.vector, dict) else 0)
@@ -116,12 +121,15 @@ def decode_points(body: bytes, max_points: int) -> PointsBatch:
             keys += 1
             if payload:
                 keys += len(payload)
-                nested += check_payload(payload, PAYLOAD_PLACE, index) - len(payload)
         payloads.append(payload)
         keys += point.version is not msgspec.UNSET
+    if len(payloads) == 1:
+        nested = check_payload(payloads[0], PAYLOAD_PLACE, 0) - len(payloads[0] or ())
+    else:
+        nested = check_payloads(payloads, PAYLOAD_PLACE)
     if listed is None or nested:
         check_unique(body, keys + nested)
-    columns = columns_of([point.vector for point in points], len(points))
+    columns = columns_of([point.vector for point in points], len(points), max_vectors(len(body)))
     if listed is None:
         check_columns(columns)
     return PointsBatch(
@@ -133,10 +141,8 @@ def decode_points(body: bytes, max_points: int) -> PointsBatch:
     )
 
 
-def _parse(body: bytes, max_points: int) -> tuple[list[WirePoint] | list[_AnyPoint], _Mode]:
+def _parse(body: bytes) -> tuple[list[WirePoint] | list[_AnyPoint], _Mode]:
     try:
-        if len(body) > SMALL and at_most(body) > MAX_VALUES:
-            _check_outline(_outline.decode(body).points, max_points)
         return _decoded(body)
     except UNREADABLE as error:
         raise unreadable(error, body) from None
@@ -155,16 +161,19 @@ def _decoded(body: bytes) -> tuple[list[WirePoint] | list[_AnyPoint], _Mode]:
     return found.points, found.mode
 
 
-def _check_outline(points: list[_OutlinePoint], max_points: int) -> None:
+def _check_outline(body: bytes, max_points: int) -> None:
     """Raise MessageError for a message that exceeds a limit, before its values are built."""
+    try:
+        points = _outline.decode(body).points
+    except UNREADABLE as error:
+        raise unreadable(error, body) from None
     check_count(len(points), max_points)
     payloads = [memoryview(point.payload) for point in points]
-    vectors = [point.vector for point in points]
-    if sum(map(len, vectors)) > SMALL and sum(bytes(each).count(b"[") for each in vectors) > MAX_VALUES:
-        # No name of a vector has so many brackets: they are rows of multivectors, each of which is a value.
-        raise too_many_values("rows of multivectors")
-    if sum(map(len, payloads)) > SMALL:
-        check_values(b",".join(payloads), "payloads")
+    vectors = b",".join([memoryview(point.vector) for point in points])
+    most = max_vectors(len(body))
+    if vectors.count(b"[") > most and outside_texts(vectors, b"[") > most:
+        raise too_many_vectors(most)
+    check_values(b",".join(payloads), "payload", len(body))
     for index, point in enumerate(points):
         vector = memoryview(point.vector)
         if vector[0] == _OPENING and len(vector) > 2 * MAX_NAMED_VECTORS:

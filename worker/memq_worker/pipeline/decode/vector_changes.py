@@ -5,6 +5,7 @@ import re
 import msgspec
 
 from memq_schemas import ErrorCode
+from memq_schemas.limits import max_vectors
 from memq_schemas.vector_changes import TWICE
 from memq_worker.errors import MessageError
 from memq_worker.pipeline.decode.arrow import decode_arrow
@@ -57,7 +58,7 @@ def decode_replacement(body: bytes, max_points: int) -> PointsBatch:
             2 + count_keys(point.vector) + (point.version is not msgspec.UNSET) + (point.payload is not msgspec.UNSET)
         )
     check_unique(body, keys)
-    columns = columns_of([point.vector for point in points], len(points))
+    columns = columns_of([point.vector for point in points], len(points), max_vectors(len(body)))
     check_columns(columns)
     versions = versions_of([point.version for point in points])
     return _checked(PointsBatch(ids, columns, [None] * len(ids), versions))

@@ -14,13 +14,12 @@ import numpy as np
 import pybase64
 
 from memq_schemas import ErrorCode
-from memq_schemas.limits import MAX_VALUES
 from memq_schemas.multivectors import check_row, check_rows, odd_row
 from memq_schemas.point_vectors import is_sparse
 from memq_schemas.sparse_vectors import REPEATED, SparseVector, check_lengths
 from memq_schemas.vectors import MAX_DIMENSIONS, FloatArray, base64_bytes, check_name, float32_bytes
 from memq_worker.errors import MessageError
-from memq_worker.pipeline.decode.checks import check_names, too_many_values
+from memq_worker.pipeline.decode.checks import check_names, too_many_vectors
 from memq_worker.pipeline.store import Cell, Column, RowsCell, SparseCell
 
 
@@ -32,40 +31,41 @@ class WireSparse(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 # Numbers, or rows of a multivector. Integers stay what they are: an unnamed sparse vector has indices among its lists.
 Numbers = list[int | float | list[float] | str]
 AnyVector = Numbers | str | WireSparse
+_SPARSE_WEIGHT = 3  # an object and two lists
 AnyVectors = Numbers | str | dict[str, AnyVector | None]
 
 
-def columns_of(vectors: Iterable[Any], count: int) -> dict[str, Column]:
+def columns_of(vectors: Iterable[Any], count: int, most: int) -> dict[str, Column]:
     """One column of `count` rows per name. Raises MessageError naming the first bad vector by the index of its point.
 
     vectors: per point, in order, a vector alone or a dict by name; bytes are a dense vector that is read already.
+    most: limit on vectors and rows of multivectors; a sparse vector counts as three.
     """
     columns: dict[str, Column] = {}
-    rows = 0
-
-    def put(name: str, value: Any, index: int) -> None:
-        nonlocal rows
-        rows += _row_count(value)
-        if rows > MAX_VALUES:
-            raise too_many_values("rows of multivectors")
-        column = columns.get(name)
-        if column is None:
-            if name:
-                _check_name(name, index)
-            column = columns[name] = [None] * count
-        column[index] = value if isinstance(value, bytes) else _cell(value, name, index)
-
+    found = 0
     for index, vector in enumerate(vectors):
         if not isinstance(vector, dict) or is_sparse(vector):
-            put("", vector, index)
-            continue
-        named = cast("dict[str, Any]", vector)
-        check_names(len(named), index)
-        given = {name: value for name, value in named.items() if value is not None}
-        if not given:
+            given: Iterable[tuple[str, Any]] = (("", vector),)
+        else:
+            named = cast("dict[str, Any]", vector)
+            check_names(len(named), index)
+            given = named.items()
+        empty = True
+        for name, value in given:
+            if value is None:
+                continue
+            empty = False
+            column = columns.get(name)
+            if column is None:
+                if name:
+                    _check_name(name, index)
+                column = columns[name] = [None] * count
+            found += 1 if type(value) is bytes or type(value) is str else _weight(value)
+            if found > most:
+                raise too_many_vectors(most)
+            column[index] = value if type(value) is bytes else _cell(value, name, index)
+        if empty:
             raise MessageError(ErrorCode.EMPTY_VECTOR, f"points[{index}].vector: no vectors", stage="validate")
-        for name, value in given.items():
-            put(name, value, index)
     return columns
 
 
@@ -111,11 +111,11 @@ def _cell(value: Any, name: str, index: int) -> Cell:
 
 
 def _decoded(text: str) -> bytes:
-    with suppress(ValueError):  # found below
+    try:
         raw = pybase64.b64decode(text, validate=True)
-        if raw and len(raw) % 4 == 0:
-            return raw
-    return float32_bytes(text)
+    except ValueError:
+        return float32_bytes(text)  # says what is wrong
+    return raw if raw and len(raw) % 4 == 0 else float32_bytes(text)
 
 
 def _packed(numbers: list[Any]) -> bytes:
@@ -160,12 +160,12 @@ def _rows(rows: list[Any]) -> RowsCell:
     return RowsCell(len(packed[0]), b"".join(packed))
 
 
-def _row_count(value: Any) -> int:
-    """Number of rows, each a value of its own; 0 for a vector of another kind."""
+def _weight(value: Any) -> int:
+    """Number of vectors that a value other than bytes or text counts as."""
     if type(value) is not list:
-        return 0
+        return _SPARSE_WEIGHT
     rows = cast("list[Any]", value)
-    return len(rows) if rows and isinstance(rows[0], list | str) else 0
+    return len(rows) if rows and isinstance(rows[0], list | str) else 1
 
 
 def _row(row: list[float] | str) -> bytes:
