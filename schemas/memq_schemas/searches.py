@@ -6,7 +6,7 @@ Source: https://api.qdrant.tech/api-reference/search/query-points
 from typing import Annotated, Any, Literal, cast
 
 import numpy as np
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, JsonValue, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, JsonValue, Tag, model_validator
 
 from memq_schemas.filters import WholeFilter
 from memq_schemas.formulas import check_formula
