@@ -7,6 +7,7 @@ from memq_cli.output import notice
 
 if TYPE_CHECKING:
     from memq.dead import Tally
+    from memq.dead.delivery_limit import DeliveryLimit
 
 
 class WalkProgress(Bar):
@@ -15,10 +16,18 @@ class WalkProgress(Bar):
     def __init__(self, doing: str) -> None:
         super().__init__(doing)
         self._doing = doing
+        self._warned = False
 
     def __call__(self, tally: Tally) -> None:
-        if tally.walked == 1 and tally.delivery_limit.unknown:
-            notice(f"memq: policies of the queue unknown ({tally.delivery_limit.unknown}): a policy may drop letters")
+        if not self._warned:
+            self._warned = True
+            self._warn(tally.delivery_limit)
         summary = f"{tally.selected:,} selected" + (f", {tally.done:,} done" if tally.done else "")
         line = f"{self._doing}: {tally.walked:,} of {tally.depth:,}, {summary}"
         self.advance(tally.walked, tally.depth, summary, line)
+
+    def _warn(self, limit: DeliveryLimit) -> None:
+        if limit.unknown:
+            notice(f"memq: policies of the queue unknown ({limit.unknown}): a policy may drop letters")
+        if limit.losses:
+            notice(f"memq: messages can be lost: {limit.losses}")

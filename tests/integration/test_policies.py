@@ -7,6 +7,7 @@ import os
 import subprocess
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -18,7 +19,7 @@ from memq_amqp.management import ManagementError, management
 import stack.amqp
 from memq import LetterAtRisk, Producer
 from memq_schemas import Names, topology
-from memq_schemas.policies import diverted, losses
+from memq_schemas.policies import losses
 from tests.support.broker import depth, take
 from tests.support.command import Memq
 from tests.support.dead import bury
@@ -28,7 +29,6 @@ from tests.support.worker import COMMAND
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from aio_pika.abc import AbstractChannel
 
@@ -197,9 +197,24 @@ async def test_an_alternate_exchange_is_reported_and_takes_what_no_queue_takes(
         # Confirmed, and no queue of memq's has it.
         await commands.publish(aio_pika.Message(b"", delivery_mode=2), "upsret.docs")
         assert await elsewhere.get(no_ack=True)
-    found = await shown.alternates(amqp.vhost, amqp.prefix)
-    assert {each.name for each in found} == {each.name for each in topology(amqp.prefix).exchanges}
-    assert diverted(found[0]).cause.startswith("policy 'astray/and away' sets alternate-exchange to 'amq.fanout'")
+    found = await shown.losses(amqp.vhost, names, [])
+    assert {each.queue for each in found} == {each.name for each in topology(amqp.prefix).exchanges}
+    cause = "policy 'astray/and away' sets alternate-exchange to 'amq.fanout'"
+    assert found[0].cause.startswith(cause)
+    # The command says so, although there is no letter to look at.
+    environ = os.environ | {"MEMQ_AMQP_URL": amqp.url, "MEMQ_PREFIX": amqp.prefix}
+    for more, expected in ({"MEMQ_MANAGEMENT_URL": amqp.management_url}, cause), ({}, "policies of the queue unknown"):
+        for words in (["list"], ["replay", "--dry-run"], ["purge", "--dry-run"], ["list", "--json"]):
+            done = await asyncio.to_thread(
+                subprocess.run,
+                [Path(COMMAND).with_name("memq"), "dead", *words],
+                env=environ | more,
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+            assert (done.returncode, expected in done.stderr) == (0, True), done.stderr
 
 
 @pytest.fixture

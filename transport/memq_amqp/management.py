@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, unquote, urlsplit
 
 from memq_amqp.address import bracketed
-from memq_schemas.policies import ExchangePolicy, QueuePolicies
+from memq_schemas.policies import ExchangePolicy, Loss, QueuePolicies, diverted, losses
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from memq_amqp.address import Address
+    from memq_schemas.topology import Names
 
 VARIABLE = "MEMQ_MANAGEMENT_URL"
 
@@ -79,6 +80,14 @@ class Management:
             if asyncio.get_running_loop().time() > deadline:
                 raise ManagementError(f"{self}: no policies known yet of queue {unknown[0]!r}; try again in a minute")
             await asyncio.sleep(_STATISTICS_SECONDS)
+
+    async def losses(self, vhost: str, names: Names, queues: list[QueuePolicies]) -> list[Loss]:
+        """Return every way in which policies of these queues and of memq's exchanges lose messages.
+
+        Raises ManagementError.
+        """
+        exchanges = await self.alternates(vhost, names.prefix)
+        return [*(loss for queue in queues for loss in losses(queue, names)), *map(diverted, exchanges)]
 
     async def alternates(self, vhost: str, prefix: str) -> list[ExchangePolicy]:
         """Return the exchanges below `prefix` to which a policy gives an alternate exchange. Raises ManagementError."""

@@ -2,7 +2,7 @@
 
 from memq_amqp.management import VARIABLE, ManagementError, management
 
-from memq_schemas.policies import diverted, losses, summary
+from memq_schemas.policies import summary
 from memq_worker.errors import ConfigurationError
 from memq_worker.settings import Settings
 
@@ -21,10 +21,9 @@ async def check_policies(settings: Settings) -> str:
     try:
         api = management(settings.management_url.get_secret_value(), broker)
         queues = await api.queues(broker.vhost, settings.prefix)
-        exchanges = await api.alternates(broker.vhost, settings.prefix)
+        found = await api.losses(broker.vhost, names, queues)
     except ManagementError as error:
         raise ConfigurationError(f"{VARIABLE}: {error}") from error
-    found = [loss for queue in queues for loss in losses(queue, names)]
-    if found := [*found, *map(diverted, exchanges)]:
+    if found:
         raise ConfigurationError(f"messages can be lost: {summary(found)}; {_REMEDY}")
     return f"{api} answers; none of {len(queues)} queues loses messages by a policy"

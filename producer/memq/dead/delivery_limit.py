@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from memq_amqp.management import VARIABLE, ManagementError, management
 
 from memq.errors import LetterAtRisk
+from memq_schemas.policies import summary
 from memq_schemas.secret_files import SecretFileError, given_secret
 
 if TYPE_CHECKING:
@@ -25,12 +26,14 @@ RESERVED = 10
 class DeliveryLimit:
     """limit: deliveries after which RabbitMQ drops a letter; None for no limit, or if it is unknown.
 
-    unknown: why the policies of the queue could not be read; empty if they were.   source: who sets the limit.
+    unknown: why the policies could not be read; empty if they were.   source: who sets the limit.
+    losses: how policies of memq's queues and exchanges lose messages; empty if they do not.
     """
 
     limit: int | None = None
     source: str = ""
     unknown: str = ""
+    losses: str = ""
 
     def check(self, letter: Received | None = None) -> None:
         """Raise LetterAtRisk if the queue allows too few more looks at the letter, or at a letter never looked at."""
@@ -57,12 +60,15 @@ async def read_delivery_limit(address: Address, names: Names) -> DeliveryLimit:
     if given is None:
         return DeliveryLimit(unknown=f"{VARIABLE} is not set")
     try:
-        queues = await management(given.value, address).queues(address.vhost, names.prefix)
+        api = management(given.value, address)
+        queues = await api.queues(address.vhost, names.prefix)
+        found = summary(await api.losses(address.vhost, names, queues))
     except ManagementError as error:
         return DeliveryLimit(unknown=f"{VARIABLE}: {error}")
     for queue in queues:
         if queue.name == names.dead:
-            return DeliveryLimit(queue.delivery_limit, f"delivery-limit, set by {queue.source('delivery-limit')}")
+            source = f"delivery-limit, set by {queue.source('delivery-limit')}"
+            return DeliveryLimit(queue.delivery_limit, source, losses=found)
     return DeliveryLimit(unknown=f"{VARIABLE}: no queue {names.dead!r} there")
 
 

@@ -85,7 +85,7 @@ class DeadLetters:
     ) -> Listing:
         letters: list[DeadLetter] = []
         tally = Tally()
-        async with self._walk(tally, force) as walked:
+        async with self._walk(tally, force, progress) as walked:
             async for block in walked.blocks():
                 async for message in block:
                     letter = _look(message, self._whose, tally, selection, progress)
@@ -105,7 +105,7 @@ class DeadLetters:
         tenants = frozenset[str]() if tenant is None else frozenset({tenant})
         ids = frozenset[str]() if isinstance(which, int) else frozenset({which})
         chosen = Selection(ids=ids, tenants=tenants)
-        async with self._walk(tally, force) as walked:
+        async with self._walk(tally, force, progress) as walked:
             async for block in walked.blocks():
                 async for message in block:
                     letter = _look(message, self._whose, tally, chosen, progress)
@@ -132,7 +132,7 @@ class DeadLetters:
         """
         tally = tally or Tally()
         selection = selection if body is None else replace(selection, limit=1)
-        async with self._walk(tally, force) as walked:
+        async with self._walk(tally, force, progress) as walked:
             replay = Replay(walked, self._sender, self._whose, self._timeout, body)
 
             def sent() -> None:
@@ -168,7 +168,7 @@ class DeadLetters:
         tally: as for `replay`.
         """
         tally = tally or Tally()
-        async with self._walk(tally, force) as walked:
+        async with self._walk(tally, force, progress) as walked:
             tags: list[int] = []
             async for block in walked.blocks():
                 async for message in block:
@@ -187,7 +187,7 @@ class DeadLetters:
         return tally
 
     @contextlib.asynccontextmanager
-    async def _walk(self, tally: Tally, force: bool) -> AsyncGenerator[Walk]:
+    async def _walk(self, tally: Tally, force: bool, progress: Progress | None) -> AsyncGenerator[Walk]:
         try:
             async with asyncio.timeout(self._timeout):
                 session = await self._link.session()
@@ -200,6 +200,8 @@ class DeadLetters:
             tally.delivery_limit.check()
         async with walk(session.address, self._names.dead, f"{self._client} dead letters") as walked:
             tally.depth = walked.depth
+            if progress is not None:
+                progress(tally)
             yield walked
 
 

@@ -165,7 +165,8 @@ def _body(model: type[M], body: bytes, write: Limits | None) -> M:
             check_unique(body, count_keys(fields))
             if model is SetPayload:
                 # orjson makes a float of an integer that 64 bits cannot hold.
-                return _change(json.loads(body, parse_int=_whole) if may_be_rounded(fields) else fields)
+                whole = json.loads(body, parse_int=_whole) if may_be_rounded(fields) else cast("Any", fields)
+                return _change(whole)
         return model.model_validate(fields)
     except ValidationError as error:
         raise _refusal(error) from None

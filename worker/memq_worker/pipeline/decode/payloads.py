@@ -79,7 +79,7 @@ def _within(values: Iterable[Any]) -> tuple[list[dict[str, Any]], list[list[Any]
     objects: list[dict[str, Any]] = []
     lists: list[list[Any]] = []
     for value in values:
-        kind = type(value)
+        kind = type(value)  # pyright: ignore[reportUnknownVariableType]
         if kind in _PLAIN:
             continue
         if kind is int:
@@ -92,7 +92,7 @@ def _within(values: Iterable[Any]) -> tuple[list[dict[str, Any]], list[list[Any]
     return objects, lists
 
 
-def _within_many(values: Iterable[Any]) -> tuple[list[dict[str, Any]], list[list[Any]]]:
+def _within_many(values: Collection[Any]) -> tuple[list[dict[str, Any]], list[list[Any]]]:
     """Do the same without a look at each value."""
     kinds = set(map(type, values))
     if int in kinds:

@@ -43,9 +43,10 @@ def columns_of(vectors: Iterable[Any], count: int, most: int) -> dict[str, Colum
     """
     columns: dict[str, Column] = {}
     found = 0
+    given: Iterable[tuple[str, Any]]
     for index, vector in enumerate(vectors):
         if not isinstance(vector, dict) or is_sparse(vector):
-            given: Iterable[tuple[str, Any]] = (("", vector),)
+            given = (("", cast("Any", vector)),)
         else:
             named = cast("dict[str, Any]", vector)
             check_names(len(named), index)
