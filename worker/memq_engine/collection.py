@@ -1,7 +1,8 @@
+import os
 import shutil
 from array import array
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,25 @@ class Collection:
     def info(self) -> "edge.ShardInfo":
         with _translated():
             return self._shard.info()
+
+    @property
+    def dirty(self) -> bool:
+        """Return True if writes are not flushed yet."""
+        return self._dirty or bool(self._flush_error)
+
+    def sync(self) -> None:
+        """Write the files of the shard to disk, so that the next flush has little left to write.
+
+        The flush itself, which stops everything else meanwhile, reports what cannot be written. For any thread.
+        """
+        for folder, _, names in os.walk(self.path):
+            for name in names:
+                with suppress(OSError):  # one that a request has removed meanwhile
+                    descriptor = os.open(os.path.join(folder, name), os.O_RDONLY)
+                    try:
+                        os.fdatasync(descriptor)
+                    finally:
+                        os.close(descriptor)
 
     def flush(self) -> None:
         if self._dirty or self._flush_error:

@@ -1,3 +1,4 @@
+import asyncio
 import logging
 import os
 import shutil
@@ -36,6 +37,8 @@ class Engine:
         self._shards.mkdir(exist_ok=True)
         self._collections: dict[str, Collection] = {}
         self._optimizer = Optimizer(options)
+        self.large = asyncio.Lock()
+        """Held by a large request while it waits and runs, and during a flush. Small requests need it not."""
 
     def load(self) -> None:
         free, needed = self._free_bytes(), min(self._options.min_free_bytes, _LOAD_BYTES)
@@ -173,14 +176,24 @@ class Engine:
         log.info("collection deleted", extra={"collection": name, "shard": collection.path.name})
         return True
 
-    def flush(self) -> None:
-        for name, collection in self._collections.items():
-            try:
-                collection.flush()
-            except Exception:
-                # The collection stays dirty and the next tick tries again. Its writes are in the WAL meanwhile, and
-                # no more are accepted: the WAL cannot be made durable either.
-                log.exception("flush failed", extra={"collection": name})
+    async def flush(self) -> None:
+        """Flush the collections that were written to.
+
+        The engine's flush stops everything else. So the files are written to disk before it, first beside all requests,
+        then beside small ones only, and it finds little left.
+        """
+        for name, collection in list(self._collections.items()):
+            if not collection.dirty:
+                continue
+            await asyncio.to_thread(collection.sync)
+            async with self.large:
+                await asyncio.to_thread(collection.sync)
+                try:
+                    collection.flush()
+                except Exception:
+                    # The collection stays dirty and the next tick tries again. Its writes are in the WAL meanwhile, and
+                    # no more are accepted: the WAL cannot be made durable either.
+                    log.exception("flush failed", extra={"collection": name})
 
     def optimize_when_idle(self) -> None:
         self._optimizer.tick(self._collections.values())

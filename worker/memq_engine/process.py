@@ -89,7 +89,7 @@ def _stop_event() -> Generator[asyncio.Event]:
 async def _flush(engine: Engine, options: EngineOptions) -> None:
     while True:
         await asyncio.sleep(options.flush_seconds)
-        engine.flush()
+        await engine.flush()
 
 
 async def _optimize(engine: Engine) -> None:

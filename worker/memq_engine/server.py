@@ -1,6 +1,7 @@
 """The gRPC surface: which methods are served, how a refusal travels, and one loop that does one thing at a time.
 
-The engine holds the GIL through every call, so threads would add switching and no work done side by side.
+The engine holds the GIL through every call, so threads would add switching and no work done side by side. Small
+requests pass large ones that wait.
 """
 
 import asyncio
@@ -79,6 +80,8 @@ _METHODS: dict[str, _Method] = {
 
 # HealthCheckResponse{status: SERVING}; the package with its generated class is not worth a dependency.
 _SERVING = b"\x08\x01"
+# Requests of this size or more wait for each other and for flushes, so that smaller ones wait for one of them at most.
+_LARGE_BYTES = 64 * 1024
 # What a write costs on disk, WAL and segment together, against the bytes of its request.
 _WRITE_AMPLIFICATION = 4
 
@@ -125,6 +128,11 @@ class _Surface(grpc.GenericRpcHandler):
         # Streaming on both sides fits any call, so the refusal reaches a caller of whatever kind.
         return _streams(_unserved(path)) if found is None else found
 
+    def _answered(self, path: str, body: bytes) -> bytes:
+        if self.stopping:
+            raise Refused(StatusCode.UNAVAILABLE, "memq's embedded engine is stopping")
+        return _answer(self._engine, path, body)
+
     def _serve(self, path: str) -> Callable[[bytes, Any], Awaitable[bytes]]:
         async def serve(body: bytes, context: Any) -> bytes:
             try:
@@ -133,9 +141,11 @@ class _Surface(grpc.GenericRpcHandler):
                         self._engine.check_identity(value)
                 if path == _HEALTH:
                     context.set_trailing_metadata(((IDENTITY_KEY, self._engine.identity),))
-                if self.stopping:
-                    raise Refused(StatusCode.UNAVAILABLE, "memq's embedded engine is stopping")
-                return _answer(self._engine, path, body)
+                if len(body) < _LARGE_BYTES:
+                    return self._answered(path, body)
+                async with self._engine.large:
+                    await asyncio.sleep(0)  # small requests that have arrived go first
+                    return self._answered(path, body)
             except Refused as refused:
                 await context.abort(refused.code, refused.details)
             except Exception:
