@@ -7,11 +7,13 @@ import signal
 import subprocess
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+import psutil
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 # The guard reads a pipe that only we hold. Our orderly stop writes a word; if the pipe ends without one we were killed,
 # and the group is killed too. A parent-death signal would be shorter, but it fires when the starting *thread* ends.
@@ -19,6 +21,7 @@ GUARD = 'read -r word && exit 0; kill -KILL "-$1"'
 
 
 KILLED_SECONDS = 90.0
+_ENDED = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
 
 
 class Process:
@@ -98,10 +101,8 @@ def _all_ended(group: int) -> bool:
     A process whose first thread has ended is called a zombie while the others, and its open ports, are still there.
     """
     ended: list[bool] = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            fields = stat.read_bytes().rpartition(b")")[2].split()
-            state, pgrp, threads = fields[0], int(fields[2]), int(fields[17])
-            if pgrp == group:
-                ended.append(state in (b"Z", b"X") and threads <= 1)
+    for process in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess, ProcessLookupError):
+            if os.getpgid(process.pid) == group:
+                ended.append(process.status() in _ENDED and process.num_threads() <= 1)
     return bool(ended) and all(ended)

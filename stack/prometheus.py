@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import time
 import urllib.error
 import urllib.parse
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import yaml
 
 from stack import package
 from stack.machine import Machine
@@ -33,6 +33,7 @@ READY = "-/ready"
 READY_SECONDS = 60.0
 ANSWER_SECONDS = 20.0
 TRIES = 4
+_PLACES = ("static_configs", "dns_sd_configs")
 # A parallel run may take our port between the choice and the bind.
 TAKEN = "address already in use"
 
@@ -87,20 +88,24 @@ def configuration(targets: Mapping[str, Sequence[str]], interval: str, source: P
 
     Raises ValueError for a job that prometheus.yml does not have.
     """
-    head, *jobs = re.split(r"(?m)^  - job_name: ", source.read_text("utf-8"))
-    head = re.sub(r"(?m)^  (scrape_interval|scrape_timeout|evaluation_interval): .*$", rf"  \1: {interval}", head)
-    rules = [str(source.parent / name) for name in ("recording.yml", "alerts.yml")]
-    head = re.sub(r"(?m)^rule_files: .*$", lambda _: f"rule_files: {json.dumps(rules)}", head)
-    alertmanagers = json.dumps([{"static_configs": [{"targets": list(targets.get(ALERTMANAGER, ()))}]}])
-    head = re.sub(r"(?m)^  alertmanagers: .*$", lambda _: f"  alertmanagers: {alertmanagers}", head)
-    by_name: dict[str, str] = {}
-    for job in jobs:
-        name = job.split("\n", 1)[0]
-        places = f"    static_configs: {json.dumps([{'targets': list(targets.get(name, ()))}])}"
-        by_name[name] = re.sub(r"(?m)^    (?:static|dns_sd)_configs: .*$", lambda _, line=places: line, job)
+    document = yaml.safe_load(source.read_text("utf-8"))
+    document["global"] |= dict.fromkeys(("scrape_interval", "scrape_timeout", "evaluation_interval"), interval)
+    document["rule_files"] = [str(source.parent / name) for name in ("recording.yml", "alerts.yml")]
+    document["alerting"]["alertmanagers"] = [_static(targets.get(ALERTMANAGER, ()))]
+    by_name = {job["job_name"]: job for job in document["scrape_configs"]}
     if unknown := targets.keys() - by_name.keys() - {ALERTMANAGER}:
         raise ValueError(f"{source.name} has no job {', '.join(sorted(unknown))}")
-    return head + "".join(f"  - job_name: {by_name[name]}" for name in by_name if name in targets)
+    document["scrape_configs"] = [_elsewhere(job, targets[name]) for name, job in by_name.items() if name in targets]
+    return yaml.safe_dump(document, sort_keys=False)
+
+
+def _elsewhere(job: dict[str, Any], places: Sequence[str]) -> dict[str, Any]:
+    """A scrape job with other targets."""
+    return {name: value for name, value in job.items() if name not in _PLACES} | _static(places)
+
+
+def _static(places: Sequence[str]) -> dict[str, Any]:
+    return {"static_configs": [{"targets": list(places)}]}
 
 
 @dataclass(frozen=True, slots=True)

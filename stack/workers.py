@@ -14,6 +14,8 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
+
 from stack.ports import free_ports
 from stack.process import Process
 
@@ -87,7 +89,7 @@ class Workers:
         self._process.stop(STOP_SECONDS)
         # A pool that was killed leaves children, which notice it after a second and still write until then.
         deadline = time.monotonic() + ORPHANED_SECONDS
-        while orphans := _with_environment(f"{MARK}={self._mark}"):
+        while orphans := _with_variable(MARK, self._mark):
             if time.monotonic() > deadline:
                 for pid in orphans:
                     with suppress(ProcessLookupError):
@@ -141,11 +143,11 @@ def _consuming(metrics_url: str) -> int:
         return 0
 
 
-def _with_environment(entry: str) -> list[int]:
+def _with_variable(name: str, value: str) -> list[int]:
+    """Pids of the processes with this variable. Processes of other users do not show theirs."""
     found: list[int] = []
-    for place in Path("/proc").glob("[0-9]*/environ"):
-        # Other people's processes do not show theirs, and any may end while it is looked at.
-        with suppress(OSError):
-            if entry.encode() in place.read_bytes().split(b"\0"):
-                found.append(int(place.parent.name))
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.environ().get(name) == value:
+                found.append(process.pid)
     return found

@@ -11,11 +11,13 @@ import sys
 import threading
 import time
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import aio_pika
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -23,6 +25,7 @@ import pytest
 from memq_schemas import topology
 from stack.amqp import management
 from stack.ports import free_ports
+from tests.support.processes import naming
 from tests.support.until import until
 
 if TYPE_CHECKING:
@@ -118,13 +121,9 @@ class Run:
     def processes(self) -> dict[int, str]:
         """What it has started and is still there."""
         found: dict[int, str] = {}
-        for place in Path("/proc").glob("[0-9]*"):
-            try:
-                marks = (place / "environ").read_bytes() + (place / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if os.fsencode(self.home) in marks:
-                found[int(place.name)] = (place / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        for pid, process in naming(str(self.home)).items():
+            with suppress(psutil.NoSuchProcess):
+                found[pid] = " ".join(process.cmdline())
         return found
 
     def left_nothing(self) -> None:

@@ -17,6 +17,7 @@ import zstandard
 from memq_schemas import Names, headers
 from tests.support.broker import Address, depth, take
 from tests.support.command import Memq
+from tests.support.processes import peak_rss_mib
 from tests.support.until import until
 from tests.support.worker import running_worker
 
@@ -103,7 +104,7 @@ async def test_each_gets_its_code_in_bounded_memory_and_can_be_looked_at(amqp: A
     settings = {"data_dir": tmp_path / "data", "prefetch": PREFETCH, "max_body_bytes": MOST_BYTES}
     with running_worker(amqp, **settings) as worker:
         await asyncio.to_thread(memq.ok, "collections", "create", "docs", "--size", "2")
-        before = peak_mib(worker.process.pid)
+        before = peak_rss_mib(worker.process.pid, recursive=True)
         async with await aio_pika.connect(amqp.url) as connection:
             channel = await connection.channel()
             exchange = await channel.get_exchange(names.commands, ensure=False)
@@ -112,7 +113,7 @@ async def test_each_gets_its_code_in_bounded_memory_and_can_be_looked_at(amqp: A
                 message = aio_pika.Message(body, **given | properties)
                 await exchange.publish(message, "upsert.docs")
         await until(lambda: all_dead(amqp, names), within=120, every=0.2)
-        grown = peak_mib(worker.process.pid) - before
+        grown = peak_rss_mib(worker.process.pid, recursive=True) - before
         assert worker.process.poll() is None
         assert len(worker.logged("worker ready")) == 1
     found = {kind: await asyncio.to_thread(shown, memq, kind, tmp_path) for kind in SHOWN}
@@ -139,11 +140,3 @@ def shown(memq: Memq, kind: str, directory: Path) -> tuple[str, bytes]:
     assert "\x1b" not in told
     (line,) = [line for line in told.splitlines() if line.startswith("code: ")]
     return line.removeprefix("code: "), (directory / "body").read_bytes()
-
-
-def peak_mib(pid: int) -> float:
-    """The most that the pool's workers, and the store beside them, have had in memory."""
-    with open(f"/proc/{pid}/status", encoding="ascii") as status:
-        own = next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))
-    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as children:
-        return own + sum(peak_mib(int(child)) for child in children.read().split())

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.request import urlopen
 
@@ -15,10 +14,13 @@ import pytest
 
 from memq import Producer
 from memq_worker.settings import INTERNAL, Settings, flag
+from tests.support.processes import alive, children
 from tests.support.until import until
 from tests.support.worker import COMMAND, WorkerProcess, free_port, running_worker
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.support.broker import Address
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.integration]
@@ -29,18 +31,6 @@ SECRET = "s3cret-canary"
 def command(*arguments: str, **settings: Any) -> subprocess.CompletedProcess[str]:
     environ = os.environ | {f"MEMQ_{name.upper()}": str(value) for name, value in settings.items()} | {"NO_COLOR": "1"}
     return subprocess.run([COMMAND, *arguments], env=environ, capture_output=True, text=True, timeout=60, check=False)
-
-
-def children(pid: int) -> list[int]:
-    found = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return found + [grandchild for child in found for grandchild in children(child)]
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def fetched(port: int) -> bytes:
@@ -139,7 +129,7 @@ async def test_a_pool_runs_engine_and_workers_restarts_them_and_leaves_nothing(a
     with running_worker(amqp, data_dir=tmp_path / "data", processes=2, metrics_port=port, log_level="info") as pool:
         pool.ready(sessions=1)
         await until(lambda: len(pool.logged("worker ready")) == 2, within=30)
-        family = children(pool.process.pid)
+        family = children(pool.process.pid, recursive=True)
         assert len(family) == 3, "an engine and two workers"
         async with Producer(amqp.url, prefix=amqp.prefix) as producer:
             await producer.collections.create("docs", 2)
@@ -151,14 +141,14 @@ async def test_a_pool_runs_engine_and_workers_restarts_them_and_leaves_nothing(a
         page = await asyncio.to_thread(fetched, port)
         for number in range(2):
             assert f'memq_worker_restarts_total{{worker="{number}"}} 1.0'.encode() in page
-        family = children(pool.process.pid)
+        family = children(pool.process.pid, recursive=True)
         assert pool.terminate() == 0, pool.text
         assert not [pid for pid in family if alive(pid)]
 
 
 async def test_children_of_a_killed_pool_stop_by_themselves(amqp: Address, tmp_path: Path) -> None:
     with running_worker(amqp, data_dir=tmp_path / "data", processes=1) as pool:
-        family = children(pool.process.pid)
+        family = children(pool.process.pid, recursive=True)
         pool.kill()
         await until(lambda: not any(alive(pid) for pid in family), within=30)
 

@@ -39,7 +39,7 @@ PIECE = 10_000
 _MEASURED = """
 import atexit, os, sys
 from memq_cli import main
-from tests.benchmarks.processes import peak_rss_mib
+from tests.support.processes import peak_rss_mib
 atexit.register(lambda: print(sum(os.times()[:2]), peak_rss_mib(os.getpid()), file=sys.stderr))
 main()
 """

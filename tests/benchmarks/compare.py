@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from memq_schemas import CreateCollection, Names
 from memq_worker.qdrant.client import QdrantStore, open_store
 from tests.benchmarks.load import DIMENSIONS, bodies, publish
-from tests.benchmarks.processes import cpu_seconds
 from tests.support.broker import consumers
 from tests.support.engine import EmbeddedEngine, embedded_engine
+from tests.support.processes import cpu_seconds
 from tests.support.worker import running_worker
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from memq_schemas import Names
 from memq_worker.qdrant.client import open_store
 from tests.benchmarks.compare import COLLECTION, our_start_up, stored
 from tests.benchmarks.load import Form, bodies, publish
-from tests.benchmarks.processes import cpu_seconds, peak_rss_mib
 from tests.support.engine import EmbeddedEngine, embedded_engine
+from tests.support.processes import cpu_seconds, peak_rss_mib
 from tests.support.worker import WorkerProcess, running_worker
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from memq_worker.pipeline.decode.points import decode_points
 from memq_worker.qdrant.client import open_store
 from tests.benchmarks.compare import COLLECTION
 from tests.benchmarks.load import DIMENSIONS, bodies
-from tests.benchmarks.processes import cpu_seconds, peak_rss_mib
 from tests.support.engine import embedded_engine
+from tests.support.processes import cpu_seconds, peak_rss_mib
 from tests.support.worker import running_worker
 
 if TYPE_CHECKING:

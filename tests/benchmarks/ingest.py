@@ -11,8 +11,8 @@ from memq_schemas import CreateCollection
 from memq_worker.pipeline.decode.points import decode_points
 from memq_worker.qdrant.client import open_store
 from tests.benchmarks.load import DIMENSIONS, bodies
-from tests.benchmarks.processes import cpu_seconds
 from tests.support.engine import embedded_engine
+from tests.support.processes import cpu_seconds
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -22,8 +22,8 @@ from memq_worker.qdrant.client import open_store
 from tests.benchmarks.compare import COLLECTION
 from tests.benchmarks.echo import echo
 from tests.benchmarks.load import DIMENSIONS, bodies
-from tests.benchmarks.processes import cpu_seconds
 from tests.support.engine import embedded_engine
+from tests.support.processes import cpu_seconds
 from tests.support.qdrant import own_qdrant_server
 from tests.support.worker import running_worker
 

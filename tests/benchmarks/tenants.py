@@ -16,9 +16,9 @@ from memq_schemas import Names, headers
 from memq_schemas.tenants import TenantNames
 from memq_worker.qdrant.client import open_store
 from tests.benchmarks.load import DIMENSIONS, bodies
-from tests.benchmarks.processes import cpu_seconds, peak_rss_mib, rss_mib
 from tests.support.broker import consumers
 from tests.support.engine import embedded_engine
+from tests.support.processes import cpu_seconds, peak_rss_mib, rss_mib
 from tests.support.scrape import fetched
 from tests.support.tenants import tenants_of
 from tests.support.until import until

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import aio_pika
 import numpy as np
+import psutil
 import pytest
 
 from memq import Producer
@@ -17,6 +18,7 @@ from memq_schemas import Names
 from stack.node import Node
 from tests.support.broker import Address
 from tests.support.engine import embedded_engine
+from tests.support.processes import listeners
 from tests.support.scrape import fetched, says, scraped, verdict
 from tests.support.until import until
 from tests.support.worker import COMMAND, free_port, running_worker
@@ -144,13 +146,12 @@ async def test_nobody_there_and_a_stranger_are_told_apart(engine: EmbeddedEngine
 
 async def test_the_endpoint_listens_on_loopback_and_serves_nothing_else(amqp: Address, engine: EmbeddedEngine) -> None:
     port = free_port()
-    with running_worker(amqp, qdrant_url=engine.url, metrics_port=port):
+    with running_worker(amqp, qdrant_url=engine.url, metrics_port=port) as worker:
         assert fetched(port, "/")[0] == 404
         assert fetched(port, "/metrics/../etc/passwd")[0] == 404
-        listening = await asyncio.to_thread(subprocess.check_output, ["cat", "/proc/net/tcp"], text=True)
-        ours = [line.split()[1] for line in listening.splitlines() if f":{port:04X} " in line.split(" 00000000:")[0]]
-        assert ours
-        assert all(place.startswith("0100007F:") for place in ours)
+        own = psutil.Process(worker.process.pid)
+        listening = listeners([own, *own.children(recursive=True)])
+        assert {host for host, number in listening if number == port} == {"127.0.0.1"}
 
 
 async def test_a_store_that_hangs_is_reported_by_readiness_and_by_the_check(amqp: Address, tmp_path: Path) -> None:

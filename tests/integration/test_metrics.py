@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aio_pika
@@ -22,12 +21,14 @@ from memq_schemas import ErrorCode, Names, Operation, headers
 from tests.support.broker import depth, take
 from tests.support.engine import embedded_engine
 from tests.support.faults import Fault, FaultyStore, faulty_store
+from tests.support.processes import children
 from tests.support.scrape import Scrape, says, scraped, verdict
 from tests.support.until import until
 from tests.support.worker import free_port, running_worker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
     from tests.support.broker import Address
 
@@ -106,10 +107,6 @@ def complaints(promtool: str, text: str) -> str:
 
 def all_ready(port: int) -> Callable[[], Any]:
     return lambda: verdict(port, "/readyz")[1].get("status") == "ready"
-
-
-def children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def page_of(port: int, messages: int) -> Scrape | None:

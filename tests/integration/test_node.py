@@ -5,12 +5,12 @@ import os
 import signal
 import socket
 import sys
-from contextlib import ExitStack
-from pathlib import Path
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import aio_pika
+import psutil
 import pytest
 
 from stack.machine import Machine
@@ -18,10 +18,12 @@ from stack.node import Node, NodeError
 from stack.ports import free_ports
 from stack.process import Process
 from tests.support.broker import Address, take
+from tests.support.processes import listeners, naming
 from tests.support.until import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from pamqp.common import Arguments
 
@@ -79,7 +81,7 @@ async def test_a_durable_message_outlives_a_killed_broker(server: Server) -> Non
 def test_everything_listens_on_loopback_only(server: Server) -> None:
     if not isinstance(server, Node):
         pytest.fail("the container's ports are published by Docker, run this where rabbitmq-server is installed")
-    listening = listeners(family(server.directory))
+    listening = listeners(naming(str(server.directory)).values())
     assert {port for _, port in listening} == {
         server.ports.amqp,
         server.ports.management,
@@ -87,14 +89,14 @@ def test_everything_listens_on_loopback_only(server: Server) -> None:
         server.ports.distribution,
         server.ports.epmd,
     }
-    assert {host for host, _ in listening} <= {"0100007F", "0" * 24 + "01000000"}  # 127.0.0.1 and ::1
+    assert {host for host, _ in listening} <= {"127.0.0.1", "::1"}
 
 
 async def test_nothing_is_left_after_close(server_program: Path, tmp_path: Path) -> None:
     node = Node(server_program, tmp_path / "node")
     try:
         node.start()
-        assert {"beam.smp", "epmd"} <= {name for _, name in family(node.directory)}
+        assert {"beam.smp", "epmd"} <= family(node.directory)
     finally:
         node.close()
     await until(lambda: not family(node.directory), within=5)
@@ -104,7 +106,7 @@ async def test_nothing_is_left_when_the_owner_is_killed(owner: Callable[[Path], 
     directory = tmp_path / "node"
     process = owner(directory)
     await until(lambda: "up" in process.log.read_text(), within=60)
-    assert {"beam.smp", "epmd"} <= {name for _, name in family(directory)}
+    assert {"beam.smp", "epmd"} <= family(directory)
     os.kill(process.pid, signal.SIGKILL)
     await until(lambda: not family(directory), within=10)
 
@@ -172,7 +174,7 @@ async def test_a_stopped_process_takes_its_children_with_it(tmp_path: Path) -> N
     stubborn = ["/bin/sh", "-c", "trap '' TERM; sleep 300 & echo up; sleep 300"]
     process = Process(stubborn, log=tmp_path / "log", environ={"PATH": os.defpath, "HOME": str(tmp_path)})
     await until(lambda: process.tail() == "up")
-    assert {name for _, name in family(tmp_path)} == {"sh", "sleep"}
+    assert family(tmp_path) == {"sh", "sleep"}
     process.stop(grace=0.2)
     assert not process.running
     assert not family(tmp_path)
@@ -183,34 +185,10 @@ def port_of(url: str) -> int:
     return urlsplit(url).port or 5672
 
 
-def family(directory: Path) -> set[tuple[int, str]]:
-    """Every process with `directory` in its arguments or environment, and its name."""
-    mark = str(directory).encode()
-    found: set[tuple[int, str]] = set()
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            text = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
-            name = (process / "comm").read_text().strip()
-        except OSError:
-            continue
-        if mark in text and int(process.name) != os.getpid():
-            found.add((int(process.name), name))
-    return found
-
-
-def listeners(processes: set[tuple[int, str]]) -> set[tuple[str, int]]:
-    """What these processes listen on, out of the kernel's own tables: a bare system has neither ss nor ps."""
-    sockets = {
-        os.readlink(link)
-        for pid, _ in processes
-        for link in Path(f"/proc/{pid}/fd").iterdir()
-        if os.readlink(link).startswith("socket:")
-    }
-    found: set[tuple[str, int]] = set()
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        for line in Path(table).read_text().splitlines()[1:]:
-            fields = line.split()
-            if fields[3] == "0A" and f"socket:[{fields[9]}]" in sockets:
-                host, port = fields[1].split(":")
-                found.add((host, int(port, 16)))
+def family(directory: Path) -> set[str]:
+    """Names of the processes with `directory` in their arguments or environment."""
+    found: set[str] = set()
+    for process in naming(str(directory)).values():
+        with suppress(psutil.NoSuchProcess):
+            found.add(process.name())
     return found

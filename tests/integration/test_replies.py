@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aio_pika
@@ -15,6 +14,7 @@ import pytest
 from memq import Producer, RemoteError
 from memq_schemas import Names, headers
 from tests.support.broker import take
+from tests.support.processes import peak_rss_mib
 from tests.support.until import until
 from tests.support.worker import WorkerProcess, running_worker
 
@@ -37,11 +37,6 @@ def producer_of(amqp: Address, **more: Any) -> Producer:
     return Producer(amqp.url, prefix=amqp.prefix, timeout=30, **more)
 
 
-def memory_bytes(pid: int) -> int:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
-
-
 async def test_a_reply_beyond_the_limit_is_one_error_that_says_what_to_ask_instead(
     amqp: Address, worker: WorkerProcess
 ) -> None:
@@ -50,7 +45,7 @@ async def test_a_reply_beyond_the_limit_is_one_error_that_says_what_to_ask_inste
     async with producer_of(amqp) as producer:
         await producer.collections.create("docs", 1536)
         await producer.upsert("docs", ids=ids, vectors=vectors, wait=True)
-        before = memory_bytes(worker.process.pid)
+        before = peak_rss_mib(worker.process.pid)
         refused = await asyncio.gather(
             producer.get("docs", ids, with_vector=True),
             producer.query("docs", vectors[0], limit=1200, with_vector=True),
@@ -65,7 +60,7 @@ async def test_a_reply_beyond_the_limit_is_one_error_that_says_what_to_ask_inste
         some = await producer.get("docs", ids[:200], with_vector=True)
         assert [point.id for point in some] == ids[:200]
         assert len(await producer.query("docs", vectors[0], limit=200, with_vector=True)) == 200
-    assert memory_bytes(worker.process.pid) - before < 150 * 2**20
+    assert peak_rss_mib(worker.process.pid) - before < 150
     assert worker.terminate() == 0
 
 

@@ -24,6 +24,7 @@ from tests.rehearsal.scaled import divided, write
 from tests.support.broker import Address
 from tests.support.engine import embedded_engine
 from tests.support.faults import faulty_store
+from tests.support.processes import children
 from tests.support.qdrant import Node, NoQdrantError
 from tests.support.tenants import tenants_of
 from tests.support.until import until
@@ -123,14 +124,7 @@ class Stage:
 
     def workers(self) -> list[int]:
         """Pids of the pool's processes."""
-        if self.pool is None:
-            return []
-        with (
-            suppress(OSError),
-            open(f"/proc/{self.pool.process.pid}/task/{self.pool.process.pid}/children") as children,
-        ):
-            return [int(pid) for pid in children.read().split()]
-        return []
+        return [] if self.pool is None else children(self.pool.process.pid)
 
     async def watch(self, *left_out: str) -> None:
         """Start Prometheus, again if it runs, without the jobs `left_out`."""
@@ -196,15 +190,6 @@ class Stage:
         if self.pool is not None and self.pool.process.poll() is None:
             self.pool.kill()
         self.stop_watching()
-
-
-def children(pid: int) -> list[int]:
-    """Pids of the processes that `pid` has started and that live."""
-    try:
-        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as listed:
-            return [int(child) for child in listed.read().split()]
-    except OSError:
-        return []
 
 
 @asynccontextmanager

@@ -14,6 +14,7 @@ from tests.chaos.checker import Rules
 from tests.chaos.corpus import Hostile, corpus, oversized, raw_frames
 from tests.chaos.ledger import COLLECTION
 from tests.chaos.scene import Ground, Plan, Scene, scene
+from tests.support.processes import peak_rss_mib
 from tests.support.until import until
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ async def run_oversized(ground: Ground, plan: Plan) -> Figures:
             await source.send(playing.making.messages(50))
             await until(lambda: crew.logged("batch written"), within=30)
             (pid,) = crew.pids.values()
-            before = rss_mib(pid)
+            before = peak_rss_mib(pid)
             largest = 0
             for hostile in oversized(plan.kills):
                 largest = max(largest, len(hostile.body))
@@ -71,7 +72,7 @@ async def run_oversized(ground: Ground, plan: Plan) -> Figures:
             await source.send(playing.making.messages(plan.messages))
             await playing.empty(60)
             playing.notes["worker MiB before"] = round(before)
-            playing.notes["worker MiB at most"] = round(rss_mib(pid))
+            playing.notes["worker MiB at most"] = round(peak_rss_mib(pid))
             playing.notes["largest body MiB"] = round(largest / 2**20)
         return await playing.finish(Rules())
 
@@ -87,9 +88,3 @@ async def _too_large_for_the_broker(playing: Scene) -> None:
                 await exchange.publish(message, f"upsert.{COLLECTION}")
     except (AMQPError, OSError, TimeoutError, RuntimeError, asyncio.CancelledError):
         playing.faults["headers of 200 kB"] += 1
-
-
-def rss_mib(pid: int) -> float:
-    """The most that the process has had in memory."""
-    with open(f"/proc/{pid}/status", encoding="ascii") as status:
-        return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))

@@ -9,9 +9,9 @@ from urllib.parse import quote, unquote, urlsplit
 from stack.amqp import management
 from tests.chaos.checker import Rules
 from tests.chaos.evidence import count
-from tests.chaos.experiments.hostile import rss_mib
 from tests.chaos.missing import Missing
 from tests.chaos.scene import Ground, Plan, Scene, scene
+from tests.support.processes import peak_rss_mib
 from tests.support.until import until
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ async def run_backlog(ground: Ground, plan: Plan) -> Figures:
             crew = await playing.crew()
             (pid,) = crew.pids.values()
             await until(lambda wanted=points: _stored(playing, wanted), within=plan.drain_seconds, every=0.5)
-            memory = rss_mib(pid)
+            memory = peak_rss_mib(pid)
             playing.notes[f"MiB at prefetch {prefetch}"] = round(memory)
             playing.faults[f"points waiting before prefetch {prefetch}"] = plan.messages // len(sweep) * 50
             assert memory < MEMORY_MIB, f"{memory:.0f} MiB at prefetch {prefetch}, {MEMORY_MIB} are the limit"
