@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from memq_amqp.refusals import LOSSES, Kind, Refusal, refusal_of
+from memq_amqp.tasks import cancels
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -66,19 +67,18 @@ def cancellable() -> Generator[None]:
 
     Raise Lost for a CancelledError that nobody asked for: aiormq cancels whatever waits on a connection that died.
     """
-    task = asyncio.current_task()
-    before = task.cancelling() if task else 0
+    before = cancels()
     try:
         yield
     except asyncio.CancelledError as error:
-        if task is not None and task.cancelling() > before:
+        if cancels() > before:
             raise
         raise Lost("the connection was lost") from error
     except Exception as error:
-        if task is not None and task.cancelling() > before:
+        if cancels() > before:
             raise asyncio.CancelledError from error
         raise
-    if task is not None and task.cancelling() > before:
+    if cancels() > before:
         raise asyncio.CancelledError
 
 

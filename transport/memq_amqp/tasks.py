@@ -1,4 +1,4 @@
-"""Ending background tasks for good."""
+"""Cancelling: background tasks that end for good, and whether it was this task that was cancelled."""
 
 from __future__ import annotations
 
@@ -6,6 +6,15 @@ import asyncio
 from typing import Any
 
 _REPEAT_SECONDS = 5.0
+
+
+def cancels() -> int:
+    """Return how often the running task has been cancelled: more often than before a call if it was during it.
+
+    Libraries raise CancelledError too, for what waits on a connection that they close.
+    """
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
 
 
 def stop(task: asyncio.Task[Any]) -> None:

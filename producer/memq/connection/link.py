@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from memq_amqp import Lost, stopped
-from memq_amqp.backoff import CONNECTING
+from memq_amqp.backoff import CONNECTING, jittered
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_never
 
 from memq.connection.session import Session, open_session
@@ -30,6 +29,8 @@ log = logging.getLogger("memq")
 
 # A connection that lasted less may end again for the same reason.
 STABLE_SECONDS = 5.0
+SHORT_PAUSE_SECONDS = 0.4
+SHORT_PAUSE_LIMIT_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +167,7 @@ class Link:
                 # A connection that the broker ends as soon as it is used again is no success.
                 short = short + 1 if loop.time() - started < STABLE_SECONDS else 0
                 if short > 1 and self._replacement is None:
-                    await asyncio.sleep(min(5.0, 0.1 * 2 ** min(short, 10)) * random.uniform(0.5, 1.0))
+                    await asyncio.sleep(jittered(short - 1, SHORT_PAUSE_SECONDS, SHORT_PAUSE_LIMIT_SECONDS))
             # It worked before, so even a refused password may be a broker that is still starting.
             session = self._replacement or await self._connect((Lost, ConfigurationError))
             self._replacement = None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from typing import TYPE_CHECKING
 
+from memq_amqp.backoff import jittered
 from memq_amqp.refusals import Kind
 
 from memq.errors import ConfigurationError, TopologyMissing, Unroutable
@@ -29,7 +29,7 @@ class Attempt:
     uncertain = False
     _reason: str | None = None
     _nacked: float | None = None
-    _pause = NACK_PAUSE_SECONDS
+    _nacks = 0
 
     def lost(self, reason: str) -> None:
         """Nothing more is heard of it; it may have arrived."""
@@ -50,8 +50,9 @@ class Attempt:
         return self._nacked
 
     def pause(self) -> float:
-        self._pause, now = min(self._pause * 2, NACK_PAUSE_LIMIT_SECONDS), self._pause
-        return now * random.uniform(0.5, 1.0)
+        """Return the seconds to wait after one more nack."""
+        self._nacks += 1
+        return jittered(self._nacks, NACK_PAUSE_SECONDS, NACK_PAUSE_LIMIT_SECONDS)
 
     def hindrance(self) -> str:
         if self.confirmed:

@@ -11,12 +11,12 @@ import asyncio
 import contextlib
 import contextvars
 import logging
-import random
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar, TypeVarTuple, Unpack
 
 from memq_amqp import stopped
+from memq_amqp.backoff import jittered
 
 from memq.errors import MemqError, MessageTooLarge, OutboxError, OutboxFull, Unconfirmed
 from memq.outbox.store import OVERHEAD_BYTES, Store
@@ -174,7 +174,7 @@ class Outbox:
                 stored.set_exception(error)
 
     async def _keep_sending(self, sender: Sender) -> None:
-        pause = PAUSE_SECONDS
+        failures = 0
         while True:
             try:
                 batch = await self._run(self._store.after, self._sent, BATCH_MESSAGES, BATCH_BYTES)
@@ -188,11 +188,11 @@ class Outbox:
             except sqlite3.Error as error:
                 self.reason = f"the outbox {self._path} fails: {error}"
             if self.reason is None:
-                pause = PAUSE_SECONDS
+                failures = 0
                 continue
             log.debug("outbox delivery postponed", extra={"reason": self.reason})
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
-            pause = min(pause * 2, PAUSE_LIMIT_SECONDS)
+            failures += 1
+            await asyncio.sleep(jittered(failures, PAUSE_SECONDS, PAUSE_LIMIT_SECONDS))
 
     async def _send(self, sender: Sender, batch: list[Stored]) -> tuple[list[Stored], str | None]:
         """Return the messages at the front that are confirmed or set aside, and the error of the next one."""

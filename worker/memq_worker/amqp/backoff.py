@@ -1,6 +1,7 @@
 import asyncio
-import random
 from dataclasses import dataclass
+
+from memq_amqp.backoff import jittered
 
 from memq_worker.errors import BrokerUnavailable
 
@@ -19,8 +20,6 @@ class Backoff:
     async def pause(self, failures: int) -> None:
         """Wait after so many failures, or until the session ends. Raises BrokerUnavailable once it has ended."""
         if failures:
-            seconds = min(self.most, self.first * 2 ** min(failures - 1, 16))
-            # Not all at the same moment.
-            await asyncio.wait({self.ended}, timeout=seconds * random.uniform(0.5, 1.0))
+            await asyncio.wait({self.ended}, timeout=jittered(failures, self.first, self.most))
         if self.ended.done():
             raise BrokerUnavailable(self.ended.result())

@@ -1,7 +1,7 @@
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from memq_amqp import Lost, cancellable
+from memq_amqp import Lost
 from memq_amqp.refusals import Kind
 
 from memq_worker.errors import BrokerUnavailable
@@ -9,13 +9,9 @@ from memq_worker.errors import BrokerUnavailable
 
 @contextmanager
 def lost() -> Generator[None]:
-    """Raise BrokerUnavailable for a connection that is gone or does not answer, with Lost as its cause.
-
-    Raises CancelledError if this task was cancelled meanwhile.
-    """
+    """Raise BrokerUnavailable for a connection that is gone or does not answer, with Lost as its cause."""
     try:
-        with cancellable():
-            yield
+        yield
     except Lost as error:
         raise BrokerUnavailable(reason(error)) from error
     except TimeoutError as error:

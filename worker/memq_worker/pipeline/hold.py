@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
+from memq_amqp.backoff import doubled
+
 from memq_worker.errors import Outage, WorkerError
 from memq_worker.pipeline.diagnosis import Diagnosis
 from memq_worker.pipeline.parking import ParkedMessages, Throttles
@@ -211,7 +213,7 @@ class Hold:
         if begins or in_turn:
             # Of many that were under way when the store went away only the first counts for the backoff.
             self._failures += 1
-            seconds = min(self.most_seconds, self._first_seconds * 2 ** min(self._failures - 1, 16))
+            seconds = doubled(self._failures, self._first_seconds, self.most_seconds)
             self._not_before = time.monotonic() + seconds + random.uniform(0, self._first_seconds)
         if error.retry_after_seconds is not None:
             self._not_before = max(self._not_before, time.monotonic() + error.retry_after_seconds)

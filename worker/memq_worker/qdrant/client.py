@@ -249,11 +249,10 @@ class QdrantStore:
         return self._filter_timeout_seconds if ids is None else self._timeout_seconds
 
     async def _update(self, method: Any, request: Any, timeout: float | None = None) -> None:
-        before = task.cancelling() if (task := asyncio.current_task()) else 0
         try:
             reply = await self._call(method, request, timeout or self._timeout_seconds)
         except (grpc.aio.AioRpcError, asyncio.CancelledError) as error:
-            translate(error, before)
+            translate(error)
         for result in reply.result if isinstance(reply, q.UpdateBatchResponse) else [reply.result]:
             if result.status != q.UpdateStatus.Completed:
                 # WaitTimeout and Acknowledged come back as success, but the points cannot be found yet.

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import grpc
+from memq_amqp.tasks import cancels
 
 from memq_schemas import ErrorCode
 from memq_worker.errors import DependencyError, MessageError, Outage, Scope, Throttled
@@ -198,22 +199,19 @@ def find(status: Any, details: str, metadata: dict[str, str]) -> Row:
 @contextmanager
 def translated(stage: str = "write", *, deadline_is_the_callers: bool = False) -> Generator[None]:
     """Turns gRPC errors into the worker's. Out of a caller's own time is no sign of an overload."""
-    task = asyncio.current_task()
-    before = task.cancelling() if task else 0
     try:
         yield
     except (grpc.aio.AioRpcError, asyncio.CancelledError) as error:
-        translate(error, before, stage, deadline_is_the_callers=deadline_is_the_callers)
+        translate(error, stage, deadline_is_the_callers=deadline_is_the_callers)
 
 
 def translate(
     error: grpc.aio.AioRpcError | asyncio.CancelledError,
-    before: int,
     stage: str = "write",
     *,
     deadline_is_the_callers: bool = False,
 ) -> NoReturn:
-    """Raise the worker's error for the failure of a call. before: cancels of the task before the call."""
+    """Raise the worker's error for the failure of a call, and CancelledError if this task is cancelled."""
     if isinstance(error, grpc.aio.AioRpcError):
         if deadline_is_the_callers and error.code() is _S.DEADLINE_EXCEEDED:
             raise DependencyError(
@@ -221,8 +219,7 @@ def translate(
             ) from error
         raise _translate(error, stage) from error
     # grpc.aio cancels calls when their channel is closed under them.
-    task = asyncio.current_task()
-    if task is not None and task.cancelling() > before:
+    if cancels():
         raise error
     raise Outage(ErrorCode.STORE_UNAVAILABLE, "the connection to Qdrant was closed", stage=stage) from None
 
