@@ -1,9 +1,10 @@
-"""The test files that a change touches: by imports, by the commands that they run and by the files that they name."""
+"""The test files that a change touches: by imports, by commands that they run, and by files that they name or list."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
+from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,16 +48,36 @@ def touched(changed: Iterable[str]) -> set[Path]:
     return {test for test in tests if changed & _reached(test)}
 
 
-def _reached(test: Path) -> set[str]:
+@cache
+def _reached(test: Path) -> frozenset[str]:
     """Everything that a test file depends on, itself included, relative to the repository."""
     reached: set[str] = set()
     fixtures = [folder / "conftest.py" for folder in test.parents if (ROOT / "tests") in folder.parents]
-    waiting = {test, *filter(Path.exists, fixtures)}
+    waiting = {test, *filter(Path.exists, fixtures), *_listed(test)}
     while waiting:
         path = waiting.pop()
         reached.add(str(path.relative_to(ROOT)))
         waiting |= {needed for needed in _needs(path) if str(needed.relative_to(ROOT)) not in reached}
-    return reached
+    return frozenset(reached)
+
+
+def _listed(test: Path) -> set[Path]:
+    """The files that a test lists: those in the folders and of the patterns that it names, if it searches ROOT."""
+    nodes = list(ast.walk(ast.parse(test.read_text("utf-8"))))
+    searches = [each for each in nodes if isinstance(each, ast.Attribute) and each.attr in ("glob", "rglob")]
+    if not any(isinstance(name, ast.Name) and name.id == "ROOT" for each in searches for name in ast.walk(each.value)):
+        return set()
+    texts = {each.value for each in nodes if isinstance(each, ast.Constant) and isinstance(each.value, str)}
+    folders = tuple(f"{text}/" for text in texts if text and (ROOT / text).is_dir())
+    # fnmatch lets * stand for folders too.
+    patterns = [text.replace("**/", "*") for text in texts if "*" in text and "\n" not in text]
+    return {
+        ROOT / line
+        for line in _git("ls-files")
+        for pattern in patterns
+        if fnmatch(line, pattern if "/" in pattern else f"*{pattern}")
+        and ("/" in pattern or not folders or line.startswith(folders))
+    }
 
 
 @cache
