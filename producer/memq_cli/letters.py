@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 import orjson
-from rich.filesize import decimal
 
 from memq_cli.output import compact, printable
+from memq_cli.units import age, size
 from memq_schemas.properties import legible
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def row(letter: DeadLetter, now: datetime) -> list[str]:
         letter.collection or "",
         str(letter.attempts),
         "" if seconds is None else age(seconds),
-        decimal(letter.size),
+        size(letter.size),
         letter.reason,
         letter.tenant or "",
     ]
@@ -127,10 +127,3 @@ def plain(value: Any) -> Any:
 
 def moment(when: datetime) -> str:
     return when.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-
-
-def age(seconds: float) -> str:
-    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= length:
-            return f"{seconds / length:.1f}{unit}"
-    return f"{max(seconds, 0):.0f}s"

@@ -9,6 +9,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from memq_cli.units import age
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
@@ -174,4 +176,4 @@ def _ms(value: float | None) -> str:
 
 
 def _age(seconds: float | None) -> str:
-    return UNKNOWN if seconds is None else f"{seconds:,.0f} s"
+    return UNKNOWN if seconds is None else age(seconds)
