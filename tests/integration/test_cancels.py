@@ -13,7 +13,6 @@ import memq_amqp.tasks
 import pytest
 from pydantic import SecretStr
 
-import memq_worker.amqp.failure
 from memq import MemqError, Producer
 from memq_worker import probes, service, suspects
 from memq_worker.settings import Settings
@@ -145,7 +144,7 @@ def losing() -> Generator[None]:
 async def test_a_cancel_that_the_library_drops_is_noticed_here(
     amqp: Address, engine: EmbeddedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (memq_worker.amqp.failure, memq_amqp.loss, memq_amqp.connection):
+    for module in (memq_amqp.loss, memq_amqp.connection):
         monkeypatch.setattr(module, "cancellable", losing)
     _, found = await lost(amqp, engine, monkeypatch, first=True)
     assert found

@@ -43,8 +43,7 @@ def merge_points(commands: list[UpsertPoints]) -> tuple[PointsBatch, set[Write]]
     """
     ids = [point for command in commands for point in command.ids]
     if len(set(ids)) == len(ids):
-        merged = commands[0].points if len(commands) == 1 else _joined(ids, [command.points for command in commands])
-        return merged, set()
+        return _joined(ids, [command.points for command in commands]), set()
     return _newest(commands)
 
 
