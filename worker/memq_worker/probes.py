@@ -68,6 +68,7 @@ class Probes:
                 self._health.passed("rabbitmq", time.perf_counter() - started)
                 if self._queues:
                     await self._look_at_all(watch)
+                    await watch.exchanges.look()
             except BrokerUnavailable as error:
                 self._health.failed("rabbitmq", str(error))
             await self._pause("rabbitmq")

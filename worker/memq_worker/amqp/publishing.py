@@ -94,6 +94,16 @@ class Publishing:
         """The present one. Raises BrokerUnavailable while there is none."""
         return self._connection.connection
 
+    @property
+    def exchanges(self) -> tuple[str, ...]:
+        """Names of memq's exchanges."""
+        return tuple(exchange.name for exchange in self._topology.exchanges)
+
+    @property
+    def declares(self) -> bool:
+        """Return True if the worker may declare the topology."""
+        return self._mode == "always"
+
     def end(self, reason: str) -> None:
         """Fail every waiting copy with BrokerUnavailable and this reason."""
         if not self.ended.done():
@@ -201,6 +211,10 @@ class Publishing:
                 await self.declare()
         except ConfigurationError as error:
             self.end(str(error))
+
+    async def declare_again(self) -> None:
+        """Raises ConfigurationError and BrokerUnavailable, and does not end the session."""
+        await self._declare_on(self.connection)
 
     async def declare(self) -> None:
         """Again. Raises BrokerUnavailable."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from memq_amqp import Channel, Connection, Lost
 from memq_amqp.refusals import Kind
 
+from memq_worker.amqp.exchanges import Exchanges
 from memq_worker.amqp.failure import lost
 from memq_worker.amqp.publishing import Publishing
 
@@ -34,6 +35,7 @@ class Watch:
         self._publishing = publishing
         self._timeout_seconds = timeout_seconds
         self._channel: Channel | None = None
+        self.exchanges = Exchanges(publishing, timeout_seconds)
 
     async def depth(self, queue: str) -> Depth:
         """Raises Unseen or BrokerUnavailable."""
