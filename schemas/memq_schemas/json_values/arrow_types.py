@@ -23,7 +23,10 @@ def unsayable(kind: Any, *, binary: bool = False, depth: int = 1, runs: bool = T
         # pyarrow ends the process over some of them.
         return f"{kind} within another type; decode the runs"
     if encoded or pa.types.is_dictionary(kind):
-        return unsayable(kind.value_type, binary=binary, depth=depth, runs=False)
+        # pyarrow cannot join the rows of some dictionaries of lists.
+        nested = not encoded and _inner(pa.types, kind.value_type) is not None
+        below = unsayable(kind.value_type, binary=binary, depth=depth, runs=False)
+        return f"{kind}; decode the dictionary" if nested else below
     inner = _inner(pa.types, kind)
     if inner is None:
         return _scalar(pa.types, kind, binary)

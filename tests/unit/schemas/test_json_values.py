@@ -164,7 +164,7 @@ def test_nested_columns_hold_the_values_of_their_leaves(data: st.DataObject) -> 
         if unsayable(wrapped.type) is None:
             array, expected = wrapped, then
         else:
-            assert "decode the runs" in str(unsayable(wrapped.type))
+            assert "; decode the " in str(unsayable(wrapped.type))
     if isinstance(expected, InexactValue):
         with pytest.raises(InexactValue) as caught:
             json_values(array)
