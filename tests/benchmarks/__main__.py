@@ -33,6 +33,8 @@ from tests.support.broker import own_address
 from tests.support.qdrant import NoQdrantError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tests.benchmarks.load import Form
 
 DRAINS: tuple[tuple[Form, int, int], ...] = (
@@ -44,10 +46,16 @@ DRAINS: tuple[tuple[Form, int, int], ...] = (
     ("base64", 20_000, 1),
     ("lists", 20_000, 1),
 )
+# Sparse vectors of 100 numbers.
+SPARSE_DRAINS: tuple[tuple[Form, int, int], ...] = (
+    ("sparse arrow", 600, 100),
+    ("sparse base64", 600, 100),
+    ("sparse lists", 600, 100),
+)
 # Messages of 100 points that wait when the worker starts.
 BACKLOGS = (100, 1_000, 10_000)
 SECTIONS = ("publish", "drain", "peers", "direct", "through", "questions", "export")
-ASKED_FOR = ("backlog", "fairness", "flood", "neighbours", "tenants", "limits")
+ASKED_FOR = ("backlog", "fairness", "flood", "neighbours", "tenants", "limits", "sparse")
 
 
 @dataclass
@@ -98,7 +106,13 @@ class Bench:
 
     def drain(self, number: int) -> None:
         self.figures.engine.append(asyncio.run(ingest(self.place(number, "ingest", "x").parent, self._count(600))))
-        for form, messages, points in DRAINS:
+        self._drain(number, DRAINS)
+
+    def sparse(self, number: int) -> None:
+        self._drain(number, SPARSE_DRAINS)
+
+    def _drain(self, number: int, forms: Sequence[tuple[Form, int, int]]) -> None:
+        for form, messages, points in forms:
             with own_address(self.broker) as address:
                 place = self.place(number, "drain", "x").parent
                 self.figures.drains.append(asyncio.run(drain(address, place, form, self._count(messages), points)))
@@ -212,7 +226,8 @@ def main(
     the management API. neighbours, only when it is asked for: good upserts beside collections that fail, on the
     Qdrant server on PATH. tenants, only when it is asked for: start, memory and CPU of a worker with 0 to 1,000
     tenants; limits, only when it is asked for: the rates of a tenant with limits and two workers; both on a broker with
-    the management API. Rounds are interleaved, so that a slow minute hits every row.
+    the management API. sparse, only when it is asked for: drain, with sparse vectors of 100 numbers. Rounds are
+    interleaved, so that a slow minute hits every row.
     """
     wanted = _sections(only)
     if quick:

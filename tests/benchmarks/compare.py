@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from memq_schemas import CreateCollection, Names
 from memq_worker.qdrant.client import QdrantStore, open_store
-from tests.benchmarks.load import DIMENSIONS, bodies, publish
+from tests.benchmarks.load import DIMENSIONS, SPARSE, bodies, publish
 from tests.support.broker import consumers
 from tests.support.engine import EmbeddedEngine, embedded_engine
 from tests.support.processes import cpu_seconds
@@ -102,11 +102,14 @@ def _working(system: str, environment: dict[str, str]) -> Iterator[subprocess.Po
             process.wait()
 
 
-async def create(engine: EmbeddedEngine) -> None:
+async def create(engine: EmbeddedEngine, form: Form = "lists") -> None:
     """The collection of every benchmark, empty."""
+    wanted = CreateCollection(size=DIMENSIONS)
+    if form.startswith("sparse"):
+        wanted = CreateCollection.model_validate({"sparse_vectors": {SPARSE: {}}})
     async with open_store(engine.url, None, 30.0) as store:
         await store.drop_collection(COLLECTION, 10.0)
-        await store.create_collection(COLLECTION, CreateCollection(size=DIMENSIONS), 10.0)
+        await store.create_collection(COLLECTION, wanted, 10.0)
 
 
 async def stored(store: QdrantStore, expected: int) -> int:
@@ -153,13 +156,13 @@ async def peer(address: Address, directory: Path, system: str, load: Load) -> Co
 
 async def our_start_up(address: Address, engine: EmbeddedEngine, form: Form, points: int) -> float:
     """CPU seconds of a memq worker that has written one message. Leaves the collection empty."""
-    await create(engine)
+    await create(engine, form)
     with running_worker(address, qdrant_url=engine.url) as worker:
         first = bodies(1, points, form)
         await publish(address.url, Names(address.prefix).commands, f"upsert.{COLLECTION}", first, form)
         spent = await _idle_cpu(worker.process.pid, lambda: _stored(engine, points))
         worker.terminate()
-    await create(engine)
+    await create(engine, form)
     return spent
 
 

@@ -21,7 +21,10 @@ DIMENSIONS = 384
 TEXT = "a memory of about two hundred bytes, as people write them down. " * 3
 
 # With a version on every point, one a message or each its own, vectors are in base64.
-Form = Literal["arrow", "base64", "lists", "one version", "versions"]
+# Sparse vectors have NON_ZEROS numbers.
+Form = Literal["arrow", "base64", "lists", "one version", "versions", "sparse lists", "sparse base64", "sparse arrow"]
+SPARSE = "words"  # name of the sparse vectors
+NON_ZEROS = 100
 
 _WINDOW = 500
 
@@ -30,29 +33,38 @@ def bodies(messages: int, points: int, form: Form, seed: int = 1) -> Iterator[by
     """Upsert bodies. Ids count up, so that every point of a run is another one."""
     generator = np.random.default_rng(seed)
     for message in range(messages):
-        vectors = generator.standard_normal((points, DIMENSIONS)).astype("<f4")
+        sparse = form.startswith("sparse")
+        vectors = generator.standard_normal((points, NON_ZEROS if sparse else DIMENSIONS)).astype("<f4")
+        indices = (np.arange(NON_ZEROS) * 300 + generator.integers(0, 300, (points, NON_ZEROS))).astype("<u4")
         rows: list[dict[str, Any]] = []
         for index, vector in enumerate(vectors):
             number = message * points + index
+            written = _written(vector, form)
             row = {
                 "id": str(uuid.UUID(int=number + (1 << 100))),
-                "vector": vector if form in ("lists", "arrow") else base64.b64encode(vector.tobytes()).decode(),
+                "vector": {SPARSE: {"indices": _written(indices[index], form), "values": written}}
+                if sparse
+                else written,
                 "payload": {"text": TEXT, "user": f"u{number % 50}", "kind": "note", "n": number, "open": True},
             }
             if form in ("one version", "versions"):
                 row["version"] = (message if form == "one version" else number) + 1
             rows.append(row)
         yield (
-            _stream(rows, vectors)
-            if form == "arrow"
+            _stream(rows, vectors, indices if sparse else None)
+            if form.endswith("arrow")
             else orjson.dumps({"points": rows}, option=orjson.OPT_SERIALIZE_NUMPY)
         )
 
 
-def _stream(rows: list[dict[str, Any]], vectors: Any) -> bytes:
+def _written(numbers: Any, form: Form) -> Any:
+    return base64.b64encode(numbers.tobytes()).decode() if "base64" in form or "version" in form else numbers
+
+
+def _stream(rows: list[dict[str, Any]], vectors: Any, indices: Any) -> bytes:
     columns = {
         "id": pa.array([uuid.UUID(row["id"]).bytes for row in rows], pa.binary(16)),
-        "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), DIMENSIONS),
+        **(_dense(vectors) if indices is None else _sparse(indices, vectors)),
         "payload": pa.array([orjson.dumps(row["payload"]).decode() for row in rows]),
     }
     batch: Any = pa.record_batch(columns)
@@ -62,10 +74,20 @@ def _stream(rows: list[dict[str, Any]], vectors: Any) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
+def _dense(vectors: Any) -> dict[str, Any]:
+    return {"vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), DIMENSIONS)}
+
+
+def _sparse(indices: Any, values: Any) -> dict[str, Any]:
+    offsets = pa.array(np.arange(0, values.size + 1, NON_ZEROS, dtype="i4"))
+    lists = [pa.ListArray.from_arrays(offsets, pa.array(each.reshape(-1))) for each in (indices, values)]
+    return {f"vector.{SPARSE}": pa.StructArray.from_arrays(lists, ["indices", "values"])}
+
+
 async def publish(url: str, exchange: str, routing_key: str, messages: Iterator[bytes], form: Form = "base64") -> int:
     """Publishes with confirms, some hundreds in flight. Returns how many bytes."""
     total = 0
-    kind = headers.ARROW_STREAM if form == "arrow" else headers.JSON
+    kind = headers.ARROW_STREAM if form.endswith("arrow") else headers.JSON
     async with await aio_pika.connect(url) as connection:
         channel = await connection.channel(on_return_raises=True)
         target = await channel.get_exchange(exchange, ensure=False)

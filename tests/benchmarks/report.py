@@ -41,6 +41,9 @@ FORMS: dict[Form, str] = {
     "lists": "JSON lists",
     "one version": "base64, one version",
     "versions": "base64, own versions",
+    "sparse lists": "sparse, JSON lists",
+    "sparse base64": "sparse, JSON base64",
+    "sparse arrow": "sparse, Arrow",
 }
 PEER_PACKAGES = ("aio-pika", "faststream", "celery", "taskiq", "taskiq-aio-pika", "dramatiq", "qdrant-client")
 
