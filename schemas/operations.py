@@ -28,7 +28,9 @@ from memq_schemas import (
     Operation,
     Page,
     PayloadSet,
+    Queries,
     Query,
+    QueryResult,
     Record,
     ScoredPoint,
     Scroll,
@@ -102,6 +104,25 @@ OPERATIONS = (
             "filter": {"must": [{"key": "year", "range": {"gte": 2020}}]},
         },
         [{"id": 1, "score": 1.0, "payload": {"lang": "en", "year": 2024}}],
+    ),
+    WireOperation(
+        Operation.QUERIES,
+        "Queries",
+        "the answers to several queries, each with its own status",
+        Queries,
+        list[QueryResult],
+        {"queries": [{"vector": [1.0, 0.5], "limit": 1}, {"vector": [1.0], "limit": 1}]},
+        [
+            {"status": 200, "result": [{"id": 1, "score": 1.0, "payload": {"lang": "en", "year": 2024}}]},
+            {
+                "status": 422,
+                "error": {
+                    "code": "wrong_dimension",
+                    "message": "vector: 1 dimensions, collection 'docs' takes 2",
+                    "retryable": False,
+                },
+            },
+        ],
     ),
     WireOperation(
         Operation.GET,

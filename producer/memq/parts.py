@@ -10,6 +10,7 @@ from memq.connection.link import Link
 from memq.connection.replies import Pending
 from memq.dead import DeadLetters
 from memq.deliver.calls import Calls, read
+from memq.deliver.query_packs import QueryPacks
 from memq.deliver.quota import Quota
 from memq.deliver.sender import Sender
 from memq.deliver.write_path import Window, WritePath
@@ -49,6 +50,7 @@ class ProducerParts:
         self.sender = Sender(self.link, self.pending)
         self.calls = Calls(self.sender, options.timeout, options.max_message_bytes)
         route = options.route
+        self.queries = QueryPacks(self.calls, self.sender, options.timeout, packs=not isinstance(route, TenantNames))
         self.quota = self.sender.quota = Quota(route, self._limits) if isinstance(route, TenantNames) else None
         self.outbox = (
             None if options.outbox is None else Outbox(options.outbox, options.outbox_bytes, options.confirm_timeout)
@@ -97,3 +99,4 @@ class ProducerParts:
         if self.quota is not None:
             await self.quota.close()
         await self.link.close()
+        await self.queries.ended()

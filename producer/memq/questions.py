@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 from memq.answers import CountAnswer, FacetAnswer, GetAnswer, LimitsAnswer, PageAnswer, QueryAnswer
 from memq.deliver.calls import read
+from memq.deliver.query_packs import PACKED_LIMIT
 from memq.encode.requests import RestModel, body, rest_form, wire_ids, wire_vector
 from memq_schemas import (
     Count,
@@ -96,7 +97,9 @@ class Questions(ABC):
             "with_vector": with_vector,
             "using": using,
         }
-        reply = await self._parts.calls.ask(Operation.QUERY, collection, body(Query, fields), timeout)
+        text = body(Query, fields)
+        small = limit <= PACKED_LIMIT and not (with_vector or prefetch or group_by)
+        reply = await self._parts.queries.ask(collection, text, timeout, small=small)
         return QueryAnswer(read(_SCORED, reply), reply.elapsed_ms)
 
     async def get(

@@ -27,7 +27,7 @@ from memq_schemas.points import (
     Upsert,
     Upserted,
 )
-from memq_schemas.queries import Count, Counted, Get, Query, Record, ScoredPoint
+from memq_schemas.queries import Count, Counted, Get, Queries, Query, QueryResult, Record, ScoredPoint
 from memq_schemas.replies import ErrorDetail, ErrorReply, ResultReply, error_reply
 from memq_schemas.routing import Operation, check_collection, parse_routing_key, routing_key
 from memq_schemas.scrolling import OrderBy
@@ -82,7 +82,9 @@ __all__ = [
     "Point",
     "PointId",
     "PointVectors",
+    "Queries",
     "Query",
+    "QueryResult",
     "Record",
     "ResultReply",
     "ScoredPoint",

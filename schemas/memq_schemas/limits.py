@@ -14,6 +14,7 @@ MAX_IDS = 10_000  # of one `get`; a write has the worker's own limit
 MAX_FILTER_DEPTH = 16  # a filter inside a filter costs two nested protobuf messages, and protobuf parsers stop at 100
 MAX_CONDITIONS = 1_000  # of one filter, at all its levels
 MAX_FILTER_VALUES = 10_000  # in `has_id`, `any` and `except` of one filter, together
+MAX_QUERIES = 64  # of one `queries`
 MAX_RECORD_BATCHES = 1_000  # of one Arrow stream
 
 

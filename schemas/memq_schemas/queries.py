@@ -5,10 +5,11 @@ from pydantic import AfterValidator, ConfigDict, Field, PlainSerializer, Tag, mo
 from memq_schemas.conditions import Key
 from memq_schemas.filters import WholeFilter
 from memq_schemas.ids import PointId
-from memq_schemas.limits import MAX_IDS, MAX_KEYS
+from memq_schemas.limits import MAX_IDS, MAX_KEYS, MAX_QUERIES
 from memq_schemas.model import Input, Model, by_type, given
 from memq_schemas.point_vectors import OneVector
 from memq_schemas.points import Payload
+from memq_schemas.replies import ErrorDetail, Status
 from memq_schemas.searches import LookupFrom, Params, Prefetches, QueryKind, check_prefetches
 from memq_schemas.vectors import VectorName, to_array, to_numbers
 
@@ -69,6 +70,12 @@ class Query(Input):
         return self
 
 
+class Queries(Input):
+    """Body of `queries.<collection>`: queries that are sent together and answered together, each by itself."""
+
+    queries: Annotated[list[Query], Field(fail_fast=True, min_length=1, max_length=MAX_QUERIES)]
+
+
 class Get(Input):
     """Body of `get.<collection>`. Missing ids are left out of the result."""
 
@@ -114,6 +121,16 @@ class ScoredPoint(Record):
     score: float
     order_value: Annotated[int | float | None, Field(description="with order_by; microseconds for a date")] = None
     group: Annotated[str | int | None, Field(description="with group_by: the value whose group it is in")] = None
+
+
+class QueryResult(Model):
+    """Answer to one query of `queries`: its points, or its own error."""
+
+    model_config = ConfigDict(json_schema_extra=given("oneOf", "result", "error"))
+
+    status: Status
+    result: list[ScoredPoint] | None = None
+    error: ErrorDetail | None = None
 
 
 class Counted(Model):

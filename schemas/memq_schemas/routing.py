@@ -15,6 +15,7 @@ class Operation(StrEnum):
     PAYLOAD = "payload"
     VECTORS = "vectors"
     QUERY = "query"
+    QUERIES = "queries"
     SCROLL = "scroll"
     FACET = "facet"
     GET = "get"
@@ -45,6 +46,7 @@ REQUESTS = frozenset(Operation) - WRITES
 READS = frozenset(
     {
         Operation.QUERY,
+        Operation.QUERIES,
         Operation.SCROLL,
         Operation.FACET,
         Operation.GET,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from memq_schemas import Operation
+from memq_schemas.limits import MAX_QUERIES
 from tests.benchmarks.load import TEXT
 from tests.support.responder import responder, result
 
@@ -26,8 +27,10 @@ _STOP_SECONDS = 10.0
 
 async def answer(url: str, prefix: str) -> None:
     body = result(_HITS)
+    packs = [result([{"status": 200, "result": _HITS}] * number) for number in range(MAX_QUERIES + 1)]
     async with responder(url, prefix) as standin:
         standin.on(Operation.QUERY, lambda _: body)
+        standin.on(Operation.QUERIES, lambda message: packs[message.body.count(b'"vector"')])
         print(orjson.dumps({"ready": True}).decode(), flush=True)  # noqa: T201  (whoever started it waits for it)
         await asyncio.Event().wait()
 

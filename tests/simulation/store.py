@@ -138,7 +138,7 @@ class SimulatedStore:
         self._world.log("stored", self._process.number, point, n)
         self._world.points.note(point, Event(self._world.step, n, version, self._process.number, self._began))
 
-    async def query(self, collection: str, query: Query, timeout: float) -> list[dict[str, Any]]:
+    async def query(self, collection: str, query: Query, timeout: float, share: int = 1) -> list[dict[str, Any]]:
         await self._ask()
         return []
 

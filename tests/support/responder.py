@@ -43,6 +43,11 @@ async def declare(channel: AbstractChannel, prefix: str) -> None:
         await queue.bind(binding.exchange, binding.routing_key)
 
 
+def _unknown(_: AbstractIncomingMessage) -> Answer:
+    """As a worker of an older release answers."""
+    raise Refusal(ErrorCode.UNKNOWN_OPERATION, "expected a routing key like upsert.<collection>")
+
+
 class Responder:
     """Consumes writes and requests. `seen` has every message; what an operation answers is set with `on`.
 
@@ -59,6 +64,7 @@ class Responder:
             Operation.PAYLOAD: lambda m: {"updated": len(orjson.loads(m.body).get("ids", [])) or None},
             Operation.COUNT: lambda _: {"count": 0},
             Operation.QUERY: lambda _: [],
+            Operation.QUERIES: _unknown,
             Operation.GET: lambda _: [],
             Operation.LIST: lambda _: {"collections": []},
             Operation.CREATE: lambda _: {"created": True},

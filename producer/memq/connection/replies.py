@@ -52,7 +52,14 @@ def decode_reply(body: bytes) -> Reply:
     """Raises RemoteError for an error reply, and for a reply that breaks the contract. Unknown fields are ignored, so
     that a worker may be newer than its callers."""
     try:
-        reply = orjson.loads(body)
+        return decoded_reply(orjson.loads(body))
+    except ValueError as error:
+        raise broken_reply() from error
+
+
+def decoded_reply(reply: Any) -> Reply:
+    """Return a reply from its JSON value. Raises as `decode_reply` does."""
+    try:
         status, elapsed_ms = int(reply["status"]), float(reply["elapsed_ms"])
         if "error" not in reply:
             return Reply(status, reply["result"], elapsed_ms)

@@ -112,6 +112,11 @@ class Sender:
         """Keep the current trace for a later `once`."""
         return outgoing._replace(traceparent=self._tracing.here())
 
+    @property
+    def traced(self) -> bool:
+        """Return True if what is sent from here belongs to a trace."""
+        return self._tracing.here() is not None
+
     async def once(self, outgoing: Outgoing, timeout: float) -> None:
         """One attempt. Raises Unconfirmed when it failed, or after `timeout` seconds, and Unroutable."""
         attempt = Attempt()

@@ -177,7 +177,7 @@ class FakeStore:
         await self._fail()
         self.writes.append(["payload", *(change.ids or ["filter"])])
 
-    async def query(self, collection: str, query: Query, timeout: float) -> list[dict[str, Any]]:
+    async def query(self, collection: str, query: Query, timeout: float, share: int = 1) -> list[dict[str, Any]]:
         await self._fail()
         return [{"id": 1, "score": 0.5, "payload": {}}]
 

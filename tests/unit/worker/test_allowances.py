@@ -74,6 +74,26 @@ def test_requests_beyond_a_limit_name_it_and_when_to_ask_again() -> None:
         allowance.ask()
 
 
+async def test_queries_of_one_message_count_one_by_one() -> None:
+    allowances = Allowances({"acme": Limits(requests_per_second=10.0)})
+    tenants = Tenants(Spaces({"acme": OwnSpace("acme")}), allowances)
+    pipeline = Pipeline(FakeStore(), Watch(), options(), tenants=tenants)
+    link = FakeLink()
+    message = delivery(link, 1, {"queries": [{"vector": [1.0, 2.0]}] * 5}, "queries.docs", reply_to="memq.reply.acme.1")
+    message.tenant = "acme"
+    pipeline.accept(message)
+    await link.settled(1)
+    (reply,) = link.moved("memq.r.acme")
+    assert [each["status"] for each in reply.json["result"]] == [200] * 5
+    allowance = allowances.of("acme")
+    assert allowance is not None
+    with pytest.raises(Throttled, match="requests_per_second") as refused:
+        allowance.ask()
+    assert 0.3 < refused.value.retry_after_seconds <= 0.5
+    async with asyncio.timeout(5):
+        await pipeline.drain()
+
+
 def test_a_larger_body_is_refused() -> None:
     allowance = Allowance(Limits(message_bytes=10))
     allowance.check_size(10)

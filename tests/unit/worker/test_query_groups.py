@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from memq_schemas import ErrorCode
-from memq_worker.errors import DependencyError, MessageError, Outage
+from memq_worker.errors import MessageError, Outage
 from memq_worker.qdrant.query_groups import QueryGroups
 
 if TYPE_CHECKING:
@@ -100,16 +100,19 @@ async def test_an_outage_is_told_to_all_of_the_group() -> None:
     assert store.calls == [[1, 2]]
 
 
-async def test_each_has_its_own_deadline() -> None:
+async def test_those_that_wait_are_divided_among_the_calls() -> None:
     store = Store()
-    groups = QueryGroups(store.one, store.many)
+    groups = QueryGroups(store.one, store.many, least=2, most=8, in_flight=2)
     store.go.clear()
-    (late,), (patient,) = ask(groups, 1, timeout=0.01), ask(groups, 2)
-    with pytest.raises(DependencyError) as caught:
-        await late
-    assert caught.value.code is ErrorCode.DEADLINE_EXCEEDED
+    tasks: list[asyncio.Task[Any]] = []
+    for number in range(2):
+        tasks += ask(groups, number)
+        await turns()
+    tasks += ask(groups, *range(2, 12))
+    await turns()
     store.go.set()
-    assert await patient == 4
+    assert await asyncio.gather(*tasks) == [2 * number for number in range(12)]
+    assert store.calls == [[0], [1], [2, 3, 4, 5, 6], [7, 8, 9], [10, 11]]
 
 
 async def test_who_has_left_is_not_asked_for() -> None:

@@ -15,6 +15,7 @@ from memq_schemas import (
     Get,
     NameAlias,
     Operation,
+    Queries,
     Query,
     Scroll,
     UpdateCollection,
@@ -28,7 +29,7 @@ from memq_worker.pipeline.hold import Hold
 from memq_worker.pipeline.limits.report import LimitReport
 from memq_worker.pipeline.outcome import Done, Expire, Outcome, Refuse
 from memq_worker.pipeline.ports import Tracing
-from memq_worker.pipeline.settle import Settler
+from memq_worker.pipeline.settle import Settler, refusal
 from memq_worker.pipeline.spaces.spaces import Spaces
 from memq_worker.pipeline.store import Store
 
@@ -72,13 +73,27 @@ class Answerer:
     async def _answer(self, request: Request) -> None:
         delivery = request.delivery
         delivery.times.began = time.perf_counter()
-        outcome = await self._outcome(request)
+        body = request.body
+        outcome = await (self._together(request, body) if isinstance(body, Queries) else self._outcome(request))
         delivery.times.stored = time.perf_counter()
         elapsed_ms = delivery.times.elapsed_ms
         await self._settler.settle(delivery, outcome)
         # Who asked need not wait for it.
         if isinstance(outcome, Done):
             lines.request_answered(request, elapsed_ms)
+
+    async def _together(self, request: Request, body: Queries) -> Outcome:
+        """Answer each query by itself. All of them together may be as large as one reply."""
+        tenant, share = request.delivery.tenant, len(body.queries)
+        asked = [Request(request.delivery, Operation.QUERY, request.collection, each, share) for each in body.queries]
+        if tenant is None:
+            outcomes = await asyncio.gather(*map(self._outcome, asked))
+        else:
+            # One after the other: the message has the turn of one request at the store.
+            outcomes = [self._spaces.retold(tenant, await self._outcome(each)) for each in asked]
+        if any(isinstance(each, Expire) for each in outcomes):
+            return Expire()
+        return Done("answered", list(map(_result, outcomes)))
 
     async def _outcome(self, request: Request) -> Outcome:
         left = request.delivery.time_left
@@ -132,18 +147,20 @@ class Answerer:
         tenant = request.delivery.tenant
         if request.operation is Operation.LIMITS:
             return await self._limits.of(request.delivery)
+        ask = partial(self._ask_store, timeout=timeout, share=request.share)
         if tenant is None:
-            return await self._ask_store(request.operation, request.collection or "", request.body, timeout)
-        ask = partial(self._ask_store, timeout=timeout)
+            return await ask(request.operation, request.collection or "", request.body)
         return await self._spaces.of(tenant).answer(request, ask)
 
-    async def _ask_store(self, operation: Operation, collection: str, body: Any, timeout: float) -> Any:  # noqa: PLR0911  (one for each kind of body)
+    async def _ask_store(  # noqa: PLR0911  (one for each kind of body)
+        self, operation: Operation, collection: str, body: Any, timeout: float, share: int
+    ) -> Any:
         store = self._store
         match body:
             case Query():
                 if body.vector is not None:
                     await self._check_query(collection, body, body.vector)
-                return await store.query(collection, body, timeout)
+                return await store.query(collection, body, timeout, share)
             case Get():
                 return await store.get(collection, body, timeout)
             case Count(exact=True):
@@ -178,6 +195,14 @@ class Answerer:
             check_vector(await self._contracts.get(collection), collection, using, cell)
         except MessageError:
             check_vector(await self._contracts.get(collection, max_age_seconds=1.0), collection, using, cell)
+
+
+def _result(outcome: Outcome) -> dict[str, Any]:
+    """One of several answers, in its JSON form."""
+    if isinstance(outcome, Refuse):
+        return refusal(outcome.error, 0.0).model_dump(exclude_none=True, exclude={"elapsed_ms"})
+    assert isinstance(outcome, Done)
+    return {"status": 200, "result": outcome.result}
 
 
 def _margin(left: float) -> float:

@@ -13,6 +13,7 @@ from memq_schemas import (
     Get,
     NameAlias,
     Operation,
+    Queries,
     Query,
     Scroll,
     SetPayload,
@@ -24,6 +25,7 @@ from memq_worker.pipeline.store import Id, PointsBatch
 
 RequestBody = (
     Query
+    | Queries
     | Get
     | Count
     | Scroll
@@ -134,9 +136,13 @@ Write = UpsertPoints | DeletePoints | ChangePayload | ReplaceVectors | RemoveVec
 
 @dataclass(slots=True, eq=False)
 class Request:
-    """Something to answer: the collection is None for operations without one, such as `collections.list`."""
+    """Something to answer: the collection is None for operations without one, such as `collections.list`.
+
+    share: this many requests share the size of one reply.
+    """
 
     delivery: Delivery
     operation: Operation
     collection: str | None
     body: RequestBody
+    share: int = 1

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from memq_schemas import Operation, headers, parse_routing_key, tracecontext
+from memq_schemas import Operation, Queries, headers, parse_routing_key, tracecontext
 from memq_worker.errors import WorkerError
 from memq_worker.pipeline.command import Request, Write
 from memq_worker.pipeline.delivery import Delivery
@@ -97,6 +97,8 @@ def request_answered(request: Request, elapsed_ms: float) -> None:
     fields: dict[str, Any] = {"op": request.operation.value, "queue": delivery.queue}
     if request.collection is not None:
         fields["collection"] = cleaned(request.collection)
+    if isinstance(request.body, Queries):
+        fields["queries"] = len(request.body.queries)
     fields |= {"attempt": delivery.attempt, "outcome": "answered", "elapsed_ms": elapsed_ms}
     logger.info("request answered", extra=fields | _sender(delivery))
 

@@ -7,7 +7,7 @@ from typing import Any, assert_never
 
 import orjson
 
-from memq_schemas import ErrorCode, Names, error_reply, headers
+from memq_schemas import ErrorCode, ErrorReply, Names, error_reply, headers
 from memq_schemas.properties import ChangedHeaders, Properties, legible
 from memq_schemas.topology import LIVE
 from memq_worker.errors import BrokerUnavailable, DependencyError, MessageError, Unconfirmed, Unroutable, WorkerError
@@ -220,8 +220,7 @@ class Settler:
         }
 
     async def _reply_error(self, delivery: Delivery, error: WorkerError) -> None:
-        retry_after = getattr(error, "retry_after_seconds", None)
-        reply = error_reply(error.code, legible(error.answer), delivery.times.elapsed_ms, retry_after)
+        reply = refusal(error, delivery.times.elapsed_ms)
         await self._reply(delivery, orjson.dumps(reply.model_dump(exclude_none=True)))
 
     def _too_large(self) -> MessageError:
@@ -273,6 +272,12 @@ class Settler:
         if code and self._tracing is not None:
             self._tracing.failed(code)
         lines.delivery_settled(delivery, label, error, ordinary=isinstance(outcome, Done | Release))
+
+
+def refusal(error: WorkerError, elapsed_ms: float) -> ErrorReply:
+    """Return the reply that names the error."""
+    retry_after = getattr(error, "retry_after_seconds", None)
+    return error_reply(error.code, legible(error.answer), elapsed_ms, retry_after)
 
 
 def _origin(given: Properties) -> dict[str, Any]:

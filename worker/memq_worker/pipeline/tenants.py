@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 
+from memq_schemas import Queries
 from memq_schemas.tenants import lane_owner
 from memq_worker.pipeline.command import Request, Write
 from memq_worker.pipeline.decode.bodies import Limits, decode, operation_of
@@ -42,6 +43,8 @@ class Tenants:
         try:
             command = decode(delivery, limits)
             if isinstance(command, Request):
+                if allowance is not None and isinstance(command.body, Queries):
+                    allowance.asked(len(command.body.queries) - 1)
                 return command
             points = len(command.ids or (None,))
             return self.spaces.of(tenant).write(command)

@@ -160,9 +160,9 @@ class QdrantStore:
     async def _most_per_query(self, collection: str) -> int | None:
         return collections.most_per_query(await self._info(collection, self._timeout_seconds, "write"))
 
-    async def query(self, collection: str, query: Query, timeout: float) -> list[dict[str, Any]]:
+    async def query(self, collection: str, query: Query, timeout: float, share: int = 1) -> list[dict[str, Any]]:
         request = reads.query_request(collection, query)
-        made = self._replies.none()
+        made = self._replies.none(share)
         if query.group_by is not None:
             reply = await self._ask(self._points.QueryGroups, request, timeout)
             for group in reply.result.groups:

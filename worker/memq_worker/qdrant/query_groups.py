@@ -6,8 +6,7 @@ from typing import Any
 
 from memq_amqp.tasks import stopped
 
-from memq_schemas import ErrorCode
-from memq_worker.errors import DependencyError, MessageError
+from memq_worker.errors import MessageError
 
 One = Callable[[Any, float], Awaitable[Any]]
 Many = Callable[[str, Sequence[Any], float], Awaitable[Sequence[Any]]]
@@ -31,18 +30,25 @@ class QueryGroups:
     """Group commit for questions: while some are being answered others gather, and go to the store together.
 
     A question that comes alone is asked alone, at once. One that spoils its group costs the others a second call.
+    Those that wait are divided among all calls, but not into groups of fewer than `least`: a call costs as much as a
+    search. Queries that came together go one group after the other, so that their answers, the next queries and the
+    store's searches overlap.
     """
 
-    def __init__(self, one: One, many: Many, *, most: int = 8, in_flight: int = 4) -> None:
+    def __init__(self, one: One, many: Many, *, least: int = 4, most: int = 8, in_flight: int = 4) -> None:
         self._one = one
         self._many = many
+        self._least = least
         self._most = most
         self._in_flight = in_flight
         self._collections: dict[str, _Collection] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def ask(self, collection: str, request: Any, timeout: float) -> Any:
-        """The answer to `request`. Raises what `one` and `many` raise, DependencyError after `timeout` seconds."""
+        """Return the answer to `request`. Raises what `one` and `many` raise.
+
+        timeout: seconds that the store has. The caller limits the time spent waiting for a call.
+        """
         loop = asyncio.get_running_loop()
         group = self._collections.setdefault(collection, _Collection())
         answer: asyncio.Future[Any] = loop.create_future()
@@ -51,13 +57,7 @@ class QueryGroups:
             # It runs after this turn of the loop, so everything one read brought in gathers first.
             group.woken = True
             self._start(collection, group)
-        try:
-            async with asyncio.timeout(timeout):
-                return await answer
-        except TimeoutError:
-            raise DependencyError(
-                ErrorCode.DEADLINE_EXCEEDED, "no answer from Qdrant before the deadline", stage="answer"
-            ) from None
+        return await answer
 
     def _start(self, collection: str, group: _Collection) -> None:
         task = asyncio.create_task(self._run(collection, group))
@@ -69,7 +69,8 @@ class QueryGroups:
         group.busy += 1
         try:
             while group.waiting:
-                calls = [group.waiting.popleft() for _ in range(min(self._most, len(group.waiting)))]
+                size = min(max(-(-len(group.waiting) // self._in_flight), self._least), self._most)
+                calls = [group.waiting.popleft() for _ in range(min(size, len(group.waiting)))]
                 wanted = [each for each in calls if not each.answer.done()]
                 if wanted:
                     await self._send(collection, wanted)

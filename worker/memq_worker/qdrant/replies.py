@@ -33,9 +33,9 @@ class ReplyLimit:
         """Return True if the JSON of the answer's points cannot exceed the limit."""
         return int(answer.ByteSize() * _GROWTH) <= self.most
 
-    def none(self) -> "Converted":
-        """No points yet."""
-        return Converted(self.most)
+    def none(self, share: int = 1) -> "Converted":
+        """No points yet, of a reply that `share` requests have together."""
+        return Converted(self.most // share)
 
     def pages(self, ids: Sequence[Any], made: "Converted") -> Iterable[Sequence[Any]]:
         """Slices of `ids` to ask for, each as large as those converted so far suggest."""

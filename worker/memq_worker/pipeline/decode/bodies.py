@@ -19,6 +19,7 @@ from memq_schemas import (
     Get,
     NameAlias,
     Operation,
+    Queries,
     Query,
     Scroll,
     SetPayload,
@@ -58,6 +59,7 @@ _ANSWER_LIMIT = 300  # characters
 
 _REQUEST_BODIES: dict[Operation, type[RequestBody]] = {
     Operation.QUERY: Query,
+    Operation.QUERIES: Queries,
     Operation.GET: Get,
     Operation.COUNT: Count,
     Operation.SCROLL: Scroll,
@@ -200,7 +202,8 @@ def _check_ids(fields: Any, limits: Limits) -> None:
 
 def _refusal(error: ValidationError) -> MessageError:
     steps, text, kind = first_problem(error)
-    if steps[:1] == ["vector"]:
+    within = steps[2:] if steps[:1] == ["queries"] else steps
+    if within[:1] == ["vector"]:
         code = ErrorCode.EMPTY_VECTOR if kind == "too_short" else ErrorCode.INVALID_VECTOR
         return MessageError(code, f"{place(steps)}: {text}", stage="validate")
     # A name that is none of ours is the sender's own word: he sees it again, logs and dead letters do not.

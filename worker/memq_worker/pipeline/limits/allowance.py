@@ -58,6 +58,11 @@ class Allowance:
             raise throttled("requests_per_second", f"{rate:g} requests per second", seconds)
         self._requests.take(_REQUEST)
 
+    def asked(self, requests: int) -> None:
+        """Count requests that come with one that was counted. What they take too much, later ones wait for."""
+        if self._requests is not None:
+            self._requests.take(_REQUEST * requests)
+
     @property
     def crowded(self) -> bool:
         """Return True while this worker answers as many requests of the tenant as its share of `concurrency`."""
