@@ -10,26 +10,32 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from memq_schemas import Names, headers, topology
+from memq_schemas import Names, headers
+from tests.simulation import tenants
 from tests.simulation.ledger import Ledger
+from tests.simulation.model import Message
 
 if TYPE_CHECKING:
     from tests.simulation.channel import Channel
     from tests.simulation.client import Connection
     from tests.simulation.ledger import Publication
-    from tests.simulation.model import Message
     from tests.simulation.world import World
 
 NAMES = Names()
 CALLER = "caller"
+REPLIES = f"{NAMES.prefix}.r."
 
 
 @dataclass(slots=True, eq=False)
 class Copy:
-    """One message in one queue. A copy that a worker publishes is another one, with a count of its own."""
+    """One message in one queue. A copy that a worker publishes is another one, with a count of its own.
+
+    exchange: the one through which it came.
+    """
 
     message: Message
     queue: str
+    exchange: str
     headers: dict[str, Any]
     reply_to: str | None
     count: int = 0
@@ -51,20 +57,27 @@ class Broker:
     def __init__(self, world: World) -> None:
         self.world = world
         self.ledger = Ledger(world)
-        self.queues = {queue.name: _queue(queue.name, queue.arguments) for queue in topology().queues}
+        self.queues = {queue.name: _queue(queue.name, queue.arguments) for queue in tenants.QUEUES}
         self.connections: list[Connection] = []
         self.up = True
         self.deliveries = 0
         self.refusing: dict[str, float] = {}  # "nacks", "unconfirmed" or "unroutable" -> until when
-        bindings = topology().bindings
+        bindings = tenants.BINDINGS
         self._words = {(b.exchange, b.routing_key.removesuffix(".#")): b.queue for b in bindings if b.routing_key}
         self._lanes = {b.arguments[headers.LANE]: b.queue for b in bindings if b.exchange == NAMES.internal}
+        self._commands = {exchange for exchange, _ in self._words}
+        if world.scenario.rollout is not None:
+            told = Message(n=-1, kind="plain", key=NAMES.tenants, body=b"", ids=[], at=0.0)
+            self.queues[NAMES.tenants].ready.append(Copy(told, NAMES.tenants, "", {}, None))
 
     def route(self, exchange: str, routing_key: str, carried: dict[str, Any]) -> str | None:
-        if exchange in (NAMES.commands, NAMES.bulk):
+        if exchange in self._commands:
             return self._words.get((exchange, routing_key.partition(".")[0]))
         if exchange == NAMES.internal:
             return self._lanes.get(carried.get(headers.LANE, ""))
+        if exchange.startswith(REPLIES):
+            # A queue is bound under its own name, and reading it is its tenant's alone.
+            return CALLER if routing_key == tenants.reply(exchange.removeprefix(REPLIES), CALLER) else None
         name = exchange or routing_key
         return name if name in self.queues or name == CALLER else None
 
@@ -94,7 +107,9 @@ class Broker:
         if target is None:
             self.world.fail(f"{copy.queue} has nowhere to put {copy.message.n}: {reason}")
             return
-        self.put(Copy(copy.message, target, {**copy.headers, "x-first-death-reason": reason}, copy.reply_to))
+        death = {"exchange": copy.exchange, "queue": copy.queue, "reason": reason, "count": 1}
+        broker = {"x-first-death-reason": reason, "x-death": [death]}
+        self.put(Copy(copy.message, target, exchange or "", {**copy.headers, **broker}, copy.reply_to))
 
     def pump(self, queue: Queue) -> None:
         while queue.ready:
@@ -150,7 +165,7 @@ class Broker:
         if not (silent and self.world.random.random() < 0.5) and target != CALLER:
             message = self.world.by_body[publication.body]
             self.ledger.kept.setdefault(message.n, []).append(publication)
-            self.put(Copy(message, target, dict(publication.headers), publication.reply_to))
+            self.put(Copy(message, target, publication.exchange, dict(publication.headers), publication.reply_to))
         return "unconfirmed" if silent else "confirmed"
 
 
@@ -161,5 +176,6 @@ def _queue(name: str, arguments: dict[str, Any]) -> Queue:
         None if ttl is None else ttl / 1000,
         arguments.get("x-dead-letter-exchange"),
         arguments.get("x-delivery-limit"),
-        durable=arguments["x-queue-type"] == "quorum",
+        # The message with the generation is persistent, and requests are not.
+        durable=arguments["x-queue-type"] == "quorum" or name == NAMES.tenants,
     )

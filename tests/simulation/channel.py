@@ -11,6 +11,7 @@ from memq_amqp.wire.readable_frames import RAW
 from pamqp.commands import Basic, Queue
 from pamqp.header import ContentHeader
 
+from memq_schemas import Names
 from memq_schemas.properties import Properties
 from tests.simulation.ledger import Publication
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
     from tests.simulation.broker import Copy
     from tests.simulation.client import Connection
+
+
+NAMES = Names()
 
 
 class Channel:
@@ -83,9 +87,13 @@ class Channel:
             return DeliveredMessage(Basic.GetEmpty(), ContentHeader(), b"", None)  # pyright: ignore[reportArgumentType]
         tag, copy = taken
         name, properties = self._named(copy)
-        self._broker.ledger.delivered(self, tag, copy, name)
-        delivery = Basic.GetOk(tag, copy.redelivered, "", copy.message.key)
-        return DeliveredMessage(delivery, properties, copy.message.body, None)  # pyright: ignore[reportArgumentType]
+        world, body = self._broker.world, copy.message.body
+        if queue == NAMES.tenants and world.scenario.rollout is not None:
+            body = world.scenario.rollout.announced(world.loop.time())
+        else:
+            self._broker.ledger.delivered(self, tag, copy, name)
+        delivery = Basic.GetOk(tag, copy.redelivered, copy.exchange, copy.message.key)
+        return DeliveredMessage(delivery, properties, body, None)  # pyright: ignore[reportArgumentType]
 
     async def _call(self, at_broker: Callable[[], Any], timeout: float) -> Any:
         self._check_open()
@@ -128,7 +136,7 @@ class Channel:
         tag, _ = self._taken(copy)
         name, properties = self._named(copy)
         delivered = DeliveredMessage(
-            Basic.Deliver(self._tag, tag, copy.redelivered, "", copy.message.key),
+            Basic.Deliver(self._tag, tag, copy.redelivered, copy.exchange, copy.message.key),
             properties,
             copy.message.body,
             self,  # pyright: ignore[reportArgumentType]
@@ -147,7 +155,8 @@ class Channel:
 
     def nack(self, tag: int, requeue: bool) -> None:
         self._check_open()
-        self._broker.ledger.nacked(self, tag, requeue)
+        if self.queue != NAMES.tenants:
+            self._broker.ledger.nacked(self, tag, requeue)
         self.connection.send(lambda: self._return(tag))
 
     def _settle(self, tag: int, multiple: bool) -> None:

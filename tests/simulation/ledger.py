@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from memq_schemas import Names, headers
-from memq_schemas.topology import BULK, LIVE, RETRY_SECONDS
+from memq_schemas.tenants import Whose
+from memq_schemas.topology import LIVE, RETRY_SECONDS
 from tests.simulation.model import DEAD_CODES, MAX_ATTEMPTS
 from tests.simulation.scheduler import EPOCH
+from tests.simulation.tenants import FENCED_SECONDS, GONE, LANES
 
 if TYPE_CHECKING:
     from tests.simulation.broker import Copy
@@ -17,13 +19,15 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 NAMES = Names()
-PARKED = "overloaded"  # why a message waits because its collection is slow
+# Why a message waits: its collection is slow, or does not answer while others do.
+PARKED, HELD = "overloaded", "store_unavailable"
 _TIERS = {
     NAMES.retry(seconds, internal=internal): (attempt, internal)
     for internal in (False, True)
     for attempt, seconds in enumerate(RETRY_SECONDS, 1)
 }
-_LANES = {NAMES.write: LIVE, NAMES.write_bulk: BULK}
+_REPLIES = f"{NAMES.prefix}.r."
+_WHOSE = Whose(NAMES)
 
 
 @dataclass(slots=True, eq=False)
@@ -37,6 +41,10 @@ class Publication:
     correlation_id: str | None
     answer: str = ""
 
+    @property
+    def is_reply(self) -> bool:
+        return not self.exchange or self.exchange.startswith(_REPLIES)
+
 
 @dataclass(slots=True, eq=False)
 class Delivered:
@@ -45,6 +53,7 @@ class Delivered:
     step: int
     index: int
     queue: str
+    at: float
     publications: list[Publication] = field(default_factory=list[Publication])
 
 
@@ -55,6 +64,7 @@ class Ledger:
         self._named: dict[str, Delivered] = {}
         self.kept: dict[int, list[Publication]] = {}  # copies that the broker has put into a queue
         self.fates: dict[int, set[str]] = {}
+        self.written: dict[str | None, list[tuple[float, int]]] = {}  # by tenant: when, and how many points
 
     def _fate(self, message: Message, fate: str) -> None:
         self._world.log(fate, message.n)
@@ -71,20 +81,34 @@ class Ledger:
         message = copy.message
         reason = copy.headers.get(headers.ERROR_CODE) or copy.headers.get("x-first-death-reason")
         # The broker gives a poison up, which may have been parked before.
-        if reason not in DEAD_CODES.get(message.kind, ()) and (message.kind, reason) != ("poison", PARKED):
+        whose = _WHOSE.dead(copy.headers)
+        if whose != message.tenant:
+            self._world.fail(f"the dead letter {message.n} of {message.tenant} is {whose}'s")
+        forbidden = message.tenant == GONE and reason == "forbidden"
+        expected = reason in DEAD_CODES.get(message.kind, ()) or (message.kind == "poison" and reason in (PARKED, HELD))
+        if not expected and not forbidden:
             self._world.fail(f"{message.n} ({message.kind}) is a dead letter: {reason}")
         self._fate(message, "dead")
 
     def delivered(self, channel: Channel, tag: int, copy: Copy, name: str) -> None:
         world, message = self._world, copy.message
         taken = self._open.setdefault(channel, {})
-        if _LANES.get(channel.queue, message.lane) != message.lane:
+        if LANES.get(channel.queue, message.lane) != message.lane and not message.is_request:
             world.fail(f"{message.n} of the lane {message.lane} comes from {channel.queue}")
+        self._check_generation(channel, message)
         world.log("deliver", channel.connection.process.number, channel.queue, tag, message.n, copy.count)
         taken[tag] = self._named[name] = Delivered(
-            copy, channel.connection.process.number, world.step, tag, channel.queue
+            copy, channel.connection.process.number, world.step, tag, channel.queue, world.loop.time()
         )
         channel.connection.process.took(channel, message.n, tag)
+
+    def _check_generation(self, channel: Channel, message: Message) -> None:
+        world, files = self._world, channel.connection.process.files
+        rollout, now = world.scenario.rollout, world.loop.time()
+        if message.tenant is None or files is None or rollout is None:
+            return
+        if files.generation < rollout.generation(now) and now > rollout.applied + FENCED_SECONDS:
+            world.fail(f"{message.n} of {message.tenant} comes to a worker with generation {files.generation}")
 
     def published(self, publication: Publication) -> None:
         delivered = self._named.get(publication.correlation_id or "")
@@ -92,8 +116,13 @@ class Ledger:
             self._world.fail(f"published for {publication.correlation_id}, which is not held: {publication.exchange}")
             return
         delivered.publications.append(publication)
-        if publication.exchange:
+        message = delivered.copy.message
+        if not publication.is_reply:
             self._check_copy(delivered, publication)
+        elif message.forged_reply:
+            self._world.fail(f"{message.n} of {message.tenant} is answered to {publication.routing_key}")
+        elif message.tenant is not None and publication.exchange != f"{_REPLIES}{message.tenant}":
+            self._world.fail(f"{message.n} of {message.tenant} is answered through {publication.exchange or 'default'}")
 
     def _check_copy(self, delivered: Delivered, publication: Publication) -> None:
         world, copy, message = self._world, delivered.copy, delivered.copy.message
@@ -105,21 +134,29 @@ class Ledger:
             world.fail(f"the copy of {message.n} carries the broker's headers")
         if publication.headers.get(headers.LANE, LIVE) != message.lane:
             world.fail(f"the copy of {message.n} of the lane {message.lane} says {publication.headers}")
+        if publication.headers.get(headers.TENANT) != message.tenant:
+            world.fail(f"the copy of {message.n} of {message.tenant} says {publication.headers}")
         if target in _TIERS:
             failed = world.points.failures.get(message.n, 0)
             attempt, internal = _TIERS[target]
             if internal != (message.lane != LIVE):
                 world.fail(f"{message.n} of the lane {message.lane} goes to {target}")
             if self._parked(publication):
-                if count != before or not world.points.slow(delivered.process, world.loop.time()):
+                # With several collections, one that does not answer beside others is held as well.
+                held = publication.headers[headers.ERROR_CODE] == HELD and world.scenario.rollout is not None
+                if count != before or not (held or world.points.slow(delivered.process, world.loop.time())):
                     world.fail(f"{message.n} is parked with a count of {count}, and no write was slow")
             elif count != before + 1 or attempt != count or count > failed:
-                world.fail(f"{message.n} failed {failed} times and goes to {target} with a count of {count}")
+                world.fail(f"{message.n} failed {failed} times and goes to {target}: {publication.headers}")
         elif target == NAMES.dead:
             code = publication.headers.get(headers.ERROR_CODE)
-            if count != before or code not in DEAD_CODES.get(message.kind, set()):
+            known = code in DEAD_CODES.get(message.kind, set()) or (message.tenant == GONE and code == "forbidden")
+            if count != before or not known:
                 world.fail(f"{message.n} ({message.kind}) is dead-lettered for {code} with a count of {count}")
-            if message.kind == "failing" and before + 1 != MAX_ATTEMPTS:
+            rollout = world.scenario.rollout
+            if message.tenant == GONE and rollout and delivered.at > rollout.applied + FENCED_SECONDS:
+                world.fail(f"{message.n} of {GONE} is dead-lettered after its removal")
+            if message.kind == "failing" and code != "forbidden" and before + 1 != MAX_ATTEMPTS:
                 world.fail(f"{message.n} is dead-lettered after {before + 1} attempts")
         elif target == NAMES.suspect:
             # A suspect that is handed back goes to the end of its queue as a copy that has not been counted.
@@ -129,7 +166,7 @@ class Ledger:
             world.fail(f"{message.n} goes to {target}")
 
     def _parked(self, publication: Publication) -> bool:
-        return publication.headers.get(headers.ERROR_CODE) == PARKED
+        return publication.headers.get(headers.ERROR_CODE) in (PARKED, HELD) and headers.PARKED in publication.headers
 
     def acked(self, channel: Channel, tag: int, multiple: bool) -> None:
         taken = self._open.get(channel, {})
@@ -147,14 +184,14 @@ class Ledger:
 
     def _justify(self, channel: Channel, delivered: Delivered) -> None:
         message = delivered.copy.message
-        moves = [p for p in delivered.publications if p.exchange and p.answer == "confirmed"]
-        replies = [p for p in delivered.publications if not p.exchange and p.answer]
-        answered = bool(replies) or message.reply_to is None
+        moves = [p for p in delivered.publications if not p.is_reply and p.answer == "confirmed"]
+        replies = [p for p in delivered.publications if p.is_reply and p.answer]
+        answered = bool(replies) or message.reply_to is None or message.forged_reply
         if len(moves) > 1 or len(replies) > 1:
             self._world.fail(f"{message.n} is moved {len(moves)} times and answered {len(replies)} times")
         if message.is_request:
             late = message.deadline is not None and EPOCH + self._world.loop.time() >= message.deadline
-            if not answered and not late:
+            if not answered and not late and not self._discarded(message):
                 self._world.fail(f"request {message.n} is acknowledged without an answer")
             self._fate(message, "answered" if answered else "expired")
         elif moves:
@@ -165,12 +202,20 @@ class Ledger:
             if moves[0].exchange == NAMES.dead and not answered:
                 self._world.fail(f"{message.n} is dead-lettered without an answer")
         elif not self._reached(channel, delivered):
+            if self._discarded(message):
+                self._fate(message, "discarded")
+                return
             self._world.fail(f"{message.n} ({message.kind}) is acknowledged, and neither written nor moved")
         else:
-            if not answered:
+            # Written by a worker that did not confirm it, and discarded when it came again.
+            if not answered and not self._discarded(message):
                 self._world.fail(f"{message.n} is written and acknowledged without an answer")
             channel.connection.process.applied(channel, message, delivered.index)
+            self.written.setdefault(message.tenant, []).append((self._world.loop.time(), len(message.ids)))
             self._fate(message, "applied")
+
+    def _discarded(self, message: Message) -> bool:
+        return message.tenant == GONE and self._world.gone
 
     def _wrote(self, channel: Channel, delivered: Delivered) -> bool:
         message, process = delivered.copy.message, channel.connection.process.number

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from memq_schemas import headers
 from memq_schemas.topology import BULK, LIVE
+from tests.simulation import tenants
 from tests.simulation.scheduler import EPOCH
+from tests.simulation.tenants import TENANTS, Rollout
 
 if TYPE_CHECKING:
     from random import Random
@@ -48,7 +50,11 @@ class Message:
     unexpected: bool = False
     reply_to: str | None = None
     headers: dict[str, Any] = field(default_factory=dict[str, Any])
+    exchange: str = ""
     lane: str = LIVE
+    tenant: str | None = None
+    forged_reply: bool = False
+    """The address is that of another tenant, who gets no answer."""
 
     @property
     def is_request(self) -> bool:
@@ -92,13 +98,16 @@ class Scenario:
     lost_replies: float
     partial: float
     slow: float
+    rollout: Rollout | None = None
+    """With tenants alone."""
 
 
 def mark_of(point: int | str) -> int | None:
     return point - _MARKS if isinstance(point, int) and point >= _MARKS else None
 
 
-def scenario(random: Random) -> Scenario:
+def scenario(random: Random, others: Random) -> Scenario:
+    """others: what is drawn of tenants, so that a seed without them stays the same."""
     span = random.choice((0.0, 0.02, 1.0, 5.0))
     count = random.randint(5, 20)
     kinds: dict[Kind, int] = _KINDS
@@ -108,7 +117,11 @@ def scenario(random: Random) -> Scenario:
         span, count = 10.0, random.randint(20, 40)
         kinds = {**_KINDS, "poison": 40, "refused": 20}
     drawn = random.choices(tuple(kinds), tuple(kinds.values()), k=count)
-    messages = [_message(random, kind, n, span) for n, kind in enumerate(drawn)]
+    rollout = tenants.rollout(others, span) if others.random() < 0.4 else None
+    whose = [None if rollout is None else others.choice((None, *TENANTS)) for _ in drawn]
+    messages = [_message(random, kind, n, span, whose[n]) for n, kind in enumerate(drawn)]
+    for message in messages:
+        _forge(message, others)
     # A few disconnections a message: more would end what is in quarantine by its delivery limit, rightly.
     injections = [_injection(random, max(span, 2.0)) for _ in range(random.choice((0, 1, 1, 2, 2, 3)))]
     if killers:
@@ -128,6 +141,7 @@ def scenario(random: Random) -> Scenario:
         lost_replies=0.08 if faulty else 0.0,
         partial=0.05 if faulty else 0.0,
         slow=0.4 if killers else 0.1 if faulty else 0.0,
+        rollout=rollout,
     )
 
 
@@ -142,17 +156,30 @@ def _injection(random: Random, span: float) -> Injection:
     )
 
 
-def _message(random: Random, kind: Kind, n: int, span: float) -> Message:
+def _forge(message: Message, random: Random) -> None:
+    """Let a tenant's client claim to be another, and ask for an answer to another."""
+    if message.tenant is None:
+        return
+    if random.random() < 0.3:
+        message.headers[headers.TENANT] = random.choice(TENANTS)
+    if message.reply_to is not None and random.random() < 0.2:
+        other = random.choice([name for name in TENANTS if name != message.tenant])
+        message.reply_to, message.forged_reply = tenants.reply(other, "caller"), True
+
+
+def _message(random: Random, kind: Kind, n: int, span: float, tenant: str | None) -> Message:
     at = span * random.random()
     if kind == "request":
-        return _request(random, n, at)
+        return _request(random, n, at, tenant)
     reply_to = random.choice((None, None, "caller", "gone"))
     ids = [_MARKS + n]
+    # A collection of one tenant has no points of another: equal ids would be told apart by it alone.
+    first = 0 if tenant is None else 100 * (1 + TENANTS.index(tenant))
     if kind in ("plain", "delete", "payload"):
-        ids += random.sample(range(4), random.randint(1, 2))
+        ids += [first + point for point in random.sample(range(4), random.randint(1, 2))]
     version = random.randrange(1, 2**40) if kind == "versioned" else None
     if kind == "versioned":
-        ids += random.sample(range(10, 13), random.randint(1, 2))
+        ids += [first + point for point in random.sample(range(10, 13), random.randint(1, 2))]
     if kind == "delete":
         key, body = "delete.docs", {"ids": ids}
     elif kind == "payload":
@@ -172,10 +199,12 @@ def _message(random: Random, kind: Kind, n: int, span: float) -> Message:
         version=version,
         failures={"flaky": random.randint(1, MAX_ATTEMPTS - 1), "failing": 10**9}.get(kind, 0),
         unexpected=random.random() < 0.3,
-        reply_to=reply_to,
+        reply_to=reply_to and tenants.reply(tenant, reply_to),
         # What a client says of a lane counts for nothing.
         headers={headers.LANE: (LIVE, BULK, "none")[chance % 3]} if chance % 5 == 0 else {},
-        lane=BULK if chance % 7 < 3 else LIVE,
+        exchange=tenants.exchange(tenant, BULK if chance % 7 < 3 else LIVE),
+        lane=tenants.lane(tenant, BULK if chance % 7 < 3 else LIVE),
+        tenant=tenant,
     )
 
 
@@ -184,9 +213,10 @@ def _point(point: int, n: int, version: int | None, size: int) -> dict[str, Any]
     return made if version is None else made | {"version": version}
 
 
-def _request(random: Random, n: int, at: float) -> Message:
+def _request(random: Random, n: int, at: float, tenant: str | None) -> Message:
     key, body = random.choice((("count.docs", {}), ("query.docs", {"vector": [1.0, 2.0]}), ("collections.list", {})))
     deadline = random.choice((None, 0.001, 2.0, 20.0))
+    reply_to = random.choice(("caller", "caller", "gone", None))
     return Message(
         n=n,
         kind="request",
@@ -194,6 +224,8 @@ def _request(random: Random, n: int, at: float) -> Message:
         body=json.dumps(body).encode() + b" " * n,
         ids=[],
         at=at,
-        reply_to=random.choice(("caller", "caller", "gone", None)),
+        reply_to=reply_to and tenants.reply(tenant, reply_to),
+        exchange=tenants.exchange(tenant, LIVE),
+        tenant=tenant,
         headers={} if deadline is None else {headers.DEADLINE: int((EPOCH + at + deadline) * 1000)},
     )

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 from memq_schemas import ErrorCode, headers
+from memq_schemas.tenants import Whose
 from memq_worker import suspects
+from memq_worker.amqp.lane_pause import LanePause
 from memq_worker.amqp.link import ConsumerLink
 from memq_worker.amqp.prefetch import AckLedger
 from memq_worker.amqp.publishing import Publishing
@@ -17,9 +19,13 @@ from memq_worker.pipeline import apply, intake
 from memq_worker.pipeline.batch import WriteQueue
 from memq_worker.pipeline.decode import points
 from memq_worker.pipeline.hold import Abandoned, Hold
+from memq_worker.pipeline.intake import Pipeline
 from memq_worker.pipeline.outcome import Done, Release, decide
+from memq_worker.pipeline.reply_to import ReplyTo
 from memq_worker.pipeline.settle import Settler
+from memq_worker.pipeline.spaces.own_space import OwnSpace
 from memq_worker.pipeline.write import CollectionWriter
+from memq_worker.tenants.applied_file import AppliedFile
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -279,6 +285,52 @@ def a_clients_lane_is_carried_on() -> Any:
     return _patch(Settler, "_move", mutate)
 
 
+def a_clients_tenant_is_trusted() -> Any:
+    def mutate(original: Any) -> Any:
+        def sent(self: Whose, exchange: str, given: Any) -> Any:
+            return given.get(headers.TENANT) or original(self, exchange, given)
+
+        return sent
+
+    return _patch(Whose, "sent", mutate)
+
+
+def copies_do_not_say_whose_they_are() -> Any:
+    def mutate(original: Any) -> Any:
+        async def move(self: Settler, delivery: Any, *args: Any, **named: Any) -> Any:
+            whose, delivery.tenant = delivery.tenant, None
+            try:
+                return await original(self, delivery, *args, **named)
+            finally:
+                delivery.tenant = whose
+
+        return move
+
+    return _patch(Settler, "_move", mutate)
+
+
+def answers_go_where_the_client_says() -> Any:
+    return patch.object(ReplyTo, "accepts", lambda self, address, tenant=None: True)
+
+
+def an_older_file_stays_in_force() -> Any:
+    return patch.object(AppliedFile, "outdates", lambda self, own: "")
+
+
+def a_removed_tenant_is_served() -> Any:
+    async def discard(self: Pipeline, tenants: frozenset[str]) -> None: ...
+
+    return patch.object(Pipeline, "discard", discard)
+
+
+def rates_are_not_kept() -> Any:
+    return patch.object(LanePause, "check", lambda self: None)
+
+
+def all_tenants_write_to_one_collection() -> Any:
+    return patch.object(OwnSpace, "collection", lambda self, name: name)
+
+
 MUTANTS: tuple[Callable[[], Any], ...] = (
     ack_before_write,
     versions_are_not_read,
@@ -304,4 +356,11 @@ MUTANTS: tuple[Callable[[], Any], ...] = (
     failures_stay_unsettled,
     retries_return_into_the_live_lane,
     a_clients_lane_is_carried_on,
+    a_clients_tenant_is_trusted,
+    copies_do_not_say_whose_they_are,
+    answers_go_where_the_client_says,
+    an_older_file_stays_in_force,
+    a_removed_tenant_is_served,
+    rates_are_not_kept,
+    all_tenants_write_to_one_collection,
 )

@@ -5,19 +5,24 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from contextvars import copy_context
+from functools import partial
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from memq_schemas import Names
-from memq_worker.options import pipeline_options
+from memq_worker.options import pipeline_options, turns
 from memq_worker.pipeline.intake import Pipeline
+from memq_worker.pipeline.tenants import Tenants
 from memq_worker.service import Service
 from memq_worker.settings import Settings
 from memq_worker.stop import Stop
+from memq_worker.tenancy import Tenancy
+from memq_worker.tenants.force import enter
 from tests.simulation.client import Connections
 from tests.simulation.model import MAX_ATTEMPTS, Message
 from tests.simulation.scheduler import PROCESS
 from tests.simulation.store import SimulatedStore
+from tests.simulation.tenants import LANES, Files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +31,6 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 NAMES = Names()
-LANES = (NAMES.write, NAMES.write_bulk)
 SETTINGS = Settings(
     worker_name="simulated",
     transport="stock",
@@ -59,9 +63,11 @@ class Watch:
 class Process:
     """A worker process: what `memq_worker.service.serve` runs, over the simulated broker and store."""
 
-    def __init__(self, world: World, number: int) -> None:
+    def __init__(self, world: World, number: int, slot: int) -> None:
+        """slot: where in the deployment it runs; the process that replaces it has the same."""
         self.world = world
         self.number = number
+        self.files = None if (given := world.scenario.rollout) is None else Files(given, slot, world.loop)
         self.dead = False
         self.stop = Stop()
         self._places: dict[tuple[int, int], int] = {}
@@ -76,10 +82,19 @@ class Process:
         settings = SETTINGS.model_copy(
             update={"prefetch": world.scenario.prefetch, "batch_points": world.scenario.batch_points}
         )
-        pipeline = Pipeline(SimulatedStore(world, self), watch, pipeline_options(settings))
-        ours = ("settings", "pipeline", "stop")
+        store, options, tenants = (
+            SimulatedStore(world, self),
+            pipeline_options(settings),
+            Tenants(turns=turns(settings)),
+        )
+        pipeline = Pipeline(store, watch, options, tenants=tenants)
+        ours = ("settings", "pipeline", "stop", "tenancy")
         reported = {name: watch for name in signature(Service).parameters if name not in ours}
-        made = Service(settings=settings, pipeline=pipeline, stop=self.stop, **reported)
+        tenancy: Any = watch
+        if self.files is not None:
+            entering = partial(enter, store, tenants, timeout=settings.store_timeout_seconds)
+            tenancy = Tenancy(self.files, pipeline, options.names, settings.order, entering)  # pyright: ignore[reportArgumentType]
+        made = Service(settings=settings, pipeline=pipeline, stop=self.stop, tenancy=tenancy, **reported)
         made._brokers = Connections(world.broker, self)  # pyright: ignore[reportAttributeAccessIssue]
         service = asyncio.create_task(made.run())
         hard = asyncio.create_task(self.stop.hard.wait())

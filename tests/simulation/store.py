@@ -12,9 +12,10 @@ from memq_schemas import ErrorCode
 from memq_worker.errors import DependencyError, MessageError, Outage
 from memq_worker.pipeline.store import Contract
 from tests.simulation.model import mark_of
+from tests.simulation.tenants import FENCED_SECONDS, GONE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from memq_schemas import CreateCollection, Filter, Get, Operation, Query, SetPayload
     from memq_worker.pipeline.store import PointsBatch
@@ -90,6 +91,17 @@ class SimulatedStore:
             await self._ask()
         return Contract({"": 2})
 
+    def _check(self, collection: str, reached: Iterable[tuple[int, int]]) -> None:
+        """Fail for a write into the collection of another, or of a tenant that was removed long ago."""
+        world = self._world
+        rollout, now = world.scenario.rollout, world.loop.time()
+        for n in dict.fromkeys(n for _, n in reached):
+            tenant = world.messages[n].tenant
+            if collection != ("docs" if tenant is None else f"{tenant}.docs"):
+                world.fail(f"{n} of {tenant} is written to {collection}")
+            if tenant == GONE and rollout is not None and now > rollout.applied + FENCED_SECONDS:
+                world.fail(f"{n} of {tenant} is written after its removal")
+
     async def upsert(self, collection: str, points: PointsBatch) -> None:
         versions = points.versions or [None] * len(points)
         writes: list[Callable[[], None]] = []
@@ -99,6 +111,7 @@ class SimulatedStore:
             assert payload is not None
             reached.append((point, payload["n"]))
             writes.append(lambda p=point, n=payload["n"], v=version: self._put(p, n, v))
+        self._check(collection, reached)
         await self._write(reached, writes)
 
     def _put(self, point: int, n: int, version: int | None) -> None:
@@ -111,6 +124,7 @@ class SimulatedStore:
         assert ids is not None
         marks = [n for n in map(mark_of, ids) if n is not None]
         reached = [(point, n) for n in marks for point in self._world.messages[n].ids]
+        self._check(collection, reached)
         await self._write(reached, [lambda p=p, n=n: self._remove(p, n) for p, n in reached])
 
     def _remove(self, point: int, n: int) -> None:
@@ -132,6 +146,7 @@ class SimulatedStore:
         n = (change.set or {})["n"]
         assert isinstance(n, int)
         reached: list[tuple[int, int]] = [(point, n) for point in change.ids or () if isinstance(point, int)]
+        self._check(collection, reached)
         await self._write(reached, [lambda p=p, n=n: self._note(p, n, None) for p, n in reached])
 
     def _note(self, point: int, n: int, version: int | None) -> None:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from memq_amqp import connection as amqp_connection
 
 from memq_schemas import ErrorCode, Names
-from memq_schemas.topology import BULK
 from memq_worker.errors import Outage
 from tests.simulation.broker import Broker, Copy
 from tests.simulation.channel import acknowledge
@@ -22,6 +21,7 @@ from tests.simulation.model import DEAD_CODES, Injection, Message, Scenario, sce
 from tests.simulation.process import Process
 from tests.simulation.scheduler import SimulatedLoop, Stuck, virtual_time
 from tests.simulation.store import Away, Points
+from tests.simulation.tenants import ACME, GONE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +45,7 @@ class Report:
 class World:
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
-        self.scenario: Scenario = scenario(self.random)
+        self.scenario: Scenario = scenario(self.random, Random(seed + 2))
         self.loop = SimulatedLoop(Random(seed + 1), MOST_STEPS)
         self.messages: list[Message] = self.scenario.messages
         self.by_body = {message.body: message for message in self.messages}
@@ -61,6 +61,12 @@ class World:
     @property
     def step(self) -> int:
         return len(self.trace)
+
+    @property
+    def gone(self) -> bool:
+        """Return True once the tenant that leaves is removed."""
+        rollout = self.scenario.rollout
+        return rollout is not None and rollout.generation(self.loop.time()) == 2
 
     def log(self, *what: Any) -> None:
         self.trace.append((self.loop.time(), *what))
@@ -90,12 +96,14 @@ class World:
         return self._left() == []
 
     def _left(self) -> list[tuple[str, int]]:
-        ready = [(q.name, c.message.n) for q in self.broker.queues.values() if q.name != NAMES.dead for c in q.ready]
+        resting = (NAMES.dead, NAMES.tenants)
+        ready = [(q.name, c.message.n) for q in self.broker.queues.values() if q.name not in resting for c in q.ready]
         held = [
             (f"unsettled {channel.queue}", copy.message.n)
             for connection in self.broker.connections
             for channel in connection.channels
             for copy in channel.unacked.values()
+            if copy.queue != NAMES.tenants
         ]
         late = [("unsent", m.n) for m in self.messages if m.at >= self.loop.time()]
         return ready + held + late
@@ -115,11 +123,26 @@ class World:
         for message in self.messages:
             self._check(message, self.broker.ledger.fates.get(message.n, set()))
         self._check_versions()
+        self._check_rate()
+
+    def _check_rate(self) -> None:
+        """Each process starts without tokens, and takes at most a few messages before it rests."""
+        rollout, written = self.scenario.rollout, self.broker.ledger.written
+        if rollout is None:
+            return
+        most, points = len(self.processes) * rollout.points_per_second, 0
+        for when, number in written.get(ACME, ()):
+            points += number
+            if points > most * when + 8.0 * self._made:
+                self.fail(f"{points} points of {ACME} are written after {when:.1f} s")
+                return
 
     def _check(self, message: Message, fates: set[str]) -> None:
         allowed = {"dead"} if message.kind in DEAD_CODES else {"applied"}
         if message.is_request:
             allowed = {"answered", "expired"}
+        if message.tenant == GONE:
+            allowed |= {"dead", "discarded", "unroutable"}
         if not fates or not fates <= allowed:
             self.fail(f"{message.n} ({message.kind}) ended as {sorted(fates) or 'nothing'}, not {sorted(allowed)}")
 
@@ -140,7 +163,7 @@ class World:
         self.log("start", slot, self._made)
         if self._made > MOST_PROCESSES:
             self.fail(f"{MOST_PROCESSES} worker processes have ended")
-        process = Process(self, self._made)
+        process = Process(self, self._made, slot)
         process.main.add_done_callback(lambda _: self._ended(slot, process))
         return process
 
@@ -157,12 +180,15 @@ class World:
 
     def _send(self, message: Message) -> None:
         self.log("send", message.n, message.kind)
-        target = self.broker.route(NAMES.bulk if message.lane == BULK else NAMES.commands, message.key, {})
+        target = self.broker.route(message.exchange, message.key, {})
         assert target is not None
+        if message.tenant == GONE and self.gone:
+            self.broker.ledger.fates[message.n] = {"unroutable"}  # with the exchange of the tenant
+            return
         if not self.broker.up and message.is_request:
             self.broker.ledger.fates[message.n] = {"expired"}  # never confirmed
             return
-        self.broker.put(Copy(message, target, dict(message.headers), message.reply_to))
+        self.broker.put(Copy(message, target, message.exchange, dict(message.headers), message.reply_to))
 
     def kill(self, process: Process) -> None:
         """The process ends here and now: its tasks go no further, and the broker notices."""

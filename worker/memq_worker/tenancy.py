@@ -2,6 +2,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from memq_schemas import Names
 from memq_schemas.tenants import TenantNames
@@ -20,6 +21,17 @@ logger = logging.getLogger(__name__)
 _LOOK_SECONDS = 1.0  # between looks at the file
 _GENERATION_SECONDS = 5.0  # between looks at the generation that the broker has
 _TRIES, _AGAIN_SECONDS = 5, 0.05  # the message is away while another worker looks at it
+
+
+class _Unread(Exception):
+    """The queue of the generation exists, and its message was not read: it is empty, forbidden, or its node is down."""
+
+
+def _unknown(queue: str) -> str:
+    return (
+        f"the generation that the broker has is unknown, since queue {queue!r} is empty or cannot be read: "
+        "check the worker's read permission, or run memq-worker tenants apply"
+    )
 
 
 class Tenancy:
@@ -61,10 +73,11 @@ class Tenancy:
                 changed = self.register.look()
                 if changed or time.monotonic() - looked >= _GENERATION_SECONDS:
                     await self._look(session)
-                    looked = time.monotonic()
-                if self.register.current is None:
+                    if self._looked:
+                        looked = time.monotonic()
+                if self.register.current is None and self._looked:
                     return  # without a file nothing changes but by a new session
-                if await self._in_force(self.register.current):
+                if self.register.current is not None and await self._in_force(self.register.current):
                     await self._serve(session, self.register.current)
                 await asyncio.sleep(_LOOK_SECONDS)
         except (BrokerUnavailable, ConfigurationError) as error:
@@ -92,27 +105,32 @@ class Tenancy:
 
     async def _look(self, session: Session) -> None:
         """Read the applied generation, and judge the worker's file by it."""
-        self._applied = await self._read(session) or self._applied
-        self._looked = True
+        with suppress(_Unread):  # what was read before holds
+            self._applied, self._looked = await self._read(session) or self._applied, True
         before, applied = self.outdated, self._applied
-        self.outdated = "" if applied is None else applied.outdates(self.register.current)
-        self._pipeline.removed = frozenset() if applied is None else frozenset(applied.removed)
+        if not self._looked and self.register.current is not None:
+            self.outdated = _unknown(self._names.tenants)
+        else:
+            self.outdated = "" if applied is None else applied.outdates(self.register.current)
+        await self._pipeline.discard(frozenset[str]() if applied is None else frozenset(applied.removed))
         if self.outdated and self.outdated != before:
             logger.error("tenants' messages paused", extra={"reason": self.outdated})
         elif before and not self.outdated:
             logger.info("tenants' messages resumed")
 
     async def _read(self, session: Session) -> AppliedFile | None:
-        """The applied file; None where none was, or where the message was away at every look."""
+        """Return the applied file; None where none was. Raises _Unread, also if the message is away at every look."""
         for _ in range(_TRIES):
             try:
                 body = await session.watch.body(self._names.tenants)
-            except Unseen:
-                return None
+            except Unseen as error:
+                if error.missing:
+                    return None
+                raise _Unread from error
             if body is not None:
                 return AppliedFile.read(body, self._names.tenants)
             await asyncio.sleep(_AGAIN_SECONDS)
-        return None
+        raise _Unread
 
     async def _serve(self, session: Session, current: TenantsFile) -> None:
         missing = await session.serve_tenants({} if self.outdated else self._lanes(current))

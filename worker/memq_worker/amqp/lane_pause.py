@@ -11,6 +11,7 @@ from memq_worker.pipeline.limits.allowance import Allowance
 Account = Callable[[], Allowance | None]
 
 REASON = "the tenant's rate limit is reached"
+_LEAST_SECONDS = 0.001  # a shorter rest may be less than the clock can tell
 _MOST_SECONDS = 1.0  # between two checks: the limits may have changed
 
 
@@ -53,7 +54,7 @@ class LanePause:
             with lost():
                 await self._consumer.stop_consuming(self._timeout, REASON)
                 while self._consumer.alive and (seconds := self._seconds()) > 0:  # noqa: ASYNC110  (time is all there is)
-                    await asyncio.sleep(min(seconds, _MOST_SECONDS))
+                    await asyncio.sleep(max(_LEAST_SECONDS, min(seconds, _MOST_SECONDS)))
                 await self._consumer.resume_consuming(self._timeout, REASON)
         except BrokerUnavailable as error:
             self._consumer.abandon(str(error))

@@ -173,8 +173,14 @@ class Session:
             self._accept(delivery)
             pause.check()
 
-        own = lane_owner(lane) is not None
-        await self._begin(link, PacedPrefetch(prefetch, account) if own else prefetch, accept if own else self._accept)
+        own, opened = lane_owner(lane) is not None, False
+        try:
+            window = PacedPrefetch(prefetch, account) if own else prefetch
+            await self._begin(link, window, accept if own else self._accept)
+            opened = not self.ended.done()
+        finally:
+            if not opened:
+                link.end()  # the session does not know it yet, so its end does not reach it
         return link
 
     async def _link(self, queue: str, lane: str) -> ConsumerLink:

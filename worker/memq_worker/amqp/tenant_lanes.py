@@ -45,9 +45,8 @@ class TenantLanes:
         """
         async with self._changing:
             for queue in [queue for queue in self._by_queue if queue not in lanes]:
-                link = self._by_queue.pop(queue)
+                self._leaving.append(link := self._by_queue.pop(queue))
                 await link.stop_consuming(timeout)
-                self._leaving.append(link)
             missing: list[str] = []
             for queue, lane in lanes.items():
                 if queue in self._by_queue:

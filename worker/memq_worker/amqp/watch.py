@@ -10,7 +10,11 @@ from memq_worker.amqp.publishing import Publishing
 
 
 class Unseen(Exception):
-    """The broker does not show this queue: it is not there, or the user may not read it."""
+    """The broker does not show this queue. missing: it does not exist; else its node is down, or it may not be read."""
+
+    def __init__(self, queue: str, *, missing: bool) -> None:
+        super().__init__(queue)
+        self.missing = missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,4 +103,6 @@ class Watch:
 
 def _unseen(error: Lost, queue: str) -> Exception:
     """Unseen for a queue that the broker does not show; `error` itself for a lost connection."""
-    return Unseen(queue) if error.kind in (Kind.NOT_FOUND, Kind.QUEUE_DOWN, Kind.PERMISSION) else error
+    if error.kind in (Kind.NOT_FOUND, Kind.QUEUE_DOWN, Kind.PERMISSION):
+        return Unseen(queue, missing=error.kind is Kind.NOT_FOUND)
+    return error

@@ -201,6 +201,16 @@ class Pipeline:
             for command in writer.remove(unwanted):
                 await self._settler.settle(command.delivery, Release())
 
+    async def discard(self, tenants: frozenset[str]) -> None:
+        """Discard the messages of removed tenants: the writes that were not begun, and all that come later."""
+        before, self.removed = self.removed, tenants
+        if tenants <= before:
+            return
+        for writer in list(self.writers.values()):
+            for command in writer.remove(lambda command: command.delivery.tenant in tenants):
+                lines.discarded(command.delivery)
+                await self._settler.settle(command.delivery, Expire())
+
     async def release_tenants(self) -> None:
         """Hand back the writes of tenants that were not begun. Their consumers have to be stopped before."""
         await self.release(lambda command: command.delivery.tenant is not None)

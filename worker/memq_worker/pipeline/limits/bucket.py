@@ -10,11 +10,11 @@ class Bucket:
     So the mean rate is exact whatever the size of a message, and a message larger than a second's tokens passes.
     """
 
-    def __init__(self, per_second: float, now: Callable[[], float] = time.monotonic, *, tokens: float = 0.0) -> None:
-        """tokens: those that are there at first."""
+    def __init__(self, per_second: float, now: Callable[[], float] | None = None, *, tokens: float = 0.0) -> None:
+        """now: a clock in seconds, by default the monotonic one.   tokens: those that are there at first."""
         self._per_second = per_second
-        self._now = now
-        self._at = now()
+        self._now = now or time.monotonic
+        self._at = self._now()
         self._tokens = tokens
         self.share = 1
 
