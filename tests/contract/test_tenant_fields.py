@@ -18,7 +18,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FOREIGN = Ids("acme").stored(1)
-KEYS = ("_tenant", '"_tenant"', "_tenant.x", '"_tenant"[0]', "_id", "_version", "_TENANT", "a._tenant", "_tenant ")
+KEYS = (
+    *(
+        "_tenant",
+        '"_tenant"',
+        "_tenant.x",
+        '"_tenant"[0]',
+        "_tenant[]",
+        "_id",
+        "_id.x",
+        '"_id"[]',
+        "_version",
+        "_version[0]",
+    ),
+    *("_TENANT", "a._tenant", "a[]._tenant", "_tenant ", ""),
+)
 COLLECTIONS = ("acme.notes", "acme", "evil.notes", "acme.acme.notes", ".notes", "evil.acme.notes")
 IDS = (FOREIGN, FOREIGN.upper(), FOREIGN.replace("-", ""), f"{{{FOREIGN}}}", f"urn:uuid:{FOREIGN}", "a-b", -1)
 OPERATIONS: dict[str, Any] = {

@@ -5,17 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import aio_pika
 import aiormq.exceptions
 import orjson
 import pytest
+from memq_amqp import encode
+from memq_amqp.wire.properties import Table
 
 from memq import Producer
 from memq_schemas import Names
+from memq_schemas.properties import Properties
 from memq_schemas.tenants import TenantNames
 from tests.support.command import Memq
+from tests.support.strange import raw, table, text
 from tests.support.tenants import Tenants, tenants_of
 from tests.support.until import until
 from tests.support.worker import WorkerProcess, running_worker
@@ -67,13 +72,15 @@ async def channel_of(connection: AbstractConnection) -> AsyncIterator[AbstractCh
 
 
 class Attack:
-    """Everything is done with mallory's user."""
+    """Everything is done with the attacker's user."""
 
-    def __init__(self, channel: AbstractChannel, tenants: Tenants) -> None:
+    def __init__(
+        self, channel: AbstractChannel, tenants: Tenants, attacker: str = "mallory", victim: str = "acme"
+    ) -> None:
         self.channel = channel
         self.names = Names(tenants.amqp.prefix)
-        self.own = TenantNames(tenants.amqp.prefix, "mallory")
-        self.foreign = TenantNames(tenants.amqp.prefix, "acme")
+        self.own = TenantNames(tenants.amqp.prefix, attacker)
+        self.foreign = TenantNames(tenants.amqp.prefix, victim)
 
     async def publish(self, exchange: str, key: str = "upsert.notes", **headers: Any) -> None:
         target = await self.channel.get_exchange(exchange, ensure=False)
@@ -175,18 +182,48 @@ async def _rebind(attack: Attack, queue: str) -> None:
 
 
 async def test_the_broker_refuses_every_crossing(tenants: Tenants, mallory: AbstractConnection) -> None:
+    assert await _passed(tenants, mallory) == []
+
+
+@pytest.mark.parametrize(
+    ("attacker", "victim"), [("a", "a-b"), ("a-b", "a"), ("a", "aa"), ("aa", "a"), ("-", "--"), ("bulk", "read")]
+)
+async def test_names_that_begin_alike_give_no_rights(amqp: Address, tmp_path: Path, attacker: str, victim: str) -> None:
+    """A prefix with dots, which regular expressions take for any character, and the exchanges of a look-alike."""
+    if amqp.management_url is None:
+        pytest.skip("needs the management API")
+    with tenants_of(replace(amqp, prefix="my.memq"), tmp_path, "http://127.0.0.1:1") as tenants:
+        tenants.settings["data_dir"] = tmp_path / "none"
+        tenants.settings.pop("qdrant_url")
+        tenants.write(attacker, victim, tables={victim: 'lane = "own"'})
+        await asyncio.to_thread(tenants.ok, "apply")
+        async with await aio_pika.connect(amqp.url) as operator, channel_of(operator) as making:
+            for alike in ("myxmemq.t." + attacker, f"my.memq.t.{attacker}x", f"my.memq.t.{attacker}.bulkx"):
+                await making.declare_exchange(alike, "topic")
+        async with await aio_pika.connect(tenants.url(attacker)) as connection:
+            assert await _passed(tenants, connection, attacker, victim) == []
+            for alike in ("myxmemq.t." + attacker, f"my.memq.t.{attacker}x", f"my.memq.t.{attacker}.bulkx"):
+                async with channel_of(connection) as channel:
+                    with pytest.raises(aiormq.exceptions.ChannelAccessRefused):
+                        await Attack(channel, tenants, attacker, victim).publish(alike)
+
+
+async def _passed(
+    tenants: Tenants, connection: AbstractConnection, attacker: str = "mallory", victim: str = "acme"
+) -> list[str]:
+    """Return the attacks that were not refused."""
     passed: list[str] = []
     for name, tried in REFUSED.items():
-        channel = await mallory.channel(publisher_confirms=True, on_return_raises=True)
+        channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
         try:
-            await tried(Attack(channel, tenants))
+            await tried(Attack(channel, tenants, attacker, victim))
         except aiormq.exceptions.ChannelAccessRefused:
             continue
         else:
             passed.append(name)
         finally:
             await channel.close()
-    assert passed == []
+    return passed
 
 
 async def test_copies_to_other_keys_stay_in_the_sender_s_own_exchange(
@@ -244,6 +281,18 @@ async def test_forged_headers_and_reply_addresses_change_nothing(tenants: Tenant
             assert {letter["x-retry-count"] for letter in letters} <= {0, 1}
             assert await inbox.get(fail=False) is None
             assert worker.logged("delivery not applied", tenant="acme") == []
+
+
+async def test_a_header_that_is_sent_twice_claims_nothing(tenants: Tenants) -> None:
+    """No client library sends one: bytes on a socket do. Both are removed from the copies of a worker."""
+    twice = Table(table(**{"x-tenant": text(b"acme")}) * 2 + table(**{"x-lane": text(b"t.acme")}) * 2)
+    address = replace(tenants.amqp, url=tenants.url("mallory"))
+    with running_worker(tenants.amqp, **tenants.settings) as worker:
+        async with raw(address) as stranger:
+            await stranger.publish(b"upsert.notes", encode(Properties(headers=twice)), b"{}", "t.mallory")
+        await until(lambda: worker.logged("delivery not applied", tenant="mallory"))
+        (letter,) = await _letters(tenants)
+        assert (letter["x-tenant"], letter["x-lane"]) == ("mallory", "tenants")
 
 
 @pytest.mark.parametrize("way", ["alternate exchange", "binding between exchanges"])

@@ -16,6 +16,11 @@ import pytest
 from memq import ConfigurationError, MemqError, Producer, RemoteError, Unroutable
 from memq_schemas import Names
 from memq_schemas.tenants import TenantNames
+from memq_worker.settings import Settings
+from memq_worker.tenants.broker import Broker
+from memq_worker.tenants.file import read
+from memq_worker.tenants.management import Management
+from memq_worker.tenants.plan import Planner
 from tests.support.broker import consumers, depth
 from tests.support.command import Memq
 from tests.support.tenants import Tenants, tenants_of
@@ -30,7 +35,7 @@ if TYPE_CHECKING:
     from tests.support.broker import Address
     from tests.support.engine import EmbeddedEngine
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.broker_semantics]
 
 ROWS: list[Row] = [{"id": 1, "vector": [1.0, 0.0], "payload": {"of": "acme"}}]
 
@@ -179,6 +184,43 @@ def test_an_apply_that_is_killed_is_taken_up_by_the_next_one(tenants: Tenants) -
         total = left
     tenants.ok("apply")
     assert tenants.ok("plan").splitlines() == ["no changes"]
+
+
+def test_an_apply_that_ends_after_any_step_is_taken_up_by_the_next_one(tenants: Tenants) -> None:
+    tenants.write("acme", "beta", tables={"acme": 'lane = "own"\nlimits.backlog_bytes = 1000'})
+    given = {name: tenants.settings[name] for name in ("amqp_url", "prefix", "management_url")}
+    settings = Settings(**given)  # pyright: ignore[reportArgumentType]
+    file, left = read(tenants.path), [10**6]
+    while True:
+        broker = Broker(Management.of(settings), Names(tenants.amqp.prefix))
+        steps = Planner(file, tenants.path.parent, broker, "relaxed").plan().steps
+        assert len(steps) < left[-1], "a step that was done is done again"
+        if not steps:
+            break
+        left.append(len(steps))
+        steps[0].act()
+    assert len(left) > 60
+    assert tenants.ok("plan").splitlines() == ["no changes"]
+
+
+async def test_while_the_generation_is_unknown_no_tenant_s_messages_are_taken(tenants: Tenants) -> None:
+    """Another client holds the message, so that a worker finds the queue empty."""
+    names, port = Names(tenants.amqp.prefix), free_port()
+    tenants.write("acme")
+    tenants.ok("apply")
+    async with Producer(tenants.url("acme"), tenant="acme") as acme:
+        await acme.upsert("notes", ROWS)
+    async with await aio_pika.connect(tenants.amqp.url) as connection:
+        queue = await (await connection.channel()).get_queue(names.tenants, ensure=False)
+        held = await queue.get()
+        with running_worker(tenants.amqp, **tenants.settings, metrics_port=port) as worker:
+            paused = await asyncio.to_thread(worker.until, "tenants' messages paused")
+            assert repr(names.tenants) in paused["reason"]
+            await until(lambda: names.tenants in unready(port))
+            assert await depth(tenants.amqp, names.tenants_write) == 1
+            await held.nack(requeue=True)
+            await until(lambda: consumed(tenants, names.tenants_write))
+            await until(lambda: not unready(port))
 
 
 async def test_dead_letters_are_listed_and_replayed_for_their_tenant(tenants: Tenants, memq: Memq) -> None:
