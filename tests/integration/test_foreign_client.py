@@ -197,7 +197,7 @@ def test_a_refused_write_is_a_dead_letter_with_its_reason(client: Caller, docs: 
     body = json.dumps({"points": [{"id": 9, "vector": [1.0]}]}).encode()
     reply = client.write(f"upsert.{docs}", body, headers={"x-mine": "a", "x-tenant": "a"}, app_id="elsewhere")
     assert refusal(reply) == (422, "wrong_dimension")
-    (letter,) = client.dead()
+    (letter,) = client.dead(1)
     assert (letter.routing_key, letter.body) == (f"upsert.{docs}", body)
     assert letter.properties.content_type == "application/json"
     assert letter.properties.delivery_mode == 2
@@ -232,7 +232,7 @@ def test_a_write_is_applied_and_its_reply_withheld_from_memq_s_own_queues(
     client.publish(f"upsert.{docs}", point, delivery_mode=2, reply_to=f"{worker.prefix}.dead", correlation_id="x")
     # Behind it in the same queue: when this one is answered, both are settled.
     client.write(f"upsert.{docs}", {"points": []})
-    assert [letter.headers["x-error-code"] for letter in client.dead()] == ["empty_batch"]
+    assert [letter.headers["x-error-code"] for letter in client.dead(1)] == ["empty_batch"]
     assert client.ask(f"get.{docs}", {"ids": [9]})["result"]
 
 

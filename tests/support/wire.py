@@ -80,14 +80,21 @@ class Caller:
         """Correlation ids of the replies that came while another one was waited for."""
         return set(self._early)
 
-    def dead(self) -> list[Message]:
-        """Takes what is in the dead-letter queue."""
+    def dead(self, least: int = 0) -> list[Message]:
+        """Take what is in the dead-letter queue, and wait for `least` messages.
+
+        A worker that looks at the oldest one, for its age, holds it for a moment.
+        """
         found: list[Message] = []
+        deadline = time.monotonic() + ANSWER_SECONDS
         while True:
             method, properties, body = self._channel.basic_get(f"{self._prefix}.dead", auto_ack=True)
-            if method is None or properties is None or body is None:
+            if method is not None and properties is not None and body is not None:
+                found.append(Message(str(method.routing_key), properties, body))
+            elif len(found) >= least or time.monotonic() > deadline:
                 return found
-            found.append(Message(str(method.routing_key), properties, body))
+            else:
+                self._channel.connection.sleep(0.05)
 
 
 @contextmanager

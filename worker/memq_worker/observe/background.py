@@ -14,8 +14,10 @@ _FLUSH_SECONDS = 2.0
 _PIECE = 4096
 
 
+# Not the QueueHandler of the standard library: a line takes a fifth more CPU (python -m tests.benchmarks.logs), its
+# thread is woken for each line, and its queue either grows without end or reports every line that it drops.
 class BackgroundHandler(logging.Handler):
-    """Makes lines where they are logged and leaves writing them to a thread, so that whoever logs never waits.
+    """Format lines where they are logged, and leave writing them to a thread, so that a caller never waits.
 
     While nobody reads the file descriptor, `_MOST_WAITING` lines are kept; later ones are dropped, counted, and the
     count is a line of its own once there is a reader again. A line is written at once when none came in the last
