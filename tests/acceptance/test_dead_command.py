@@ -204,6 +204,7 @@ def _on_terminal(memq: Memq, answer: str | None, *arguments: str) -> tuple[str, 
     return seen, child.returncode
 
 
+@pytest.mark.slow
 async def test_a_replay_killed_again_and_again_loses_nothing(amqp: Address) -> None:
     chance = random.Random(SEED)
     count, names = 1000, Names(amqp.prefix)

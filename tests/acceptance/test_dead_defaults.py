@@ -65,7 +65,7 @@ async def _publish_producer(address: Address, collection: str) -> int:
     return 7
 
 
-@pytest.fixture(params=["fast", "stock"])
+@pytest.fixture(params=["fast", pytest.param("stock", marks=pytest.mark.slow)])
 def memq(request: pytest.FixtureRequest, amqp: Address, tmp_path: Path) -> Iterator[Memq]:
     with running_worker(amqp, data_dir=tmp_path / "store", transport=request.param):
         command = Memq(amqp)

@@ -249,6 +249,7 @@ def test_a_signal_while_its_own_broker_boots(start: Callable[..., Run]) -> None:
     run.left_nothing()
 
 
+@pytest.mark.slow
 async def test_a_dead_pool_is_told_with_its_last_words(start: Callable[..., Run], amqp: Address) -> None:
     run = start("demo", "--keep", MEMQ_AMQP_URL=amqp.url)
     run.until(KEPT)
@@ -260,6 +261,7 @@ async def test_a_dead_pool_is_told_with_its_last_words(start: Callable[..., Run]
     run.left_nothing()
 
 
+@pytest.mark.slow
 def test_keep_says_where_everything_is_until_it_is_stopped(start: Callable[..., Run]) -> None:
     run = start("demo", "--keep")
     run.until(KEPT)
@@ -281,6 +283,7 @@ def test_keep_says_where_everything_is_until_it_is_stopped(start: Callable[..., 
     run.left_nothing()
 
 
+@pytest.mark.slow
 async def test_keep_on_somebodys_broker(start: Callable[..., Run], amqp: Address) -> None:
     run = start("demo", "--keep", MEMQ_AMQP_URL=amqp.url)
     run.until(KEPT)
@@ -295,6 +298,7 @@ async def test_keep_on_somebodys_broker(start: Callable[..., Run], amqp: Address
     run.left_nothing()
 
 
+@pytest.mark.slow
 def test_serve_finds_its_data_again(start: Callable[..., Run], tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     first = start("serve", "--data-dir", str(kept))
@@ -319,6 +323,7 @@ def test_serve_finds_its_data_again(start: Callable[..., Run], tmp_path: Path) -
     third.left_nothing()
 
 
+@pytest.mark.slow
 async def test_serve_brings_up_prometheus_and_says_how_to_look(
     start: Callable[..., Run], tmp_path: Path, prometheus_programs: Programs
 ) -> None:

@@ -99,6 +99,7 @@ SHOWN = [
 ]
 
 
+@pytest.mark.slow
 async def test_each_gets_its_code_in_bounded_memory_and_can_be_looked_at(amqp: Address, tmp_path: Path) -> None:
     names, memq = Names(amqp.prefix), Memq(amqp)
     settings = {"data_dir": tmp_path / "data", "prefetch": PREFETCH, "max_body_bytes": MOST_BYTES}

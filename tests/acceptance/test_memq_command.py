@@ -219,6 +219,7 @@ def test_an_interrupt_tells_what_was_sent(memq: Memq) -> None:
     assert "before that 4 points in 2 messages were applied" in told
 
 
+@pytest.mark.slow
 def test_help_teaches_and_the_version_is_the_packages() -> None:
     for command in ("upsert", "query", "get", "count", "facet", "delete", "set-payload"):
         told = subprocess.run([MEMQ, command, "--help"], capture_output=True, text=True, check=True).stdout

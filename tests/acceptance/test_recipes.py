@@ -36,7 +36,7 @@ def test_every_recipe_is_found() -> None:
     assert list(RECIPES) == re.findall(r"^## (.+)$", PAGE, re.MULTILINE)
 
 
-@pytest.fixture(scope="module", params=["engine", "server"])
+@pytest.fixture(scope="module", params=["engine", pytest.param("server", marks=pytest.mark.slow)])
 def stack(
     request: pytest.FixtureRequest, broker: Broker, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Address]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
 
-@pytest.fixture(scope="session", params=["embedded", "qdrant"])
+@pytest.fixture(scope="session", params=["embedded", pytest.param("qdrant", marks=pytest.mark.slow)])
 def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """Which store, and where it listens: the same tests run against each."""
     directory = tmp_path_factory.mktemp(request.param)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tests.support.engine import EmbeddedEngine
 
 
-@pytest.fixture(params=["fast", "stock"])
+@pytest.fixture(params=["fast", pytest.param("stock", marks=pytest.mark.slow)])
 def transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Either way in which frames can go, for producers made in the test; what they promise is the same."""
     monkeypatch.setenv("MEMQ_TRANSPORT", request.param)

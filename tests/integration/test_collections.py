@@ -47,7 +47,7 @@ WHOLE: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="module", params=["engine", "server"])
+@pytest.fixture(scope="module", params=["engine", pytest.param("server", marks=pytest.mark.slow)])
 def worker(
     request: pytest.FixtureRequest, broker: Broker, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Address]:

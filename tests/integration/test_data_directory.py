@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 
-@pytest.mark.parametrize("everything", [True, False], ids=["the directory", "its collections"])
+@pytest.mark.parametrize(
+    "everything", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["the directory", "its collections"]
+)
 async def test_a_removed_data_directory_is_an_outage_and_is_not_silently_made_again(
     everything: bool, amqp: Address, tmp_path: Path
 ) -> None:

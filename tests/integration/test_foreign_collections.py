@@ -29,7 +29,7 @@ pytestmark = pytest.mark.integration
 FOREIGN: list[Any] = ["text", "7", 1.5, -3, True, {"a": 1}, [1, 2], ["x"], [], [[]], None]
 
 
-@pytest.fixture(params=["engine", "server"])
+@pytest.fixture(params=["engine", pytest.param("server", marks=pytest.mark.slow)])
 def store(request: pytest.FixtureRequest) -> str:
     return request.param
 

@@ -187,6 +187,7 @@ async def test_two_workers_end_at_the_highest_version_whatever_arrives_when(
             assert sorted(point.id for point in left) == [1, 2], "only what is stored with a lower version is deleted"
 
 
+@pytest.mark.slow
 async def test_strict_order_holds_while_workers_are_killed(amqp: Address, engine: EmbeddedEngine) -> None:
     name = f"docs-{secrets.token_hex(4)}"
     settings = {"qdrant_url": engine.url, "order": "strict", "prefetch": 50}

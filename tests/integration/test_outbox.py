@@ -141,6 +141,7 @@ async def test_a_write_that_waits_for_its_answer_does_not_overtake(
     assert order.index(300) == len(order) - 1
 
 
+@pytest.mark.slow
 async def test_a_producer_killed_again_and_again_loses_nothing_that_it_accepted(
     declared: Address, proxy: TcpProxy, tmp_path: Path
 ) -> None:

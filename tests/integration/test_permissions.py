@@ -50,7 +50,9 @@ def worker(command: str, stranger: User, amqp: Address, engine: EmbeddedEngine) 
     return ended.returncode, ended.stdout + ended.stderr
 
 
-@pytest.mark.parametrize("queue", ["write", "write.bulk", "query"])
+@pytest.mark.parametrize(
+    "queue", ["write", *(pytest.param(queue, marks=pytest.mark.slow) for queue in ("write.bulk", "query"))]
+)
 def test_a_missing_read_permission_is_named(queue: str, amqp: Address, engine: EmbeddedEngine, stranger: User) -> None:
     stranger.may(read=f"^(?!{amqp.prefix}[.]{queue}$).*")
     for command, code in (("check", 1), ("run", 2)):
@@ -60,7 +62,9 @@ def test_a_missing_read_permission_is_named(queue: str, amqp: Address, engine: E
         assert "read permission" in said
 
 
-@pytest.mark.parametrize("exchange", ["retry.5", "dead", ""])
+@pytest.mark.parametrize(
+    "exchange", ["retry.5", *(pytest.param(name, marks=pytest.mark.slow) for name in ("dead", ""))]
+)
 def test_a_missing_write_permission_is_named_by_check(
     exchange: str, amqp: Address, engine: EmbeddedEngine, stranger: User
 ) -> None:

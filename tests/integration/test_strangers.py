@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 
-@pytest.fixture(params=["fast", "stock"])
+@pytest.fixture(params=["fast", pytest.param("stock", marks=pytest.mark.slow)])
 def worker(request: pytest.FixtureRequest, amqp: Address, tmp_path: Path) -> Iterator[str]:
     with running_worker(amqp, data_dir=tmp_path / "store", transport=request.param) as process:
         yield request.param
