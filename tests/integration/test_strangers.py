@@ -6,9 +6,11 @@ A raw socket publishes them, since no client library does, and a real worker and
 from __future__ import annotations
 
 import asyncio
+import struct
 from typing import TYPE_CHECKING, Any
 
 import aiormq
+import grpc
 import memq_amqp
 import orjson
 import pytest
@@ -20,6 +22,7 @@ from memq_schemas import Names
 from memq_schemas.properties import NO_HEADERS, Properties
 from tests.support.broker import depth
 from tests.support.command import Memq
+from tests.support.faults import Fault, faulty_store
 from tests.support.responder import declare
 from tests.support.strange import STRANGE, carried, letters, own, raw, table, text
 from tests.support.until import until
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.broker import Address
+    from tests.support.engine import EmbeddedEngine
 
 pytestmark = pytest.mark.integration
 
@@ -195,3 +199,77 @@ def values(properties: Properties) -> list[tuple[str, Any]]:
     """Return the sender's own headers with their values, each as often as it is there."""
     tables = [Table(entry) for entry in own(properties)[1]]
     return [(name, each[name]) for each in tables for name, *_ in each.entries()]
+
+
+def _deep(levels: int) -> bytes:
+    inner = b""
+    for _ in range(levels):
+        inner = table(t=b"F" + struct.pack(">I", len(inner)) + inner)
+    return inner
+
+
+# More of the same kinds, which the broker itself changes where it adds its own headers.
+CHANGED_BY_THE_BROKER = {
+    "tables a hundred deep": Properties(headers=Table(_deep(100))),
+    "two headers of one name": Properties(headers=Table(table(k=text(b"a")) + table(k=b"I\x00\x00\x00\x01"))),
+    "headers that leave room for a copy": Properties(headers=Table(table(k=text(b"x" * 100_000)))),
+}
+
+
+@pytest.mark.parametrize("transport", ["fast", "stock"])
+async def test_strange_properties_go_through_retry_tiers_and_quarantine(
+    amqp: Address, engine: EmbeddedEngine, transport: str
+) -> None:
+    memq, names = Memq(amqp), Names(amqp.prefix)
+    memq.environ["MEMQ_TRANSPORT"] = transport
+    every = STRANGE | CHANGED_BY_THE_BROKER
+    readable = {name: p for name, p in every.items() if p.content_type is None and p.content_encoding is None}
+    bodies = {
+        name: orjson.dumps({"points": [{"id": number, "vector": [1.0, 2.0]}]}) for number, name in enumerate(every)
+    }
+    async with faulty_store(engine.url) as store:
+        given = {"qdrant_url": store.url, "max_attempts": 2, "store_timeout_seconds": 5, "transport": transport}
+        context = running_worker(amqp, **given)
+        worker = await asyncio.to_thread(context.__enter__)  # it talks to a proxy on this loop
+        try:
+            await asyncio.to_thread(memq.ok, "collections", "create", "strange", "--size", "2")
+            store.fail_always("Upsert", Fault(grpc.StatusCode.INTERNAL, "Service internal error: odd"))
+            async with raw(amqp) as stranger:
+                for name, properties in readable.items():
+                    await stranger.publish(b"upsert.strange", encode(properties), bodies[name])
+
+            async def all_dead() -> bool:
+                return await depth(amqp, names.dead) == len(readable)
+
+            await until(all_dead)
+            names_of = {body: name for name, body in bodies.items()}
+            for properties, body in await letters(amqp):
+                name = names_of[body]
+                assert properties.headers["x-retry-count"] == 1, name
+                if name in STRANGE:
+                    assert own(properties)[0] == own(STRANGE[name])[0], name
+                    assert values(properties) == values(STRANGE[name]), name
+            listed = await asyncio.to_thread(memq.json, "dead", "list")
+            assert {letter["code"] for letter in listed["letters"]} == {"store_error"}
+            for number in range(1, len(readable) + 1, 6):
+                await asyncio.to_thread(memq.json, "dead", "show", number)
+            store.fail_always("Upsert", None)
+            assert (await asyncio.to_thread(memq.json, "dead", "replay"))["done"] == len(readable)
+            # In quarantine: valid writes are applied one at a time, others become dead letters.
+            async with raw(amqp) as stranger:
+                for number, properties in enumerate(readable.values(), 100):
+                    body = orjson.dumps({"points": [{"id": number, "vector": [1.0, 2.0]}]})
+                    await stranger.publish(b"upsert.strange", encode(properties), body, exchange="suspect")
+                    await stranger.publish(b"upsert.missing\xff", encode(properties), body, exchange="suspect")
+
+            async def all_applied() -> bool:
+                counted = await asyncio.to_thread(memq.json, "count", "-c", "strange")
+                return counted["count"] == 2 * len(readable)
+
+            await until(all_applied)
+            await until(all_dead)
+            assert (await asyncio.to_thread(memq.json, "dead", "purge", "--yes"))["done"] == len(readable)
+            await asyncio.to_thread(memq.ok, "collections", "delete", "strange")
+        finally:
+            await asyncio.to_thread(context.__exit__, None, None, None)
+    assert len(worker.logged("worker ready")) == 1, "a session was lost"
