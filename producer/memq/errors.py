@@ -20,7 +20,7 @@ class MemqError(Exception):
 
     def __str__(self) -> str:
         text = super().__str__()
-        if self.points is None:
+        if not self.points:  # a delete by filter has an empty range
             return text
         return f"{text} (message with points {self.points.start} to {self.points.stop - 1}, counted from 0)"
 

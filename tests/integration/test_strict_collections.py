@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +75,27 @@ async def test_exact_answers_are_refused_where_the_collection_allows_estimates_a
             with pytest.raises(RemoteError, match="search_allow_exact") as caught:
                 await refused
             assert (caught.value.code, caught.value.status) == ("rejected_by_store", 422)
+
+
+async def test_limits_of_a_request_refuse_that_request_alone(amqp: Address, tmp_path: Path) -> None:
+    """The worker joins messages: together they exceed a limit that each of them keeps."""
+    limits = {"upsert_max_batchsize": 3, "condition_max_size": 2, "search_max_hnsw_ef": 10}
+    async with strict(amqp, tmp_path, **limits) as producer:
+        writes = (producer.upsert("strict", [(number, [1.0, 1.0])], wait=True) for number in range(60))
+        assert all(receipt.applied for receipt in await asyncio.gather(*writes))
+        many = {"must": [{"key": "a", "match": {"any": [1, 2, 3]}}]}
+        for refused, word in (
+            (producer.upsert("strict", ids=range(4), vectors=[[1.0, 1.0]] * 4, wait=True), "upsert limit"),
+            (producer.delete("strict", filter=many, wait=True), "Condition size limit"),
+            (producer.query("strict", [1.0, 1.0], filter=many), "Condition size limit"),
+            (producer.query("strict", [1.0, 1.0], params={"hnsw_ef": 64}), "hnsw_ef"),
+        ):
+            with pytest.raises(RemoteError, match=word) as caught:
+                await refused
+            assert (caught.value.code, caught.value.retryable) == ("rejected_by_store", False)
+            assert "to -1" not in str(caught.value), "a filter has no points"
+        assert (await producer.count("strict")).count == 60
+        assert len((await producer.query("strict", [1.0, 1.0])).points) == 10
 
 
 async def test_versioned_deletes_and_overwrite_name_the_index_that_they_need(amqp: Address, tmp_path: Path) -> None:
