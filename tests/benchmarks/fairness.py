@@ -30,24 +30,35 @@ PAUSE_SECONDS = 0.05
 LANES = (10, 100)
 _SHARED = "together"
 _MOST_SECONDS = 120.0
+_BATCHES = 100  # of the idle store
+
+# Latencies through memq, those of the store alone, and points of the backlog written per second.
+Measured = tuple[list[float], list[float], float]
 
 
 @dataclass(frozen=True, slots=True)
 class Fair:
     """Latencies in milliseconds of live upserts of one point with `wait`, one at a time, into another collection.
 
+    collections: written to.   message_kib: size of a message of the backlog.
     store_p50, store_p99: of the same upserts sent to the store itself, in turn with the others: the part that no queue
-    can shorten.   drained: points of the backlog written per second meanwhile.
+    can shorten.   batch_p50, batch_p99: of a write of as many points as a message of the backlog has, sent to the idle
+    store: how long one of them keeps another write waiting.
+    drained: points of the backlog written per second meanwhile.
     """
 
     backlog: str
     points: int
+    collections: int
+    message_kib: float
     upserts: int
     p50: float
     p99: float
     most: float
     store_p50: float
     store_p99: float
+    batch_p50: float
+    batch_p99: float
     drained: float
 
 
@@ -60,6 +71,7 @@ async def fairness(address: Address, directory: Path, messages: int, upserts: in
     with embedded_engine(directory / "data") as engine:
         await create(engine)
         await _prepare(address, engine.url)
+        batch = await _batches(engine.url)
         for backlog, exchange in (("none", None), ("bulk lane", names.bulk), ("live lane", names.commands)):
             if exchange is not None:  # while nobody consumes
                 load = bodies(messages, POINTS, "base64")
@@ -68,20 +80,22 @@ async def fairness(address: Address, directory: Path, messages: int, upserts: in
             with running_worker(address, qdrant_url=engine.url) as worker:
                 measured = await _live(address, engine.url, COLLECTION, count)
                 worker.terminate()
-            results.append(_figures(backlog, 0 if exchange is None else messages * POINTS, *measured))
+            results.append(_figures(backlog, 0 if exchange is None else messages, batch, measured))
         if address.management_url is not None:
             with tenants_of(address, directory, engine.url) as tenants:
-                results += [await _beside_lanes(tenants, engine.url, lanes, messages, upserts) for lanes in LANES]
+                for lanes in LANES:
+                    measured = await _beside_lanes(tenants, engine.url, lanes, messages, upserts)
+                    results.append(_figures(f"{lanes} lanes", messages // lanes * lanes, batch, measured))
     return results
 
 
-async def _beside_lanes(tenants: Tenants, store: str, lanes: int, messages: int, upserts: int) -> Fair:
+async def _beside_lanes(tenants: Tenants, store: str, lanes: int, messages: int, upserts: int) -> Measured:
     """Tenants with a lane each, and their points in one collection."""
     address, noisy = tenants.amqp, [f"noisy-{number}" for number in range(lanes)]
     tables = dict.fromkeys(noisy, 'storage = "shared"\nlane = "own"')
     tenants.write(*noisy, extra=f"[shared.{_SHARED}]\nsize = {DIMENSIONS}", tables=tables)
     await asyncio.to_thread(tenants.ok, "apply")
-    each = max(1, messages // lanes)
+    each = messages // lanes
     for name in noisy:
         exchange = TenantNames(address.prefix, name).commands
         await publish(address.url, exchange, f"upsert.{_SHARED}", bodies(each, POINTS, "base64"), "base64")
@@ -90,7 +104,7 @@ async def _beside_lanes(tenants: Tenants, store: str, lanes: int, messages: int,
         worker.terminate()
     for name in noisy:  # what is left would wait for the next run's worker
         await asyncio.to_thread(tenants.api, "DELETE", tenants.here("queues", f"{address.prefix}.lane.{name}"))
-    return _figures(f"{lanes} lanes", each * lanes * POINTS, *measured)
+    return measured
 
 
 async def _prepare(address: Address, store: str) -> None:
@@ -102,7 +116,19 @@ async def _prepare(address: Address, store: str) -> None:
         worker.terminate()
 
 
-async def _live(address: Address, store: str, collection: str, upserts: int) -> tuple[list[float], list[float], float]:
+async def _batches(store: str) -> list[float]:
+    """Return the latencies of writes as large as a message of the backlog, one at a time."""
+    taken: list[float] = []
+    async with open_store(store, None, 30.0) as client:
+        for body in bodies(_BATCHES, POINTS, "base64", seed=2):
+            points = decode_points(body, POINTS)
+            began = time.perf_counter()
+            await client.upsert(COLLECTION, points)
+            taken.append((time.perf_counter() - began) * 1000)
+    return taken
+
+
+async def _live(address: Address, store: str, collection: str, upserts: int) -> Measured:
     """Return the latencies through memq, those of the store alone, and points per second written to `collection`."""
     taken: list[float] = []
     direct: list[float] = []
@@ -130,6 +156,22 @@ async def _points(store: QdrantStore, collection: str) -> int:
     return (await store.describe_collection(collection, 30.0))["points"] if collection in found else 0
 
 
-def _figures(backlog: str, points: int, taken: list[float], direct: list[float], drained: float) -> Fair:
-    ranked, store = (statistics.quantiles(each, n=100, method="inclusive") for each in (taken, direct))
-    return Fair(backlog, points, len(taken), ranked[49], ranked[98], max(taken), store[49], store[98], drained)
+def _figures(backlog: str, messages: int, batches: list[float], measured: Measured) -> Fair:
+    taken, direct, drained = measured
+    ranked, store, batch = (statistics.quantiles(each, n=100, method="inclusive") for each in (taken, direct, batches))
+    size = len(next(iter(bodies(1, POINTS, "base64")))) / 1024
+    return Fair(
+        backlog=backlog,
+        points=messages * POINTS,
+        collections=2 if messages else 1,
+        message_kib=size,
+        upserts=len(taken),
+        p50=ranked[49],
+        p99=ranked[98],
+        most=max(taken),
+        store_p50=store[49],
+        store_p99=store[98],
+        batch_p50=batch[49],
+        batch_p99=batch[98],
+        drained=drained,
+    )

@@ -83,7 +83,7 @@ def show(
     limits: Sequence[Limited],
     profiles: Sequence[Profile],
 ) -> None:
-    console = Console(width=110)
+    console = Console(width=150)
     if published:
         _print(console, "The producer alone, every message confirmed", *_published(published))
     if drains:
@@ -274,10 +274,11 @@ def _exported(exports: Sequence[Exported]) -> tuple[Sequence[str], list[list[str
 
 
 def _fair(fairness: Sequence[Fair]) -> tuple[Sequence[str], list[list[str]]]:
-    columns = ("backlog", "points", "p50 ms", "p99 ms", "most ms", "store p50 ms", "store p99 ms", "drained points/s")
-    figures = ("p50", "p99", "most", "store_p50", "store_p99", "drained")
-    return columns, [
-        [backlog, f"{runs[0].points:,}", *(f"{_middle(runs, name):,.0f}" for name in figures)]
+    columns = ("backlog", "points", "collections", "KiB a message", "p50 ms", "p99 ms", "most ms")
+    store = ("store p50 ms", "store p99 ms", "one batch p50 ms", "one batch p99 ms", "drained points/s")
+    figures = ("message_kib", "p50", "p99", "most", "store_p50", "store_p99", "batch_p50", "batch_p99", "drained")
+    return (*columns, *store), [
+        [backlog, f"{runs[0].points:,}", f"{runs[0].collections}", *(f"{_middle(runs, name):,.0f}" for name in figures)]
         for backlog, runs in _groups(fairness, lambda run: run.backlog).items()
     ]
 
