@@ -17,7 +17,7 @@ from memq_schemas.points import MAX_VERSION, MODES, Mode
 from memq_worker.errors import MessageError
 from memq_worker.pipeline.decode.arrow_stream import check_payload_columns, malformed, record_batches
 from memq_worker.pipeline.decode.arrow_vectors import vectors
-from memq_worker.pipeline.decode.payloads import check_payloads
+from memq_worker.pipeline.decode.checks import check_payloads
 from memq_worker.pipeline.decode.points import PAYLOAD_PLACE, check_id
 from memq_worker.pipeline.store import Cell, Id, PointsBatch
 

@@ -43,10 +43,9 @@ from memq_worker.pipeline.command import (
     Write,
 )
 from memq_worker.pipeline.decode.arrow import decode_arrow
-from memq_worker.pipeline.decode.checks import check_unique, check_values, count_keys
+from memq_worker.pipeline.decode.checks import check_payload, check_unique, check_values, count_keys
 from memq_worker.pipeline.decode.expand import expanded
 from memq_worker.pipeline.decode.malformed_body import malformed
-from memq_worker.pipeline.decode.payloads import check_payload
 from memq_worker.pipeline.decode.points import decode_points
 from memq_worker.pipeline.decode.vector_changes import decode_arrow_replacement, decode_replacement, replaces
 from memq_worker.pipeline.delivery import Delivery

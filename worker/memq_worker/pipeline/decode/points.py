@@ -10,9 +10,11 @@ from memq_schemas.point_vectors import is_sparse
 from memq_schemas.points import MAX_VERSION, MODES, Mode
 from memq_worker.errors import MessageError
 from memq_worker.pipeline.decode.checks import (
+    SMALL,
     census,
     check_count,
-    check_names,
+    check_payload,
+    check_payloads,
     check_unique,
     check_values,
     outside_texts,
@@ -20,8 +22,7 @@ from memq_worker.pipeline.decode.checks import (
 )
 from memq_worker.pipeline.decode.lists import MAYBE_LISTS, VECTOR_KEY, ListedPoint, read_lists
 from memq_worker.pipeline.decode.malformed_body import malformed
-from memq_worker.pipeline.decode.payloads import check_payload, check_payloads
-from memq_worker.pipeline.decode.vectors import AnyVectors, check_columns, columns_of, count_keys
+from memq_worker.pipeline.decode.vectors import AnyVectors, check_columns, check_names, columns_of, count_keys
 from memq_worker.pipeline.store import Id, PointsBatch
 
 
@@ -102,7 +103,7 @@ def decode_points(body: bytes, max_points: int) -> PointsBatch:
     if many_containers:
         _check_outline(body, max_points)
     listed = read_lists(body, max_points, most) if MAYBE_LISTS(body, body.find(VECTOR_KEY)) else None
-    if listed is None and most > max_values(len(body)) and not many_containers:
+    if most and listed is None and most > max_values(len(body)) and not many_containers:
         _check_outline(body, max_points)
     points, mode = _parse(body) if listed is None else listed
     if not points:
@@ -129,7 +130,8 @@ def decode_points(body: bytes, max_points: int) -> PointsBatch:
         nested = check_payloads(payloads, PAYLOAD_PLACE)
     if listed is None or nested:
         check_unique(body, keys + nested)
-    columns = columns_of([point.vector for point in points], len(points), max_vectors(len(body)))
+    most_vectors = MAX_VECTORS if len(body) <= SMALL else max_vectors(len(body))
+    columns = columns_of([point.vector for point in points], len(points), most_vectors)
     if listed is None:
         check_columns(columns)
     return PointsBatch(

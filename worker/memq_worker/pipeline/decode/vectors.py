@@ -14,12 +14,13 @@ import numpy as np
 import pybase64
 
 from memq_schemas import ErrorCode
+from memq_schemas.limits import MAX_NAMED_VECTORS
 from memq_schemas.multivectors import check_row, check_rows, odd_row
 from memq_schemas.point_vectors import is_sparse
 from memq_schemas.sparse_vectors import REPEATED, SparseVector, check_lengths
 from memq_schemas.vectors import MAX_DIMENSIONS, FloatArray, base64_bytes, check_name, float32_bytes
 from memq_worker.errors import MessageError
-from memq_worker.pipeline.decode.checks import check_names, too_many_vectors
+from memq_worker.pipeline.decode.checks import too_many_vectors
 from memq_worker.pipeline.store import Cell, Column, RowsCell, SparseCell
 
 
@@ -76,6 +77,16 @@ def cell_of(vector: FloatArray | SparseVector) -> Cell:
         indices, values = vector.arrays
         return SparseCell(indices.tobytes(), values.tobytes())
     return vector.tobytes() if vector.ndim == 1 else RowsCell(4 * vector.shape[1], vector.tobytes())
+
+
+def check_names(names: int, index: int) -> None:
+    """Raise MessageError for more named vectors than a point may have."""
+    if names > MAX_NAMED_VECTORS:
+        raise MessageError(
+            ErrorCode.INVALID_VECTOR,
+            f"points[{index}].vector: {names} named vectors, at most {MAX_NAMED_VECTORS} are possible",
+            stage="validate",
+        )
 
 
 def count_keys(vector: Any) -> int:
