@@ -72,7 +72,7 @@ async def test_a_tenant_alone_may_use_the_whole_store() -> None:
 
 
 async def test_a_request_waits_for_none_of_another_s_that_wait() -> None:
-    crowd = Crowd(Turns(4, 100, 1000))
+    crowd = Crowd(Turns(4, 100, 1000, shared=2))
     crowd.ask("quiet")
     await crowd.end()
     for _ in range(20):

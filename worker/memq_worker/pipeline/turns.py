@@ -33,7 +33,7 @@ class Turns:
     can fill the worker: there is room left for the first request of another.
     """
 
-    def __init__(self, most: int = 32, messages: int = 512, size: int = 32 * 2**20, *, shared: int = 2) -> None:
+    def __init__(self, most: int = 32, messages: int = 512, size: int = 32 * 2**20, *, shared: int = 4) -> None:
         """most: requests at the store.   messages, size: unanswered requests, and the bytes of their bodies."""
         self._idle = most
         self._most = most
