@@ -116,6 +116,8 @@ def _not_json(line: bytes, error: ValueError) -> str:
         return TOO_DEEP
     except ValueError as known:
         return str(known)
+    if "depth limit" in str(error):  # of orjson; the parser of Python 3.13 reads the line
+        return TOO_DEEP
     return f"{error}" if isinstance(error, InexactValue) else f"not JSON: {error}; expected one JSON object per line"
 
 
