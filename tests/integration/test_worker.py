@@ -71,7 +71,7 @@ async def test_a_message_without_a_readable_body_is_a_dead_letter_that_says_why(
         "upsert": "invalid_collection",
         "upsert.docs.x": "invalid",
         "delete.docs": "invalid",
-        "payload.docs": "invalid",
+        "payload.docs": "invalid_payload",
         "upsert.zip": "unsupported_content",
     }
     assert dead["upsert.docs"].body == hostile["upsert.docs"], "a dead letter is what was sent, unchanged"
