@@ -147,7 +147,7 @@ async def test_messages_that_a_rate_limit_never_takes_together_are_written_apart
                     page = await asyncio.to_thread(scraped, port)
                     return page.total("memq_batches_total", reason="split") >= 1
 
-                await until(split, within=30, every=0.5)
+                await until(split, within=90, every=0.5)
                 # 51 points of one message are no batch that could be split: their sender has to.
                 with pytest.raises(RemoteError) as caught:
                     await producer.upsert("alone", [(n, [1.0, 1.0]) for n in range(51)], wait=True)
