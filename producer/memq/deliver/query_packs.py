@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PACKED_LIMIT = 100
 """A query for more hits goes alone: its reply is large, and others would wait for it."""
 
-_MOST = 8  # queries: the worker asks the store for half as many at once, so that two calls share its cores
+_MOST = 8  # queries: the worker asks the store for them in two groups, so that searches overlap with answers
 _MOST_BYTES = 256 * 1024
 _PAUSE_SECONDS = 60.0
 _CLIENT_ERRORS = range(400, 500)
@@ -59,7 +59,8 @@ class QueryPacks:
         small: whether the query may share a message.
         """
         seconds = self._timeout if timeout is None else timeout
-        if not small or time.monotonic() < self._not_before or self._sender.traced:
+        named = isinstance(cast("object", collection), str)  # for anything else `ask` has an error
+        if not (small and named) or time.monotonic() < self._not_before or self._sender.traced:
             return await self._calls.ask(Operation.QUERY, collection, body, timeout)
         require_timeout(seconds)
         started = time.monotonic()

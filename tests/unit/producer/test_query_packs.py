@@ -98,6 +98,13 @@ async def test_those_of_other_collections_and_timeouts_go_apart() -> None:
     assert len(way.sent) == 3
 
 
+async def test_a_collection_that_is_no_text_is_left_to_the_check_of_calls() -> None:
+    way = Way()
+    collection: Any = ["docs"]
+    await asyncio.gather(*(way.packs().ask(collection, b'{"n": 1}', None, small=True) for _ in range(2)))
+    assert [operation for operation, _, _ in way.sent] == [Operation.QUERY] * 2
+
+
 @pytest.mark.parametrize("reason", ["large", "traced", "tenant"])
 async def test_what_may_not_share_a_message_goes_alone(reason: str) -> None:
     way = Way()
