@@ -19,6 +19,7 @@ class Exchanges:
     def __init__(self, publishing: Publishing, timeout_seconds: float) -> None:
         self._publishing = publishing
         self._timeout_seconds = timeout_seconds
+        self._channel: Channel | None = None
         self._reported: str | None = None
 
     async def look(self) -> None:
@@ -45,11 +46,10 @@ class Exchanges:
         """Return the first exchange that is missing."""
         with lost():
             async with asyncio.timeout(self._timeout_seconds):
-                channel = await self._publishing.connection.channel(confirms=False)
-                try:
-                    return await _first_missing(channel, self._publishing.exchanges)
-                finally:
-                    await channel.close()
+                # One of its own, kept from look to look: the broker closes it for an exchange that is missing.
+                if self._channel is None or self._channel.closed:
+                    self._channel = await self._publishing.connection.channel(confirms=False)
+                return await _first_missing(self._channel, self._publishing.exchanges)
 
 
 async def _first_missing(channel: Channel, exchanges: tuple[str, ...]) -> str | None:
