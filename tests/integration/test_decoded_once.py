@@ -1,4 +1,4 @@
-"""What a message carries is read once on its way through a worker: the vectors of a query, and the deadline."""
+"""The vectors of a query and the deadline of a message are read once on their way through a worker."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ async def test_an_outbox_has_the_live_lane_only(amqp: Address, tmp_path: Path) -
 
 
 async def test_a_retry_returns_into_the_lane_it_came_from_and_no_other(amqp: Address) -> None:
-    """With the bindings that `memq-worker declare` makes."""
+    """Uses the bindings that `memq-worker declare` makes."""
     names = Names(amqp.prefix)
     environ = {**os.environ, "MEMQ_AMQP_URL": amqp.url, "MEMQ_PREFIX": amqp.prefix}
     await asyncio.to_thread(subprocess.run, [COMMAND, "declare"], env=environ, check=True, timeout=60)

@@ -99,7 +99,7 @@ class Scenario:
     partial: float
     slow: float
     rollout: Rollout | None = None
-    """With tenants alone."""
+    """Rollout of the tenants file; None where there are no tenants."""
 
 
 def mark_of(point: int | str) -> int | None:

@@ -66,7 +66,7 @@ def rollout(random: Random, span: float) -> Rollout:
 
 
 class Files:
-    """In place of memq_worker.tenants.register.Register: the file of a worker's slot, by the loop's clock."""
+    """The file of a worker's slot, by the loop's clock; a stand-in for memq_worker.tenants.register.Register."""
 
     problem = ""
 

@@ -44,7 +44,7 @@ async def declare(channel: AbstractChannel, prefix: str) -> None:
 
 
 def _unknown(_: AbstractIncomingMessage) -> Answer:
-    """As a worker of an older release answers."""
+    """Refuse the operation, as a worker of an older release does."""
     raise Refusal(ErrorCode.UNKNOWN_OPERATION, "expected a routing key like upsert.<collection>")
 
 

@@ -44,7 +44,7 @@ def rows(row: str, count: int) -> str:
 
 
 def mixed(vector: str, count: int) -> str:
-    """As `named`, but the first vector is one that the parser of lists does not take."""
+    """Return what `named` does, with a first vector that the parser of lists does not take."""
     return named(vector, count).replace('"n0":[1]', '"n0":"AACAPw=="', 1)
 
 

@@ -97,7 +97,7 @@ class Pipeline:
 
     @property
     def writing(self) -> bool:
-        """Whether a write is under way or not yet settled. `stirred` is set whenever one has ended."""
+        """Return True if a write is under way or not yet settled. `stirred` is set whenever one has ended."""
         return bool(self.writers or self._settling)
 
     def accept(self, delivery: Delivery) -> None:
