@@ -72,9 +72,10 @@ async def fairness(address: Address, directory: Path, messages: int, upserts: in
         await create(engine)
         await _prepare(address, engine.url)
         batch = await _batches(engine.url)
-        for backlog, exchange in (("none", None), ("bulk lane", names.bulk), ("live lane", names.commands)):
+        backlogs = (("none", None), ("bulk lane", names.bulk), ("live lane", names.commands))
+        for number, (backlog, exchange) in enumerate(backlogs):
             if exchange is not None:  # while nobody consumes
-                load = bodies(messages, POINTS, "base64")
+                load = bodies(messages, POINTS, "base64", first=number * messages * POINTS)
                 await publish(address.url, exchange, f"upsert.{COLLECTION}", load, "base64")
             count = upserts if exchange != names.commands else max(3, upserts // 20)
             with running_worker(address, qdrant_url=engine.url) as worker:
@@ -98,7 +99,8 @@ async def _beside_lanes(tenants: Tenants, store: str, lanes: int, messages: int,
     each = messages // lanes
     for name in noisy:
         exchange = TenantNames(address.prefix, name).commands
-        await publish(address.url, exchange, f"upsert.{_SHARED}", bodies(each, POINTS, "base64"), "base64")
+        load = bodies(each, POINTS, "base64", first=lanes * messages * POINTS)
+        await publish(address.url, exchange, f"upsert.{_SHARED}", load, "base64")
     with running_worker(address, **tenants.settings) as worker:
         measured = await _live(address, store, _SHARED, upserts)
         worker.terminate()

@@ -29,8 +29,8 @@ NON_ZEROS = 100
 _WINDOW = 500
 
 
-def bodies(messages: int, points: int, form: Form, seed: int = 1) -> Iterator[bytes]:
-    """Upsert bodies. Ids count up, so that every point of a run is another one."""
+def bodies(messages: int, points: int, form: Form, seed: int = 1, first: int = 0) -> Iterator[bytes]:
+    """Upsert bodies. Ids count up from `first`, so that every point of a run is another one."""
     generator = np.random.default_rng(seed)
     for message in range(messages):
         sparse = form.startswith("sparse")
@@ -38,7 +38,7 @@ def bodies(messages: int, points: int, form: Form, seed: int = 1) -> Iterator[by
         indices = (np.arange(NON_ZEROS) * 300 + generator.integers(0, 300, (points, NON_ZEROS))).astype("<u4")
         rows: list[dict[str, Any]] = []
         for index, vector in enumerate(vectors):
-            number = message * points + index
+            number = first + message * points + index
             written = _written(vector, form)
             row = {
                 "id": str(uuid.UUID(int=number + (1 << 100))),

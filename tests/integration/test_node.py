@@ -13,6 +13,7 @@ import aio_pika
 import psutil
 import pytest
 
+from stack import ports
 from stack.machine import Machine
 from stack.node import Node, NodeError
 from stack.ports import free_ports
@@ -155,9 +156,18 @@ def test_a_port_taken_in_between_is_chosen_again(
 
 
 def test_ports_are_different_and_outside_the_range_of_outgoing_ones() -> None:
-    ports = free_ports(50)
-    assert len(set(ports)) == 50
-    assert max(ports) < 32_768
+    chosen = free_ports(50)
+    assert len(set(chosen)) == 50
+    assert max(chosen) < 32_768
+
+
+def test_a_port_that_is_not_bound_yet_is_not_chosen_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports, "RANGE", range(20_000, 20_000 + 20 * ports.SHARES))
+    monkeypatch.setattr(ports, "_turns", None)
+    for share in range(ports.SHARES - 1):
+        ports.choose_among(share)
+        chosen = [free_ports(1)[0] for _ in range(10)]
+        assert len(set(chosen)) == 10
 
 
 @pytest.fixture

@@ -139,3 +139,4 @@ def running_worker(address: Address, **settings: Any) -> Iterator[WorkerProcess]
     finally:
         if worker.process.poll() is None:
             worker.kill()
+        worker.ended()  # closes the pipes of one that ended by itself, too
