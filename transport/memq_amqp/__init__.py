@@ -10,7 +10,7 @@ from memq_amqp.brokers import Brokers, NoConnection
 from memq_amqp.connect import connect, connect_stock, frames_of, unusable
 from memq_amqp.connection import Channel, Connection, Declared
 from memq_amqp.consume import Consumer, Received, get
-from memq_amqp.loss import Lost, MessageRefused, Refused, Returned, cancellable, losing
+from memq_amqp.loss import Lost, MessageRefused, Refused, Returned, SizeLimit, cancellable, losing
 from memq_amqp.publish import Publisher, publisher
 from memq_amqp.tasks import stop, stopped
 from memq_amqp.wire.deliveries import Deliveries, acknowledge
@@ -39,6 +39,7 @@ __all__ = [
     "Received",
     "Refused",
     "Returned",
+    "SizeLimit",
     "acknowledge",
     "cancellable",
     "connect",

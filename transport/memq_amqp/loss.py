@@ -48,6 +48,30 @@ class MessageRefused(ValueError):
         self.refusal = refusal
 
 
+class SizeLimit:
+    """The broker's limit on a message body, once it has named it: each publish above it costs a channel.
+
+    bytes: None until the broker has named it. Callers look at it before `check`, so that most publishes cost no call.
+    """
+
+    __slots__ = ("bytes",)
+
+    def __init__(self) -> None:
+        self.bytes: int | None = None
+
+    def check(self, size: int) -> None:
+        """Raise MessageRefused for a body of `size` bytes above the limit."""
+        limit = self.bytes
+        if limit is not None and size > limit:
+            text = f"message size {size} is larger than max size {limit}"
+            raise MessageRefused(Refusal(Kind.TOO_LARGE, text, limit=limit))
+
+    def note(self, refusal: Refusal) -> None:
+        """Remember the limit, if the refusal names it."""
+        if refusal.kind is Kind.TOO_LARGE:
+            self.bytes = refusal.limit
+
+
 def outcome_of(error: BaseException | None, size: int) -> Exception:
     """What the end of a channel, by `error`, means for a message with a body of `size` bytes."""
     refusal = None if error is None else refusal_of(error)

@@ -1,4 +1,4 @@
-"""Publishing to one exchange with confirms: the message, its publisher, and the limits of size and time."""
+"""Publishing to one exchange with confirms: the message, its publisher, and the limits of time."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from memq_amqp import Envelope, encode
-from memq_amqp.refusals import Kind
 
-from memq.errors import MessageTooLarge
 from memq_schemas.headers import SENT
 from memq_schemas.properties import NO_HEADERS, ChangedHeaders
 
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     import memq_amqp
-    from memq_amqp.refusals import Refusal
 
     from memq_schemas.properties import Properties
 
@@ -146,31 +143,6 @@ class Deadline:
     def pass_(self) -> None:
         self._passed = True
         self._task.cancel()
-
-
-class SizeLimit:
-    """The broker's limit on a message, once it has named it: publishing above it costs the connection."""
-
-    def __init__(self) -> None:
-        self._bytes: int | None = None
-
-    def check(self, routing_key: str, message: Message) -> None:
-        """Raise MessageTooLarge for a body above the limit, if it is known."""
-        size, limit = len(message.body), self._bytes
-        if limit is not None and size > limit:
-            raise _too_large(f"{routing_key}: {size} bytes, the broker takes {limit}", limit)
-
-    def named(self, routing_key: str, refusal: Refusal) -> MessageTooLarge:
-        """Take note of the limit that the broker has named, and return the error for the message above it."""
-        if refusal.kind is Kind.TOO_LARGE:
-            self._bytes = refusal.limit
-        return _too_large(f"{routing_key}: {refusal}", refusal.limit)
-
-
-def _too_large(text: str, limit: int | None) -> MessageTooLarge:
-    error = MessageTooLarge(f"{text}; send fewer points per message, or raise max_message_size in rabbitmq.conf")
-    error.limit = limit
-    return error
 
 
 class Publisher:

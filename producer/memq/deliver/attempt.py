@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from memq_amqp.backoff import jittered
 from memq_amqp.refusals import Kind
 
-from memq.errors import ConfigurationError, TopologyMissing, Unroutable
+from memq.errors import ConfigurationError, MessageTooLarge, TopologyMissing, Unroutable
 
 if TYPE_CHECKING:
     from memq_amqp.refusals import Refusal
@@ -94,3 +94,12 @@ def refused(broker: str, exchange: str, refusal: Refusal) -> ConfigurationError:
         remedy = "run `memq-worker declare`, or start a worker, and check the prefix"
         return TopologyMissing(f"{broker}: {refusal}: {remedy}")
     return ConfigurationError(f"{broker}: {refusal}")
+
+
+def too_large(routing_key: str, refusal: Refusal) -> MessageTooLarge:
+    """The error for a message above a limit that the broker has named."""
+    error = MessageTooLarge(
+        f"{routing_key}: {refusal}; send fewer points per message, or raise max_message_size in rabbitmq.conf"
+    )
+    error.limit = refusal.limit
+    return error

@@ -9,12 +9,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from uuid import uuid4
 
-from memq_amqp import Lost, MessageRefused, Refused, Returned
+from memq_amqp import Lost, MessageRefused, Refused, Returned, SizeLimit
 from memq_amqp.refusals import Fault
 
-from memq.connection.publisher import Deadlines, Message, SizeLimit
+from memq.connection.publisher import Deadlines, Message
 from memq.connection.replies import Reply, decode_reply
-from memq.deliver.attempt import Attempt, nacked, refused, unroutable
+from memq.deliver.attempt import Attempt, nacked, refused, too_large, unroutable
 from memq.deliver.tracing import Carried
 from memq.errors import BrokerUnavailable, InvalidRequest, ReplyTimeout, Unconfirmed
 from memq_schemas import Operation, check_collection, headers, routing_key
@@ -72,7 +72,7 @@ class Sender:
         self._tracing = tracing()
         self._token = uuid4().hex
         self._numbers = itertools.count(1)
-        self.limit = SizeLimit()
+        self._limit = SizeLimit()
         self.quota: Quota | None = None  # of a tenant
         # By length: a producer has one confirm timeout.
         self._deadlines: dict[float, Deadlines] = {}
@@ -195,9 +195,8 @@ class Sender:
         clock = session.writes if durable else session.requests
         attempt.waiting = (session, clock, clock.start())
         publisher = session.publisher
-        # Known from an earlier message, which has cost a connection.
-        self.limit.check(routing_key, message)
         try:
+            self._check_size(message)
             if exchange is not None:
                 publisher = await session.other(exchange).required()
             elif lane != LIVE:
@@ -209,7 +208,8 @@ class Sender:
                     raise unroutable(publisher.exchange, routing_key) from None
         except MessageRefused as error:
             attempt.waiting = None
-            raise self.limit.named(routing_key, error.refusal) from None
+            self._limit.note(error.refusal)
+            raise too_large(routing_key, error.refusal) from None
         except Lost as error:
             attempt.lost(str(error))
             if publisher is session.publisher:
@@ -226,6 +226,11 @@ class Sender:
         attempt.confirmed = True
         attempt.waiting = None
         return True
+
+    def _check_size(self, message: Message) -> None:
+        """Raise MessageRefused for a message above the limit that the broker has named for an earlier one."""
+        if self._limit.bytes is not None:
+            self._limit.check(len(message.body))
 
     async def _rejected(self, attempt: Attempt, routing_key: str, exchange: str) -> None:
         """Wait before the next attempt. Raises QuotaExceeded."""

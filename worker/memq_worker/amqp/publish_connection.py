@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-from memq_amqp import Connection, Lost, MessageRefused
-from memq_amqp.refusals import Kind, Refusal
+from memq_amqp import Connection, Lost, MessageRefused, SizeLimit
+from memq_amqp.refusals import Refusal
 
 from memq_schemas.properties import Properties
 from memq_worker.amqp.confirm_timeout import ConfirmTimeout
@@ -59,7 +59,7 @@ class PublishConnection:
         self._closed = False
         self._proven: set[str] = set()
         self._proven_bytes = _PROVEN_BYTES
-        self._most_bytes: int | None = None  # of a message, once the broker has named its limit
+        self._limit = SizeLimit()
 
     @property
     def connection(self) -> Connection:
@@ -80,21 +80,17 @@ class PublishConnection:
         Raises Unroutable, Unconfirmed, ConfigurationError, ValueError for a message that the broker never takes, and
         BrokerUnavailable; `refusal_behind` tells why.
         """
-        self._check_size(body)
+        if self._limit.bytes is not None:
+            self._limit.check(len(body))
         if alone or not self._proves(exchange, body):
             async with self._single:
-                self._check_size(body)
+                self._limit.check(len(body))
                 if alone or not self._proves(exchange, body):
                     await self._used(True, exchange, routing_key, body, properties)
                     self._proven.add(exchange)
                     self._proven_bytes = max(self._proven_bytes, len(body))
                     return
         await self._used(False, exchange, routing_key, body, properties)
-
-    def _check_size(self, body: bytes) -> None:
-        """Raise ValueError for a body above the broker's limit, which would cost a channel each time."""
-        if self._most_bytes is not None and len(body) > self._most_bytes:
-            raise ValueError(f"message size {len(body)} is larger than the broker's max size {self._most_bytes}")
 
     def proven(self, exchange: str) -> bool:
         """Return True if the broker has taken a message to this exchange since it last refused one."""
@@ -114,8 +110,8 @@ class PublishConnection:
             self._failed(line, single, refusal_behind(error))
             raise
         except ValueError as error:
-            if isinstance(error, MessageRefused) and error.refusal.kind is Kind.TOO_LARGE:
-                self._most_bytes = error.refusal.limit
+            if isinstance(error, MessageRefused):
+                self._limit.note(error.refusal)
             if single:
                 line.single = None  # closed, if it was the broker that refused the message
             raise
@@ -155,7 +151,7 @@ class PublishConnection:
             confirm_timeout = ConfirmTimeout(self._timeout_seconds, connection)
             stack.callback(confirm_timeout.end)
             shared = await _publisher(connection, confirm_timeout)
-            self._most_bytes = None  # a broker that was started again may have another
+            self._limit = SizeLimit()  # a broker that was started again may have another
             line = _Line(connection, confirm_timeout, shared, stack.pop_all(), time.monotonic())
             self._lines.add(line)
             return line
