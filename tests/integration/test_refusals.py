@@ -259,19 +259,16 @@ async def test_the_broker_s_own_settings_have_their_rows(server: Server) -> None
         pytest.skip("needs a node of its own, to change its settings")
     url = server.amqp_url
 
-    def setting(expression: str) -> None:
-        server.control("eval", f"{expression}.")
-
-    # As max_message_size in rabbitmq.conf; 3.10 keeps it outside its environment.
-    await asyncio.to_thread(setting, "application:set_env(rabbit, max_message_size, 1000)")
-    await asyncio.to_thread(setting, "persistent_term:put(max_message_size, 1000)")
+    settings = (
+        # As max_message_size in rabbitmq.conf; 3.10 keeps it outside its environment.
+        "application:set_env(rabbit, max_message_size, 1000)",
+        "persistent_term:put(max_message_size, 1000)",
+        "application:set_env(rabbit, consumer_timeout, 500)",
+        "application:set_env(rabbit, channel_tick_interval, 200)",
+    )
+    await asyncio.to_thread(server.control, "eval", f"{', '.join(settings)}.")
     large = await refused(url, publish("amq.topic", body=b"x" * 1001))
     assert (large.kind, large.fault, large.limit) == (Kind.TOO_LARGE, Fault.MESSAGE, 1000)
-
-    times = (
-        "application:set_env(rabbit, consumer_timeout, 500), application:set_env(rabbit, channel_tick_interval, 200)"
-    )
-    await asyncio.to_thread(setting, times)
 
     async def hold(channel: AbstractChannel) -> None:
         await channel.queue_declare("held")
