@@ -18,7 +18,7 @@ ROW = st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_s
 
 
 def cell(rows: list[Any]) -> RowsCell:
-    found = columns_of([rows], 1, 2**20)[""][0]
+    found = columns_of([rows], 2**20)[""][0]
     assert isinstance(found, RowsCell)
     return found
 

@@ -9,6 +9,7 @@ from memq_worker.pipeline.limits.stored_points import StoredPoints
 from memq_worker.pipeline.store import Cell, Contract, RowsCell, SparseCell, Store
 
 _FRESH_SECONDS = 60.0
+_SPARSE = frozenset({SparseCell, type(None)})
 
 VectorWrite = UpsertPoints | ReplaceVectors | RemoveVectors
 
@@ -72,6 +73,8 @@ def mismatch(contract: Contract, collection: str, command: VectorWrite) -> Messa
     if isinstance(command, RemoveVectors):
         return _unknown_name(contract, collection, command.names)
     for name, column in command.points.columns.items():
+        if name in contract.sparse and _SPARSE.issuperset(map(type, column)):
+            continue
         size = contract.sizes.get(name)
         # A sparse or multivector cell is a tuple of two, which no dense vector's bytes are as short as.
         expected = None if size is None or name in contract.multi else 4 * size

@@ -18,10 +18,13 @@ class _Varints(dict[int, bytes]):
     """Table of small varints: a look-up costs a tenth of encoding."""
 
     def __missing__(self, number: int) -> bytes:
+        if _TABLED <= number < 2**21:
+            return bytes((number & 127 | 128, number >> 7 & 127 | 128, number >> 14))
         return varint(number)
 
 
-VARINTS = _Varints((number, varint(number)) for number in range(2**14))
+_TABLED = 2**14
+VARINTS = _Varints((number, varint(number)) for number in range(_TABLED))
 
 
 def tag(message: Any) -> bytes:

@@ -51,8 +51,8 @@ def vectors_request(collection: str, points: PointsBatch) -> bytes:
     """An UpdatePointVectors with `wait`, under the condition that no stored point has a higher version than these."""
     pieces = [grpc.UpdatePointVectors(collection_name=collection, wait=True).SerializeToString()]
     # A point's id has the same number in both messages.
-    for point, vectors in zip(points.ids, vectors_of(points), strict=True):
-        pieces.append(field(_CHANGED, _id(point) + field(_CHANGED_VECTORS, vectors)))
+    for point, vectors in zip(points.ids, vectors_of(points, _CHANGED_VECTORS), strict=True):
+        pieces.append(field(_CHANGED, _id(point) + vectors))
     if points.versions is not None:
         pieces.append(field(_CHANGES_FILTER, not_newer(points.ids, points.versions)))
     return b"".join(pieces)
@@ -63,14 +63,13 @@ def upsert_request(collection: str, points: PointsBatch) -> bytes:
     head = grpc.UpsertPoints(collection_name=collection, wait=True, update_mode=_MODES[points.mode])
     pieces: list[bytes | memoryview] = [head.SerializeToString()]
     rows = _dense_column(points)
-    vectors = vectors_of(points) if rows is None else []
+    vectors = vectors_of(points, _VECTORS) if rows is None else []
     for index, (point, payload) in enumerate(zip(points.ids, points.payloads, strict=True)):
         fields = _id(point) + (_payload(payload) if payload else b"")
         if points.versions is not None and (version := points.versions[index]) is not None:
             fields += _payload({VERSION_KEY: version})
         if rows is None:
             content = vectors[index]
-            fields += _VECTORS + VARINTS[len(content)]
         else:
             content = rows[index]
             fields += _unnamed(len(content))

@@ -97,24 +97,29 @@ def _sparse(pa: Any, column: Any, name: str, first: int) -> Column:
     given: Any = np.ascontiguousarray(positions.to_numpy(), dtype="<u4")
     raw = memoryview(given).cast("B")
     numbers = memoryview(_numbers(_used(values), f"{name}.values")).cast("B")
-    valid = column.is_valid().to_pylist()
+    bounds, others = _bounds(indices), _bounds(values)
+    alike = bounds == others and not (column.null_count or indices.null_count or values.null_count)
+    if alike and max((stop - start for start, stop in bounds), default=0) <= MAX_DIMENSIONS:
+        return [SparseCell(raw[4 * start : 4 * stop], numbers[4 * start : 4 * stop]) for start, stop in bounds]
+    cells: Column = []
+    for row, valid in enumerate(column.is_valid().to_pylist()):
+        if not valid:
+            cells.append(None)
+            continue
+        (start, stop), (begin, end) = bounds[row], others[row]
+        try:
+            _check_row(indices, values, row)
+            check_lengths(stop - start, end - begin)
+        except ValueError as error:
+            raise _placed(first + row, name, error) from None
+        cells.append(SparseCell(raw[4 * start : 4 * stop], numbers[4 * begin : 4 * end]))
+    return cells
 
-    def cells() -> Iterator[Cell | None]:
-        bounds = zip(_bounds(indices), _bounds(values), strict=True)
-        for row, ((start, stop), (begin, end)) in enumerate(bounds):
-            if not valid[row]:
-                yield None
-                continue
-            for field, part in zip(_FIELDS, (indices, values), strict=True):
-                if part.null_count and not part[row].is_valid:
-                    raise _placed(first + row, name, ValueError(f"{field}: missing"))
-            try:
-                check_lengths(stop - start, end - begin)
-            except ValueError as error:
-                raise _placed(first + row, name, error) from None
-            yield SparseCell(raw[4 * start : 4 * stop], numbers[4 * begin : 4 * end])
 
-    return list(cells())
+def _check_row(indices: Any, values: Any, row: int) -> None:
+    for field, part in zip(_FIELDS, (indices, values), strict=True):
+        if part.null_count and not part[row].is_valid:
+            raise ValueError(f"{field}: missing")
 
 
 def _multi(column: Any, name: str, first: int) -> Column:

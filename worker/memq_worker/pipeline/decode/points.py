@@ -131,7 +131,7 @@ def decode_points(body: bytes, max_points: int) -> PointsBatch:
     if listed is None or nested:
         check_unique(body, keys + nested)
     most_vectors = MAX_VECTORS if len(body) <= SMALL else max_vectors(len(body))
-    columns = columns_of([point.vector for point in points], len(points), most_vectors)
+    columns = columns_of([point.vector for point in points], most_vectors)
     if listed is None:
         check_columns(columns)
     return PointsBatch(

@@ -58,7 +58,7 @@ def decode_replacement(body: bytes, max_points: int) -> PointsBatch:
             2 + count_keys(point.vector) + (point.version is not msgspec.UNSET) + (point.payload is not msgspec.UNSET)
         )
     check_unique(body, keys)
-    columns = columns_of([point.vector for point in points], len(points), max_vectors(len(body)))
+    columns = columns_of([point.vector for point in points], max_vectors(len(body)))
     check_columns(columns)
     versions = versions_of([point.version for point in points])
     return _checked(PointsBatch(ids, columns, [None] * len(ids), versions))

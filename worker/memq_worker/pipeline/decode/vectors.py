@@ -4,12 +4,10 @@ import itertools
 import math
 import re
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from functools import lru_cache
 from typing import Any, cast
 
-import msgspec
 import numpy as np
 import pybase64
 
@@ -17,17 +15,13 @@ from memq_schemas import ErrorCode
 from memq_schemas.limits import MAX_NAMED_VECTORS
 from memq_schemas.multivectors import check_row, check_rows, odd_row
 from memq_schemas.point_vectors import is_sparse
-from memq_schemas.sparse_vectors import REPEATED, SparseVector, check_lengths
-from memq_schemas.vectors import MAX_DIMENSIONS, FloatArray, base64_bytes, check_name, float32_bytes
+from memq_schemas.sparse_vectors import REPEATED, SparseVector
+from memq_schemas.vectors import FloatArray, check_name, float32_bytes
 from memq_worker.errors import MessageError
 from memq_worker.pipeline.decode.checks import too_many_vectors
+from memq_worker.pipeline.decode.packed import packer
+from memq_worker.pipeline.decode.sparse import WireSparse, repeating_row, sparse_cell, sparse_cells
 from memq_worker.pipeline.store import Cell, Column, RowsCell, SparseCell
-
-
-class WireSparse(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    indices: list[int] | str
-    values: list[float] | str
-
 
 # Numbers, or rows of a multivector. Integers stay what they are: an unnamed sparse vector has indices among its lists.
 Numbers = list[int | float | list[float] | str]
@@ -36,12 +30,28 @@ _SPARSE_WEIGHT = 3  # an object and two lists
 AnyVectors = Numbers | str | dict[str, AnyVector | None]
 
 
-def columns_of(vectors: Iterable[Any], count: int, most: int) -> dict[str, Column]:
-    """One column of `count` rows per name. Raises MessageError naming the first bad vector by the index of its point.
+def columns_of(vectors: Sequence[Any], most: int) -> dict[str, Column]:
+    """One column per name, with a row per point. Raises MessageError naming the point of the first bad vector by index.
 
     vectors: per point, in order, a vector alone or a dict by name; bytes are a dense vector that is read already.
     most: limit on vectors and rows of multivectors; a sparse vector counts as three.
     """
+    return _sparse_column(vectors, most) or _columns(vectors, most)
+
+
+def _sparse_column(vectors: Sequence[Any], most: int) -> dict[str, Column] | None:
+    """Return the column of points with one sparse vector each, if `sparse_cells` reads them."""
+    if not vectors or type(vectors[0]) is not dict or len(vectors) * _SPARSE_WEIGHT > most:
+        return None
+    name: str = next(iter(cast("dict[str, Any]", vectors[0])), "")
+    cells = sparse_cells(vectors, name)
+    if cells is None:
+        return None
+    _check_name(name, 0)
+    return {name: [*cells]}
+
+
+def _columns(vectors: Sequence[Any], most: int) -> dict[str, Column]:
     columns: dict[str, Column] = {}
     found = 0
     given: Iterable[tuple[str, Any]]
@@ -61,7 +71,7 @@ def columns_of(vectors: Iterable[Any], count: int, most: int) -> dict[str, Colum
             if column is None:
                 if name:
                     _check_name(name, index)
-                column = columns[name] = [None] * count
+                column = columns[name] = [None] * len(vectors)
             found += 1 if type(value) is bytes or type(value) is str else _weight(value)
             if found > most:
                 raise too_many_vectors(most)
@@ -94,7 +104,11 @@ def count_keys(vector: Any) -> int:
     if not isinstance(vector, dict):
         return 0
     named = cast("dict[str, Any]", vector)
-    return len(named) + 2 * sum(type(value) is WireSparse for value in named.values())
+    keys = len(named)
+    for value in named.values():
+        if type(value) is WireSparse:
+            keys += 2
+    return keys
 
 
 def _check_name(name: str, index: int) -> None:
@@ -114,7 +128,7 @@ def _cell(value: Any, name: str, index: int) -> Cell:
             if numbers:
                 return _rows(numbers) if isinstance(numbers[0], list | str) else _packed(numbers)
         else:
-            return _sparse(value)
+            return sparse_cell(value)
     except OverflowError:
         raise _invalid(index, name, "a number too large for float32") from None
     except ValueError as error:
@@ -132,7 +146,7 @@ def _decoded(text: str) -> bytes:
 
 def _packed(numbers: list[Any]) -> bytes:
     try:
-        return _packer(len(numbers), "f").pack(*numbers)
+        return packer(len(numbers), "f").pack(*numbers)
     except struct.error:
         at = next(at for at, number in enumerate(numbers) if not isinstance(number, int | float))
         raise ValueError(f"number {at}: expected a number") from None
@@ -183,46 +197,7 @@ def _weight(value: Any) -> int:
 def _row(row: list[float] | str) -> bytes:
     if not row:
         raise ValueError("no numbers")
-    return float32_bytes(row) if isinstance(row, str) else _packer(len(row), "f").pack(*row)
-
-
-def _sparse(value: Any) -> SparseCell:
-    if isinstance(value, dict):
-        alone = cast("dict[str, Any]", value)
-        indices, values = alone["indices"], alone["values"]
-    else:
-        indices, values = value.indices, value.values
-    positions = base64_bytes(indices, "indices", "uint32") if isinstance(indices, str) else _packed_indices(indices)
-    numbers = base64_bytes(values, "values", "float32") if isinstance(values, str) else _packed_values(values)
-    check_lengths(len(positions) // 4, len(numbers) // 4)
-    return SparseCell(positions, numbers)
-
-
-def _packed_indices(indices: Any) -> bytes:
-    if isinstance(indices, list):
-        try:
-            return _packer(len(cast("list[Any]", indices)), "I").pack(*indices)
-        except struct.error:
-            pass
-    raise ValueError("indices: expected integers from 0 to 4294967295, or base64 text")
-
-
-def _packed_values(values: Any) -> bytes:
-    if isinstance(values, list):
-        try:
-            return _packer(len(cast("list[Any]", values)), "f").pack(*values)
-        except OverflowError:
-            raise ValueError("values: a number too large for float32") from None
-        except struct.error:
-            pass
-    raise ValueError("values: expected numbers, or base64 text")
-
-
-@lru_cache(maxsize=256)
-def _packer(size: int, kind: str) -> struct.Struct:
-    if size > MAX_DIMENSIONS:
-        raise ValueError(f"{size} numbers, at most {MAX_DIMENSIONS} are possible")
-    return struct.Struct(f"<{size}{kind}")
+    return float32_bytes(row) if isinstance(row, str) else packer(len(row), "f").pack(*row)
 
 
 def check_columns(columns: dict[str, Column], first: int = 0) -> None:
@@ -231,30 +206,21 @@ def check_columns(columns: dict[str, Column], first: int = 0) -> None:
     first: the number of the first row in the message.
     """
     for name, column in columns.items():
-        sparse = [(index, cell) for index, cell in enumerate(column, first) if type(cell) is SparseCell]
-        if sparse:
-            _check_unique(name, sparse)
+        if SparseCell in set(map(type, column)):
+            _check_unique(name, column, first)
         _check_finite(name, column, first)
 
 
-def _check_unique(name: str, cells: list[tuple[int, SparseCell]]) -> None:
-    """One pass over the message's indices: numpy's cost per call is many times that per index."""
-    joined: Any = np.frombuffer(b"".join(cell.indices for _, cell in cells), dtype="<u4")
-    counts = np.array([len(cell.indices) // 4 for _, cell in cells])
-    row = np.repeat(np.arange(len(cells), dtype=np.uint64), counts)
-    keys = row << np.uint64(32) | joined
-    if (keys[1:] > keys[:-1]).all():
-        return  # as most clients send them
-    keys.sort()
-    repeated = np.flatnonzero(keys[1:] == keys[:-1])
-    if repeated.size:
-        index, _ = cells[int(keys[repeated[0]] >> np.uint64(32))]
-        raise _invalid(index, name, REPEATED)
+def _check_unique(name: str, column: Column, first: int) -> None:
+    rows = [index for index, cell in enumerate(column) if type(cell) is SparseCell]
+    repeating = repeating_row([cast("SparseCell", column[row]) for row in rows])
+    if repeating is not None:
+        raise _invalid(first + rows[repeating], name, REPEATED)
 
 
 def _check_finite(name: str, column: Column, first: int) -> None:
-    # One pass over the message's vectors, as above.
-    rows = [_numbers(cell) for cell in column if cell is not None]
+    # One pass over the message's vectors.
+    rows = [cell[1] if isinstance(cell, tuple) else cell for cell in column if cell is not None]
     numbers = np.frombuffer(rows[0] if len(rows) == 1 else b"".join(rows), dtype="<f4")
     # A sum of squares is one pass where isfinite().all() is two calls; that it may overflow only costs the slow
     # look. Of the products np.vdot is the one that does not warn of it.
