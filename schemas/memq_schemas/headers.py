@@ -62,3 +62,13 @@ TRANSIENT = 1
 PRIORITY = 4
 
 APP_ID = "memq"
+
+MOST_SECONDS = 30 * 86_400  # that a request or a reply may wait
+
+
+def expiration(seconds: float) -> str:
+    """The property `expiration` of a message that may wait for so long: from a millisecond to 30 days.
+
+    RabbitMQ refuses more than ten years.
+    """
+    return str(max(1, int(1000 * min(seconds, MOST_SECONDS))))

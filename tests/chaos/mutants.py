@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from typing import Any
 
+from memq_amqp import How, Settlement
 from qdrant_client import grpc
 
 from memq_schemas import ErrorCode
@@ -50,15 +51,17 @@ def acknowledge_before_the_write() -> None:
 def acknowledge_all_up_to_the_newest() -> None:
     """One acknowledgement with `multiple` for the newest that is done covers older ones that are not."""
 
-    def take(self: Any) -> Any:
-        returned, self._returned = self._returned, []
-        done, self._done = self._done, []
+    def take(self: Any, *, requeued: bool = True) -> Any:
+        del requeued
+        settled, self._settled = self._settled, {}
+        done = [tag for tag, how in settled.items() if how is How.ACK]
+        others = [Settlement(settled[tag], tag, multiple=False) for tag in sorted(settled.keys() - set(done))]
         if not done:
-            return [], returned
+            return others
         mark = max(done)
         for tag in [tag for tag in self._open if tag <= mark]:
             del self._open[tag]
-        return [(mark, True)], returned
+        return [*others, Settlement(How.ACK, mark, multiple=True)]
 
     untyped(prefetch.AckLedger).take = take
 

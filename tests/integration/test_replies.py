@@ -123,7 +123,7 @@ async def test_a_direct_reply_reaches_its_caller(amqp: Address, worker: WorkerPr
     assert worker.terminate() == 0
 
 
-@pytest.mark.parametrize(("after", "most"), [(None, 90), (10, 10)])
+@pytest.mark.parametrize(("after", "most"), [(None, 90), (10, 10), (20 * 365 * 86_400, 30 * 86_400)])
 async def test_a_reply_expires_with_its_request(
     after: int | None, most: int, amqp: Address, engine: EmbeddedEngine
 ) -> None:

@@ -20,6 +20,7 @@ from tests.support.until import until
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
+    from memq_schemas.topology import Order
     from memq_worker.pipeline.delivery import Delivery
     from tests.support.broker import Address
 
@@ -51,9 +52,14 @@ class Taken:
 
 
 def session(
-    amqp: Address, taken: Taken, fast: bool, prefetch: int = PREFETCH, prefetch_bytes: int | None = None
+    amqp: Address,
+    taken: Taken,
+    fast: bool,
+    prefetch: int = PREFETCH,
+    prefetch_bytes: int | None = None,
+    order: Order = "relaxed",
 ) -> AbstractAsyncContextManager[Session]:
-    options = SessionOptions(topology(amqp.prefix), "always", prefetch, 10, 10.0, prefetch_bytes)
+    options = SessionOptions(topology(amqp.prefix, order=order), "always", prefetch, 10, 10.0, prefetch_bytes)
     return open_session(Brokers(parse(amqp.url), "tested", 10.0, fast=fast), options, taken)
 
 
@@ -166,6 +172,28 @@ async def test_the_order_stays_while_the_prefetch_changes_again_and_the_first_ar
 
 async def prefetch_is(opened: Session, count: int) -> bool:
     return opened.prefetch_by_role["write"] == count
+
+
+@pytest.mark.parametrize("order", ["relaxed", "strict"])
+@pytest.mark.parametrize("run", [1, 7, 150], ids="runs of {}".format)
+async def test_nothing_settled_comes_again_after_a_stop_and_the_rest_comes_in_order(
+    amqp: Address, fast: bool, run: int, order: Order
+) -> None:
+    """RabbitMQ applies 32 settlements of a channel at a time, and forgets the others when the channel is closed."""
+    count, taken = 300, Taken()
+    async with session(amqp, taken, fast, prefetch=count, order=order) as opened:
+        await publish(amqp, [b"%d" % n for n in range(count)])
+        deliveries = await taken.count(count)
+        await opened.stop_consuming()
+        kept = [n for n in range(count) if n // run % 2 == 0]
+        for n in reversed(range(count)):
+            link = deliveries[n].link
+            (link.nack if n in kept else link.ack)(deliveries[n].tag)
+        await opened.flush()
+    again = Taken()
+    async with session(amqp, again, fast, prefetch=count, order=order):
+        await again.count(len(kept))
+        assert [int(delivery.body) for delivery in again.deliveries] == kept
 
 
 async def test_unsettled_deliveries_come_again_and_settled_ones_do_not(amqp: Address, fast: bool) -> None:

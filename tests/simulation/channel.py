@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiormq.abc import DeliveredMessage
 from aiormq.exceptions import ChannelInvalidStateError, DeliveryError, PublishError
-from memq_amqp import decode, encode
+from memq_amqp import How, Settlement, decode, encode
 from memq_amqp.wire.readable_frames import RAW
 from pamqp.commands import Basic, Queue
 from pamqp.header import ContentHeader
@@ -153,21 +153,21 @@ class Channel:
         self._broker.ledger.acked(self, tag, multiple)
         self.connection.send(lambda: self._settle(tag, multiple))
 
-    def nack(self, tag: int, requeue: bool) -> None:
+    def nack(self, tag: int, multiple: bool, requeue: bool) -> None:
         self._check_open()
         if self.queue != NAMES.tenants:
-            self._broker.ledger.nacked(self, tag, requeue)
-        self.connection.send(lambda: self._return(tag))
+            self._broker.ledger.nacked(self, tag, multiple, requeue)
+        self.connection.send(lambda: self._return(tag, multiple))
 
     def _settle(self, tag: int, multiple: bool) -> None:
         for settled in [t for t in self.unacked if t == tag or (multiple and t < tag)]:
             del self.unacked[settled]
         self._broker.pump(self._broker.queues[self.queue])
 
-    def _return(self, tag: int) -> None:
-        copy = self.unacked.pop(tag, None)
-        if copy is not None:
-            self._broker.requeue([copy], counts=self._broker.world.scenario.nack_counts)
+    def _return(self, tag: int, multiple: bool) -> None:
+        returned = [t for t in self.unacked if t == tag or (multiple and t < tag)]
+        copies = [self.unacked.pop(each) for each in returned]
+        self._broker.requeue(copies, counts=self._broker.world.scenario.nack_counts)
 
     async def basic_publish(
         self, body: bytes, *, exchange: str, routing_key: str, properties: Basic.Properties, mandatory: bool
@@ -229,12 +229,13 @@ class Channel:
             answer.cancel()
 
 
-async def acknowledge(channel: Channel, acks: Iterable[tuple[int, bool]], nacks: Iterable[tuple[int, bool]]) -> None:
-    """Acknowledge as memq_amqp.wire.deliveries.acknowledge does, without writing bytes."""
-    for tag, requeue in nacks:
-        channel.nack(tag, requeue)
-    for tag, multiple in acks:
-        channel.ack(tag, multiple)
+async def settle(channel: Channel, settlements: Iterable[Settlement]) -> None:
+    """Settle as memq_amqp.wire.deliveries.settle does, without writing bytes."""
+    for how, tag, multiple in settlements:
+        if how is How.ACK:
+            channel.ack(tag, multiple)
+        else:
+            channel.nack(tag, multiple, how is How.REQUEUE)
 
 
 def _at_once(coroutine: Any) -> None:

@@ -175,12 +175,14 @@ class Ledger:
         for settled in [t for t in taken if t == tag or (multiple and t < tag)]:
             self._justify(channel, taken.pop(settled))
 
-    def nacked(self, channel: Channel, tag: int, requeue: bool) -> None:
-        delivered = self._open.get(channel, {}).pop(tag, None)
-        if delivered is None:
+    def nacked(self, channel: Channel, tag: int, multiple: bool, requeue: bool) -> None:
+        taken = self._open.get(channel, {})
+        if tag not in taken:
             self._world.fail(f"tag {tag} is handed back, and not open on its channel")
-        elif not requeue:
-            self._world.fail(f"{delivered.copy.message.n} is given up")
+        for settled in [t for t in taken if t == tag or (multiple and t < tag)]:
+            delivered = taken.pop(settled)
+            if not requeue:
+                self._world.fail(f"{delivered.copy.message.n} is given up")
 
     def _justify(self, channel: Channel, delivered: Delivered) -> None:
         message = delivered.copy.message

@@ -7,6 +7,8 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
+from memq_amqp import How
+
 from memq_schemas import ErrorCode, headers
 from memq_schemas.tenants import Whose
 from memq_worker import suspects
@@ -179,7 +181,7 @@ def acks_cross_channels() -> Iterator[None]:
         return init
 
     def ack(self: Any, tag: int) -> None:
-        newest[self.mine]._ledger.ack(tag)
+        newest[self.mine]._ledger.settle(tag, How.ACK)
         newest[self.mine]._wake.set()
 
     with ExitStack() as stack:
@@ -192,8 +194,10 @@ def acks_cross_channels() -> Iterator[None]:
 def an_ack_covers_what_is_still_open() -> Any:
     def mutate(original: Any) -> Any:
         def take(self: AckLedger, *, requeued: bool = True) -> Any:
-            acks, returned = original(self, requeued=requeued)
-            return [(tag, True) for tag, _ in acks[-1:]], returned
+            settlements = original(self, requeued=requeued)
+            acks = [each for each in settlements if each.how is How.ACK]
+            others = [each for each in settlements if each.how is not How.ACK]
+            return others + [each._replace(multiple=True) for each in acks[-1:]]
 
         return take
 

@@ -16,7 +16,7 @@ from memq_amqp import connection as amqp_connection
 from memq_schemas import ErrorCode, Names
 from memq_worker.errors import Outage
 from tests.simulation.broker import Broker, Copy
-from tests.simulation.channel import acknowledge
+from tests.simulation.channel import settle
 from tests.simulation.model import DEAD_CODES, Injection, Message, Scenario, scenario
 from tests.simulation.process import Process
 from tests.simulation.scheduler import SimulatedLoop, Stuck, virtual_time
@@ -244,15 +244,15 @@ class World:
 def _simulated(loop: SimulatedLoop, seed: int) -> Iterator[None]:
     """Everything outside a worker that it would reach: clock, jitter, the wire; and no log."""
     amqp: Any = amqp_connection
-    quiet, state, wire = logging.root.manager.disable, global_random.getstate(), amqp.acknowledge
+    quiet, state, wire = logging.root.manager.disable, global_random.getstate(), amqp.settle
     logging.disable(logging.CRITICAL)
     global_random.seed(seed)  # tenacity draws its jitter there
-    amqp.acknowledge = acknowledge
+    amqp.settle = settle
     try:
         with virtual_time(loop):
             yield
     finally:
-        amqp.acknowledge = wire
+        amqp.settle = wire
         global_random.setstate(state)
         logging.disable(quiet)
 

@@ -13,7 +13,7 @@ from memq_amqp.consume import Consumer, Received, get
 from memq_amqp.loss import Lost, MessageRefused, Refused, Returned, SizeLimit, cancellable, losing
 from memq_amqp.publish import Publisher, publisher
 from memq_amqp.tasks import stop, stopped
-from memq_amqp.wire.deliveries import Deliveries, acknowledge
+from memq_amqp.wire.deliveries import Deliveries, How, Settlement, settle
 from memq_amqp.wire.frames import Frames
 from memq_amqp.wire.properties import Envelope, decode, encode
 from memq_amqp.wire.publisher import ConfirmingPublisher
@@ -31,6 +31,7 @@ __all__ = [
     "Deliveries",
     "Envelope",
     "Frames",
+    "How",
     "Lost",
     "MessageRefused",
     "NoConnection",
@@ -39,8 +40,8 @@ __all__ = [
     "Received",
     "Refused",
     "Returned",
+    "Settlement",
     "SizeLimit",
-    "acknowledge",
     "cancellable",
     "connect",
     "connect_stock",
@@ -50,6 +51,7 @@ __all__ = [
     "get",
     "losing",
     "publisher",
+    "settle",
     "stop",
     "stopped",
     "unusable",

@@ -11,7 +11,7 @@ from memq_amqp.consume import Consumer, get
 from memq_amqp.loss import Lost, cancellable, losing, loss
 from memq_amqp.publish import publisher
 from memq_amqp.refusals import LOSSES
-from memq_amqp.wire.deliveries import acknowledge
+from memq_amqp.wire.deliveries import settle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -107,8 +107,8 @@ class Channel:
         self._raw = raw
         self._underlay = underlay
         self._frames = frames
-        self.acknowledge = partial(acknowledge, underlay)
-        """Settle deliveries: memq_amqp.wire.deliveries.acknowledge."""
+        self.settle = partial(settle, underlay)
+        """Settle deliveries: memq_amqp.wire.deliveries.settle."""
 
     @property
     def closed(self) -> bool:

@@ -135,7 +135,7 @@ class Sender:
     async def ask(self, outgoing: Outgoing, timeout: float) -> Reply:
         """The answer. Raises RemoteError, ReplyTimeout after `timeout` seconds, Unroutable and BrokerUnavailable."""
         attempt = Attempt()
-        deadline = time.time() + timeout
+        deadline = time.time() + min(timeout, headers.MOST_SECONDS)
         correlation_id = f"{self._token}-{next(self._numbers)}"
         try:
             async with asyncio.timeout(timeout):
@@ -261,7 +261,7 @@ class Sender:
         expiration = None
         if not outgoing.operation.is_write:
             message.headers[headers.DEADLINE] = int(deadline * 1000)
-            expiration = str(max(int((deadline - time.time()) * 1000), 1))
+            expiration = headers.expiration(deadline - time.time())
         message.properties = message.properties._replace(
             correlation_id=correlation_id, reply_to=reply_to, expiration=expiration
         )

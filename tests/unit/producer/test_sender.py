@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -224,6 +225,15 @@ async def test_a_write_is_persistent_and_a_question_expires() -> None:
         assert message.app_id == headers.APP_ID
         assert message.content_type == headers.JSON
         assert message.timestamp is not None
+
+
+@pytest.mark.parametrize("seconds", [1e9, 1e300, float("inf")])
+async def test_a_question_that_may_wait_for_ever_has_a_deadline_that_brokers_and_workers_take(seconds: float) -> None:
+    broker = Broker(answers)
+    await broker.sender().ask(QUERY, seconds)
+    (message,) = broker.messages
+    assert int(message.properties.expiration or "") <= headers.MOST_SECONDS * 1000
+    assert message.headers[headers.DEADLINE] <= (time.time() + headers.MOST_SECONDS) * 1000
 
 
 async def test_a_waited_write_never_expires() -> None:

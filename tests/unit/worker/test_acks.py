@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+from memq_amqp import How, Settlement
 
 from memq_worker.amqp.prefetch import AckLedger
 
@@ -13,42 +14,35 @@ class BrokerChannel:
         self.unacked: list[int] = []
         self.acked: set[int] = set()
         self.returned: set[int] = set()
+        self.rejected: set[int] = set()
 
-    def ack(self, tag: int, multiple: bool) -> None:
+    def settle(self, settlement: Settlement) -> None:
+        how, tag, multiple = settlement
         assert tag in self.unacked, "PRECONDITION_FAILED - unknown delivery tag"
         covered = [t for t in self.unacked if t <= tag] if multiple else [tag]
-        self.acked.update(covered)
+        {How.ACK: self.acked, How.REQUEUE: self.returned, How.REJECT: self.rejected}[how].update(covered)
         self.unacked = [t for t in self.unacked if t not in covered]
 
-    def nack(self, tag: int) -> None:
-        assert tag in self.unacked, "PRECONDITION_FAILED - unknown delivery tag"
-        self.returned.add(tag)
-        self.unacked.remove(tag)
+
+SETTLED = st.tuples(st.sampled_from(How), st.integers(0, 100))
 
 
-@given(
-    st.lists(
-        st.one_of(
-            st.just("deliver"), st.just("flush"), st.tuples(st.sampled_from(["ack", "nack"]), st.integers(0, 100))
-        ),
-        max_size=200,
-    )
-)
-def test_the_broker_hears_of_each_settlement_once_and_of_nothing_else(steps: list[str | tuple[str, int]]) -> None:
+@given(st.lists(st.one_of(st.just("deliver"), st.just("flush"), st.just("flush all"), SETTLED), max_size=200))
+def test_the_broker_hears_of_each_settlement_once_and_of_nothing_else(steps: list[str | tuple[How, int]]) -> None:
     ledger, broker = AckLedger(), BrokerChannel()
     open_tags: list[int] = []
-    done: set[int] = set()
-    returned: set[int] = set()
+    done: dict[How, set[int]] = {how: set() for how in How}
     last = 0
 
-    def flush() -> None:
-        acks, back = ledger.take()
-        for tag, _ in back:
-            broker.nack(tag)
-        for tag, multiple in acks:
-            broker.ack(tag, multiple)
-        assert broker.acked == done
-        assert broker.returned == returned
+    def flush(*, requeued: bool) -> None:
+        told = ledger.take(requeued=requeued)
+        assert told == sorted(told, key=lambda each: (each.how is How.REQUEUE, each.tag))
+        for each in told:
+            broker.settle(each)
+        assert broker.acked == done[How.ACK]
+        assert broker.rejected == done[How.REJECT]
+        assert broker.returned <= done[How.REQUEUE]
+        assert not requeued or broker.returned == done[How.REQUEUE]
         assert len(ledger) == len(broker.unacked)
         for after in (0, last // 2, last):
             assert ledger.counted(after) == sum(tag > after for tag in broker.unacked)
@@ -59,52 +53,51 @@ def test_the_broker_hears_of_each_settlement_once_and_of_nothing_else(steps: lis
             ledger.delivered(last)
             broker.unacked.append(last)
             open_tags.append(last)
-        elif step == "flush":
-            flush()
+        elif isinstance(step, str):
+            flush(requeued=step == "flush all")
         elif open_tags:
-            what, which = step
-            tag = open_tags.pop(int(which) % len(open_tags))
-            if what == "ack":
-                ledger.ack(tag)
-                done.add(tag)
-            else:
-                ledger.nack(tag, requeue=True)
-                returned.add(tag)
-    flush()
+            how, which = step
+            tag = open_tags.pop(which % len(open_tags))
+            ledger.settle(tag, how)
+            done[how].add(tag)
+    flush(requeued=True)
 
 
-def test_a_run_of_settlements_is_one_acknowledgement() -> None:
+def delivered(count: int) -> AckLedger:
     ledger = AckLedger()
-    for tag in range(1, 101):
+    for tag in range(1, count + 1):
         ledger.delivered(tag)
-    for tag in range(1, 101):
-        ledger.ack(tag)
-    assert ledger.take() == ([(100, True)], [])
+    return ledger
+
+
+def test_runs_of_settlements_are_one_each() -> None:
+    ledger = delivered(300)
+    for tag in range(300, 0, -1):
+        ledger.settle(tag, How.REQUEUE if tag > 200 or tag == 150 else How.ACK)
+    alone = [(How.ACK, tag, False) for tag in range(151, 201)]
+    back = [(How.REQUEUE, tag, True) for tag in (231, 263, 295, 300)]
+    assert ledger.take() == [(How.ACK, 149, True), *alone, *back]
 
 
 def test_a_held_delivery_does_not_keep_later_ones_unacknowledged() -> None:
-    ledger = AckLedger()
-    for tag in (1, 2, 3):
-        ledger.delivered(tag)
-    ledger.ack(2)
-    ledger.ack(3)
-    assert ledger.take() == ([(2, False), (3, False)], [])
+    ledger = delivered(3)
+    ledger.settle(2, How.ACK)
+    ledger.settle(3, How.ACK)
+    assert ledger.take() == [(How.ACK, 2, False), (How.ACK, 3, False)]
     assert len(ledger) == 1
-    ledger.ack(1)
-    assert ledger.take() == ([(1, True)], [])
+    ledger.settle(1, How.ACK)
+    assert ledger.take() == [(How.ACK, 1, True)]
     assert len(ledger) == 0
 
 
 def test_what_is_handed_back_waits_for_all_of_it_and_goes_oldest_first() -> None:
-    ledger = AckLedger()
-    for tag in range(1, 7):
-        ledger.delivered(tag)
-    ledger.nack(5, requeue=True)
-    ledger.nack(2, requeue=True)
-    ledger.nack(4, requeue=False)
-    ledger.ack(1)
-    ledger.ack(3)
-    assert ledger.take(requeued=False) == ([(1, True), (3, False)], [(4, False)])
-    ledger.nack(6, requeue=True)
-    assert ledger.take() == ([], [(2, True), (5, True), (6, True)])
+    ledger = delivered(6)
+    ledger.settle(5, How.REQUEUE)
+    ledger.settle(2, How.REQUEUE)
+    ledger.settle(4, How.REJECT)
+    ledger.settle(1, How.ACK)
+    ledger.settle(3, How.ACK)
+    assert ledger.take(requeued=False) == [(How.ACK, 1, True), (How.ACK, 3, False), (How.REJECT, 4, False)]
+    ledger.settle(6, How.REQUEUE)
+    assert ledger.take() == [(How.REQUEUE, 6, True)]
     assert len(ledger) == 0

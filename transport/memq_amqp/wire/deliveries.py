@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
+from enum import Enum, auto
+from typing import TYPE_CHECKING, NamedTuple
 
 from memq_amqp.loss import Lost
 from memq_amqp.wire.frames import BODY, HEADER, send
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
 _DELIVER = 60 << 16 | 60  # class basic, method deliver
 _U32 = struct.Struct(">I").unpack_from
 _U64 = struct.Struct(">Q").unpack_from
-_ACK = struct.Struct(">BHIHHQBB").pack
-_NACK = _ACK
+_SETTLE = struct.Struct(">BHIHHQBB").pack
 
 
 class Deliveries:
@@ -85,10 +85,23 @@ class Deliveries:
         self._receive(self._tag, self._redelivered, self._exchange, self._key, decode(self._properties), body)
 
 
-async def acknowledge(
-    channel: AbstractChannel, acks: Iterable[tuple[int, bool]], nacks: Iterable[tuple[int, bool]]
-) -> None:
-    """Queue nacks as (tag, requeue), then acks as (tag, multiple), for one write. Raises Lost on a closed channel.
+class How(Enum):
+    """What becomes of a delivery: acknowledged, queued again, or given up to a dead-letter exchange."""
+
+    ACK = auto()
+    REQUEUE = auto()
+    REJECT = auto()
+
+
+class Settlement(NamedTuple):
+    how: How
+    tag: int
+    multiple: bool
+    """Whether every older delivery that is not settled yet is settled in the same way."""
+
+
+async def settle(channel: AbstractChannel, settlements: Iterable[Settlement]) -> None:
+    """Queue settlements for one write, in this order. Raises Lost on a closed channel.
 
     Waits for room in the connection's queue, even on a connection that is lost: call it in a task that ends then.
     """
@@ -96,8 +109,10 @@ async def acknowledge(
         raise Lost("the channel was closed")
     number = channel.number
     payload = b"".join(
-        [_NACK(1, number, 13, 60, 120, tag, 2 if requeue else 0, 0xCE) for tag, requeue in nacks]
-        + [_ACK(1, number, 13, 60, 80, tag, 1 if multiple else 0, 0xCE) for tag, multiple in acks]
+        _SETTLE(1, number, 13, 60, 80, tag, multiple, 0xCE)
+        if how is How.ACK
+        else _SETTLE(1, number, 13, 60, 120, tag, multiple | (2 if how is How.REQUEUE else 0), 0xCE)
+        for how, tag, multiple in settlements
     )
     if payload:
         await send(channel, payload)

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Callable
 
 import memq_amqp
-from memq_amqp import Channel, Lost
+from memq_amqp import Channel, How, Lost, Settlement
 
 from memq_schemas.properties import Properties
 from memq_schemas.tenants import Whose
@@ -20,6 +20,8 @@ from memq_worker.pipeline.delivery import Delivery, Times, lane_of
 logger = logging.getLogger(__name__)
 
 Accept = Callable[[Delivery], None]
+
+_REMEMBERED_SECONDS = 60.0  # for which a settlement may not be applied yet
 
 
 class ConsumerLink:
@@ -48,7 +50,9 @@ class ConsumerLink:
         self._publisher = publisher
         self._replies = replies
         self._ended = ended
+        self._returning = False  # what is received is handed back
         self._ledger = AckLedger()
+        self._told = 0.0  # when the broker was told of a settlement last
         self._wake = asyncio.Event()
         self._tag = ""
         self._stopped: set[str] = set()  # why it does not consume
@@ -91,6 +95,9 @@ class ConsumerLink:
         def take(tag: int, redelivered: bool, exchange: str, key: str, properties: Properties, body: bytes) -> None:
             if self._alive:
                 self._ledger.delivered(tag)
+                if self._returning:
+                    self._ledger.settle(tag, How.REQUEUE)
+                    return
                 tenant = None if exchange == operators else whose.received(self._queue, exchange, properties.headers)
                 times = Times(time.perf_counter())
                 accept(Delivery(self, tag, self._queue, key, body, properties, redelivered, lane, tenant, times))
@@ -173,15 +180,15 @@ class ConsumerLink:
                 await self._channel.cancel(tag, timeout)
 
     def ack(self, tag: int) -> None:
-        self._ledger.ack(tag)
+        self._ledger.settle(tag, How.ACK)
         self._wake.set()
 
     def nack(self, tag: int) -> None:
         # Sent when all that goes back is known: handed back one by one they would come again in another order.
-        self._ledger.nack(tag, requeue=True)
+        self._ledger.settle(tag, How.REQUEUE)
 
     def reject(self, tag: int) -> None:
-        self._ledger.nack(tag, requeue=False)
+        self._ledger.settle(tag, How.REJECT)
         self._wake.set()
 
     async def publish(self, exchange: str, routing_key: str, body: bytes, properties: Properties) -> None:
@@ -200,10 +207,41 @@ class ConsumerLink:
             self._alive = False
             self._ended(reason)
 
-    async def flush(self, *, requeued: bool = False) -> None:
-        """Sends every acknowledgement that is due, and what is handed back to the queue if `requeued`."""
+    async def flush(self) -> None:
+        """Send every settlement that is due, except of what is handed back to the queue."""
         async with self._changing:
-            await self._channel.acknowledge(*self._ledger.take(requeued=requeued))
+            await self._channel.settle(self._take(requeued=False))
+
+    async def flush_all(self, timeout: float) -> None:
+        """Send every settlement. Return once the broker has applied what may not be delivered again."""
+        async with self._changing:
+            await self._channel.settle(self._take(requeued=False))
+            consumer = None if self._whose.names.is_request(self._queue) else self._consumer
+            if consumer is not None and not self._tag and time.monotonic() - self._told < _REMEMBERED_SECONDS:
+                await self._applied(consumer, timeout)
+            await self._channel.settle(self._take(requeued=True))
+
+    def _take(self, *, requeued: bool) -> list[Settlement]:
+        settlements = self._ledger.take(requeued=requeued)
+        if settlements:
+            self._told = time.monotonic()
+        return settlements
+
+    async def _applied(self, consumer: memq_amqp.Consumer, timeout: float) -> None:
+        """Return once a quorum queue has applied the settlements of this channel. Nothing may be consumed.
+
+        RabbitMQ has 32 of them applied at a time. It keeps the others in the channel and forgets them when that is
+        closed, and what was answered would be answered again. The queue takes a consumer after all settlements that it
+        was sent, and the channel sends the others before it cancels the consumer.
+        """
+        tag = f"memq-{uuid.uuid4().hex}"
+        self._returning = True
+        try:
+            await self._channel.qos(1, timeout)
+            await consumer.start(self._queue, tag, arguments={"x-priority": -1}, timeout=timeout)
+            await self._channel.cancel(tag, timeout)
+        finally:
+            self._returning = False
 
     async def _flush_for_ever(self) -> None:
         while self._alive:

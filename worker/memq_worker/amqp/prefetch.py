@@ -2,19 +2,23 @@
 
 import time
 
+from memq_amqp import How, Settlement
+
+# What is handed back by one settlement comes again in order on RabbitMQ 3.10 if it is no more.
+_IN_ORDER = 32
+
 
 class AckLedger:
-    """Settled deliveries of one channel, and the fewest acknowledgements for them.
+    """Settled deliveries of one channel, and the fewest settlements that tell the broker of them.
 
-    What is done from the oldest on without a gap is one acknowledgement with `multiple`; what is done beyond the first
-    open delivery is acknowledged by tag, so that a held message does not keep the others in the prefetch window.
+    What is settled alike from the oldest on without a gap is one settlement with `multiple`; what is settled beyond the
+    first open delivery is told by tag, so that a held message does not keep the others in the prefetch window.
     """
 
     def __init__(self) -> None:
         self._open: dict[int, bool] = {}  # tag -> told the broker; in order of delivery
-        self._done: list[int] = []
-        self._returned: list[tuple[int, bool]] = []
-        self._reported = 0  # entries of _open that the broker knows to be acknowledged
+        self._settled: dict[int, How] = {}
+        self._reported = 0  # entries of _open that the broker knows to be settled
         self.last = 0  # the tag of the latest delivery
 
     def __len__(self) -> int:
@@ -29,39 +33,40 @@ class AckLedger:
         """Count the deliveries after this tag that the broker counts as prefetched."""
         return sum(tag > after and not reported for tag, reported in self._open.items())
 
-    def ack(self, tag: int) -> None:
-        self._done.append(tag)
+    def settle(self, tag: int, how: How) -> None:
+        self._settled[tag] = how
 
-    def nack(self, tag: int, *, requeue: bool) -> None:
-        self._returned.append((tag, requeue))
+    def take(self, *, requeued: bool = True) -> list[Settlement]:
+        """Return what the broker has to be told. What is to be queued again is last, and stays unless `requeued`.
 
-    def take(self, *, requeued: bool = True) -> tuple[list[tuple[int, bool]], list[tuple[int, bool]]]:
-        """Acknowledgements as (tag, multiple), and what goes back as (tag, requeue): to be sent before the others.
-
-        A multiple acknowledgement covers every older tag, so what goes back has to be back before it. What is to be
-        queued again is oldest first, since a quorum queue gives it out again in the order in which it came back; it
-        stays here unless `requeued`.
+        It is oldest first, since a quorum queue gives it out again in the order in which it came back.
         """
-        returned = sorted(each for each in self._returned if requeued or not each[1])
-        self._returned = [] if requeued else [each for each in self._returned if each[1]]
-        for tag, _ in returned:
-            self._reported -= self._open.pop(tag, False)
-        done = set(self._done)
-        self._done = []
-        mark = None
-        for tag in list(self._open):
-            if tag in done:
-                mark = tag
-            elif not self._open[tag]:
-                break
+        if not self._settled:
+            return []
+        back = {tag: how for tag, how in self._settled.items() if how is How.REQUEUE}
+        told = self._told({tag: how for tag, how in self._settled.items() if tag not in back})
+        self._settled = {} if requeued else back
+        return told + self._told(back) if requeued else told
+
+    def _told(self, due: dict[int, How]) -> list[Settlement]:
+        told: list[Settlement] = []
+        run = 0
+        for tag in list(self._open) if due else ():
+            if (how := due.pop(tag, None)) is None:
+                if not self._open[tag]:
+                    break
+            elif told and told[-1].how is how and (how is How.ACK or run < _IN_ORDER):
+                told[-1] = Settlement(how, tag, multiple=True)
+                run += 1
+            else:
+                told.append(Settlement(how, tag, multiple=True))
+                run = 1
             self._reported -= self._open.pop(tag)
-        acks = [] if mark is None else [(mark, True)]
-        for tag in sorted(done):
-            if tag in self._open:
-                self._reported += not self._open[tag]
-                self._open[tag] = True
-                acks.append((tag, False))
-        return acks, returned
+        for tag in sorted(due):
+            told.append(Settlement(due[tag], tag, multiple=False))
+            self._open[tag] = True
+            self._reported += 1
+        return told
 
 
 _FIRST = 64

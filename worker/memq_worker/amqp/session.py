@@ -268,8 +268,7 @@ class Session:
     async def flush(self) -> None:
         """Sends every acknowledgement, and hands back what was released. Raises BrokerUnavailable."""
         with lost():
-            for link in self._links:
-                await link.flush(requeued=True)
+            await asyncio.gather(*(link.flush_all(self._options.timeout_seconds) for link in self._links))
 
 
 @asynccontextmanager

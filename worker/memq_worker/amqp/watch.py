@@ -1,7 +1,7 @@
 import asyncio
 from dataclasses import dataclass
 
-from memq_amqp import Channel, Connection, Lost
+from memq_amqp import Channel, Connection, How, Lost, Settlement
 from memq_amqp.refusals import Kind
 
 from memq_worker.amqp.exchanges import Exchanges
@@ -62,7 +62,7 @@ class Watch:
                 head = await channel.get(queue, self._timeout_seconds)
                 if head is None:
                     return Head(None, 0)
-                await channel.acknowledge([], [(head.tag, True)])
+                await channel.settle([Settlement(How.REQUEUE, head.tag, multiple=False)])
             except Lost as error:
                 raise _unseen(error, queue) from error
         looks = head.properties.headers.get("x-delivery-count")
@@ -79,7 +79,7 @@ class Watch:
                 head = await channel.get(queue, self._timeout_seconds)
                 if head is None:
                     return None
-                await channel.acknowledge([], [(head.tag, True)])
+                await channel.settle([Settlement(How.REQUEUE, head.tag, multiple=False)])
             except Lost as error:
                 raise _unseen(error, queue) from error
         return head.body

@@ -250,7 +250,7 @@ class Settler:
             correlation_id=delivery.properties.correlation_id,
             delivery_mode=headers.TRANSIENT,
             priority=headers.PRIORITY,
-            expiration=str(max(1, int(1000 * (self._replies.ttl_seconds if left is None else left)))),
+            expiration=headers.expiration(self._replies.ttl_seconds if left is None else left),
             timestamp=int(time.time()),
             app_id=headers.APP_ID,
             headers={} if trace is None else {headers.TRACEPARENT: trace},
