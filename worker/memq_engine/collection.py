@@ -93,7 +93,7 @@ class Collection:
             return self._shard.retrieve(ids, with_payload, with_vector)
 
     def vector_of(self, identifier: int | str, name: str) -> Any:
-        """The stored vector a query by point id starts from."""
+        """Return the stored vector that a query by point id starts from; None if the point has none of this name."""
         records = self.retrieve([identifier], False, [name])
         if not records:
             raise not_found(f"No point with id {identifier} found")
@@ -101,7 +101,7 @@ class Collection:
         if isinstance(vector, dict):
             vector = vector.get(name)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
         if vector is None:
-            raise not_found(f'Vector with name "{name}" for point not found')
+            return None
         # Dense ones are arrays everywhere else, and a list is what a multivector is.
         return array("f", vector) if isinstance(vector, list) and not isinstance(vector[0], list) else vector  # pyright: ignore
 

@@ -44,15 +44,17 @@ def _groups(
     engine: Engine, collection: Collection, request: Any, limit: int, size: int
 ) -> tuple[dict[Key, list[edge.ScoredPoint]], Search]:
     """The best hits of the best groups, fetched until every group is full or no hits are left."""
-    wanted = min(limit * size, _MAX_HITS)
+    wanted, factor, found = min(limit * size, _MAX_HITS), size, -1
     while True:
-        search = read_search(engine, collection, request, wanted)
+        search = read_search(engine, collection, request, wanted, group_by=request.group_by, factor=factor)
         hits = collection.query(search.request)
         groups = _grouped(collection, request.group_by, hits, limit, size)
         full = len(groups) == limit and all(len(each) == size for each in groups.values())
-        if full or len(hits) < wanted or wanted >= _MAX_HITS:
+        # Fewer hits than wanted are all there are, unless prefetches with more hits find more.
+        exhausted = len(hits) < wanted and (not request.prefetch or len(hits) == found)
+        if full or exhausted or wanted >= _MAX_HITS:
             return groups, search
-        wanted = min(wanted * _GROWTH, _MAX_HITS)
+        wanted, factor, found = min(wanted * _GROWTH, _MAX_HITS), factor * _GROWTH, len(hits)
 
 
 def _grouped(

@@ -1,6 +1,6 @@
 """The vectors and point ids that a query starts from."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from .collection import Collection
@@ -10,23 +10,53 @@ from .convert.vectors import floats, rows, sparse
 from .engine import Engine
 from .refusal import invalid, not_found
 
+# Variants of a Query that may name points.
+_NEAR_POINTS = ("nearest", "recommend", "discover", "context", "relevance_feedback", "nearest_with_mmr")
+
+
+def named_points(engine: Engine, collection: Collection, request: Any) -> set[int | str]:
+    """Ids of this collection that the query or any of its prefetches starts from.
+
+    No query of the whole request finds these points, as on a server.
+    """
+    found: set[int | str] = set()
+    messages = [request]
+    while messages:
+        message = messages.pop()
+        messages.extend(message.prefetch)
+        kind = message.query.WhichOneof("variant")
+        if kind in _NEAR_POINTS and not _is_elsewhere(engine, collection, message):
+            found.update(_ids(message.query))
+    return found
+
+
+def _is_elsewhere(engine: Engine, collection: Collection, message: Any) -> bool:
+    """Return True if ids in the query are those of points in another collection."""
+    if not message.HasField("lookup_from"):
+        return False
+    name = message.lookup_from.collection_name
+    return not engine.has(name) or engine.collection(name) is not collection
+
+
+def _ids(message: Any) -> Iterator[int | str]:
+    for field, value in message.ListFields():
+        if field.message_type is None:
+            continue
+        for each in (value,) if hasattr(value, "ListFields") else value:
+            if field.message_type.name != "VectorInput":
+                yield from _ids(each)
+            elif each.WhichOneof("variant") == "id":
+                yield read_id(each.id)
+
 
 class Inputs:
-    """Vectors of one query or prefetch: where stored ones are looked up, and which points the result leaves out."""
+    """Vectors of one query or prefetch, and where stored ones are looked up."""
 
     def __init__(self, engine: Engine, collection: Collection, request: Any) -> None:
+        self._engine = engine
         self._collection = collection
         self._using: str = request.using
-        self._elsewhere = request.HasField("lookup_from")
-        self._source = collection
-        self._source_name = self._using
-        if self._elsewhere:
-            place = request.lookup_from
-            if not engine.has(place.collection_name):
-                raise not_found(f"Collection {place.collection_name} not found")
-            self._source = engine.collection(place.collection_name)
-            self._source_name = place.vector_name if place.HasField("vector_name") else self._using
-        self.used: set[int | str] = set()
+        self._place = request.lookup_from if request.HasField("lookup_from") else None
         self.last: Any = None
 
     @property
@@ -37,10 +67,9 @@ class Inputs:
         """Return the engine's form of a VectorInput. Raises Refused."""
         match message.WhichOneof("variant"):
             case "id":
-                identifier = read_id(message.id)
-                if not self._elsewhere:
-                    self.used.add(identifier)
-                value = self._source.vector_of(identifier, self._source_name)
+                value = self._stored(message.id)
+                if value is None:
+                    raise not_found(f'Vector with name "{self._stored_name}" for point not found')
             case "dense":
                 value = floats(message.dense)
             case "sparse":
@@ -56,5 +85,24 @@ class Inputs:
         self.last = self._collection.vectors.fitted(self._using, value, querying=True)
         return self.last
 
-    def vectors(self, inputs: Iterable[Any]) -> list[Any]:
-        return [self.vector(each) for each in inputs]
+    def examples(self, inputs: Iterable[Any]) -> list[Any]:
+        """Return the vectors of some VectorInputs. Points without this vector are left out, as a server does."""
+        return [
+            self.vector(each)
+            for each in inputs
+            if each.WhichOneof("variant") != "id" or self._stored(each.id) is not None
+        ]
+
+    @property
+    def _stored_name(self) -> str:
+        place = self._place
+        return place.vector_name if place is not None and place.HasField("vector_name") else self._using
+
+    def _stored(self, point: Any) -> Any:
+        """Return the vector of a stored point; None if it has none of this name. Raises Refused."""
+        source = self._collection
+        if self._place is not None:
+            if not self._engine.has(self._place.collection_name):
+                raise not_found(f"Collection {self._place.collection_name} not found")
+            source = self._engine.collection(self._place.collection_name)
+        return source.vector_of(read_id(point), self._stored_name)

@@ -37,15 +37,20 @@ def _near(vector: Any, inputs: Inputs) -> Any:
     return edge.Query.Nearest(vector, using=inputs.using or None)
 
 
+_NO_POSITIVES = "Wrong input: Positive vectors should not be empty with `average` strategy"
+
+
 def _recommend(message: Any, inputs: Inputs, _limit: int) -> Any:
     strategy = message.strategy if message.HasField("strategy") else 0
     if strategy not in (_BEST_SCORE, _SUM_SCORES) and not message.positive:
-        raise invalid("Wrong input: Positive vectors should not be empty with `average` strategy")
-    positives, negatives = inputs.vectors(message.positive), inputs.vectors(message.negative)
+        raise invalid(_NO_POSITIVES)
+    positives, negatives = inputs.examples(message.positive), inputs.examples(message.negative)
     if strategy == _BEST_SCORE:
         return edge.Query.RecommendBestScore(edge.RecommendQuery(positives, negatives), using=inputs.using or None)
     if strategy == _SUM_SCORES:
         return edge.Query.RecommendSumScores(edge.RecommendQuery(positives, negatives), using=inputs.using or None)
+    if not positives:
+        raise invalid(_NO_POSITIVES)
     return _near(_average(positives, negatives), inputs)
 
 
