@@ -192,7 +192,8 @@ def test_an_address_in_use_is_refused_in_one_line(engine: EmbeddedEngine, tmp_pa
     with pytest.raises(EngineRefusedError) as refused, embedded_engine(tmp_path / "other", listen=engine.address):
         pass
     assert refused.value.code == 2
-    assert f"cannot listen on {engine.address}" in refused.value.stderr
+    assert f"MEMQ_EMBEDDED_LISTEN: cannot listen on {engine.address}" in refused.value.stderr
+    assert f"MEMQ_QDRANT_URL=http://{engine.address}" in refused.value.stderr
 
 
 async def test_low_disk_refuses_writes_in_the_servers_words_and_goes_on_reading(engine: EmbeddedEngine) -> None:

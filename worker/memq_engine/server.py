@@ -196,7 +196,10 @@ class Server:
         try:
             port: int = self._server.add_insecure_port(listen)
         except RuntimeError as error:
-            raise AddressError(f"cannot listen on {listen}: {error}") from error
+            raise AddressError(
+                f"MEMQ_EMBEDDED_LISTEN: cannot listen on {listen}; choose another address, or share the store there "
+                f"with MEMQ_QDRANT_URL=http://{listen}"
+            ) from error
         self.address = f"{listen.rpartition(':')[0]}:{port}"
 
     async def start(self) -> None:

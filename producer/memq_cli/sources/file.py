@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import stat
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -60,8 +61,7 @@ def open_source(name: str, columns: ColumnNames, payloads: Path | None = None, *
     if name == "-":
         return StandardInput(columns)
     path = Path(name)
-    if not path.is_file():
-        raise BadFile(f"{path}: {'is a directory' if path.is_dir() else 'no such file'}")
+    _require_file(path)
     ending = _ending(path)
     if payloads is not None and ending != ".npy":
         raise BadFile(f"{path}: --payloads belongs to .npy files; here the payload is in the file itself")
@@ -71,6 +71,18 @@ def open_source(name: str, columns: ColumnNames, payloads: Path | None = None, *
         return _by_ending(path, ending, columns, payloads, csv_types)
     except OSError as error:
         raise BadFile(f"{error.filename or path}: {error.strerror or error}") from None
+
+
+def _require_file(path: Path) -> None:
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as error:  # ValueError: a null character
+        missing = isinstance(error, FileNotFoundError | ValueError)
+        raise BadFile(f"{path}: {'no such file' if missing else error.strerror}") from None
+    if stat.S_ISDIR(mode):
+        raise BadFile(f"{path}: is a directory")
+    if not stat.S_ISREG(mode):
+        raise BadFile(f"{path}: a pipe or device; give - to read JSON Lines from standard input, or name a file")
 
 
 def _ending(path: Path) -> str:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import io
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -18,8 +19,6 @@ from memq_worker.pipeline.decode.arrow import decode_arrow
 from memq_worker.pipeline.decode.points import decode_points
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from memq_worker.pipeline.store import PointsBatch
 
 pa = pytest.importorskip("pyarrow")
@@ -131,6 +130,8 @@ def test_what_is_wrong_with_a_file_is_said_with_its_name(tmp_path: Path) -> None
     cases: list[tuple[Path, ColumnNames, str]] = [
         (tmp_path / "none.jsonl", ColumnNames(), "no such file"),
         (tmp_path, ColumnNames(), "is a directory"),
+        (Path("/dev/null"), ColumnNames(), "a pipe or device; give -"),
+        (tmp_path / ("x" * 300), ColumnNames(), "File name too long"),
         (jsonl(tmp_path / "a.txt", good), ColumnNames(), "unknown file type"),
         (jsonl(tmp_path / "a.jsonl", good, b"", b"[1]"), ColumnNames(), "line 3: expected a JSON object"),
         (jsonl(tmp_path / "b.jsonl", good, b"{"), ColumnNames(), "line 2: not JSON"),
