@@ -202,6 +202,7 @@ async def test_it_shows_what_it_found_and_leaves_nothing(start: Callable[..., Ru
     run.left_nothing()
 
 
+@pytest.mark.slow
 def test_wrong_answers_are_a_failure(start: Callable[..., Run], amqp: Address, tmp_path: Path) -> None:
     table = pq.read_table(ROOT / "data" / "questions.parquet")
     answers = table["answers"].to_pylist()
@@ -226,7 +227,10 @@ def test_a_file_that_is_none_and_a_broker_that_is_none_are_one_line(start: Calla
 
 @pytest.mark.parametrize(
     ("number", "moment", "code"),
-    [(signal.SIGTERM, "starting the workers", 143), (signal.SIGINT, "creating the collection", 130)],
+    [
+        (signal.SIGTERM, "starting the workers", 143),
+        pytest.param(signal.SIGINT, "creating the collection", 130, marks=pytest.mark.slow),
+    ],
 )
 async def test_a_signal_stops_all_of_it(
     start: Callable[..., Run], amqp: Address, number: signal.Signals, moment: str, code: int

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.acceptance, pytest.mark.integration]
 
 
+@pytest.mark.slow
 async def test_points_move_from_the_embedded_engine_to_a_server(amqp: Address, tmp_path: Path) -> None:
     memq = Memq(amqp, tmp_path)
     rows: list[Any] = [

@@ -23,24 +23,27 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.acceptance, pytest.mark.integration]
 
 SECONDS = 120
+# One of each way to write: a page for people, JSON, many lines, bytes of a body, and the worker's command.
 LINES = [
     "memq count docs",
+    "memq query -c docs --vector-json [1,0] --json",
+    "memq scroll -c docs --with-vector",
+    "memq dead show 1 --body -",
+    "memq top --once",
+    "memq-worker check",
+]
+MORE_LINES = [
     "memq get -c docs 1",
     "memq query -c docs --vector-json [1,0]",
-    "memq query -c docs --vector-json [1,0] --json",
     "memq scroll -c docs",
-    "memq scroll -c docs --with-vector",
     "memq collections list",
     "memq collections describe docs",
     "memq collections describe docs --json",
     "memq dead list --json",
     "memq dead show 1",
-    "memq dead show 1 --body -",
-    "memq top --once",
     "memq top --once --json",
     'memq set-payload -c docs 1 --set {"a":1} --wait --json',
     "memq-worker store show",
-    "memq-worker check",
     "memq-worker tenants --help",
 ]
 
@@ -68,7 +71,7 @@ def command(line: str) -> list[str]:
     return [str(Path(sys.executable).with_name(program)), *arguments]
 
 
-@pytest.mark.parametrize("line", LINES)
+@pytest.mark.parametrize("line", [*LINES, *(pytest.param(line, marks=pytest.mark.slow) for line in MORE_LINES)])
 def test_a_full_disk_is_one_line_and_a_closed_pipe_ends_the_command(environ: dict[str, str], line: str) -> None:
     with Path("/dev/full").open("wb") as full:
         ended = subprocess.run(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.integration]
 
-KINDS = (".jsonl", ".parquet", ".arrow")
+KINDS = (".jsonl", *(pytest.param(kind, marks=pytest.mark.slow) for kind in (".parquet", ".arrow")))
 POINTS = 25
 
 

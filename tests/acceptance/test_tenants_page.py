@@ -46,6 +46,7 @@ def place(amqp: Address, tmp_path: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 def test_the_page_leads_to_two_tenants_in_ten_commands(amqp: Address, place: dict[str, str], tmp_path: Path) -> None:
     text = commands()
     whole = re.sub(r"<<'END'\n.*?\nEND\n", "\n", text, flags=re.DOTALL)

@@ -133,6 +133,7 @@ async def test_tables_and_columns_reach_the_store_as_they_are(address: Address) 
     assert (of_table.payload, of_columns.payload) == ({"text": "t"}, {"n": 39})
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_file(broker: Broker, tmp_path: Path) -> None:
     def peak(points: int) -> float:
         with own_address(broker) as address:

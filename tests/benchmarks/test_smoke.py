@@ -67,7 +67,7 @@ async def test_a_small_drain_gives_figures(amqp: Address, tmp_path: Path) -> Non
     assert figures.store_cpu > 0
 
 
-@pytest.mark.parametrize("form", ["arrow", "lists"])
+@pytest.mark.parametrize("form", ["arrow", pytest.param("lists", marks=pytest.mark.slow)])
 async def test_memq_among_the_peers_gives_figures(amqp: Address, tmp_path: Path, form: Form) -> None:
     figures = await ours(amqp, tmp_path / "engine", Load(tmp_path, 20, 10), form)
     assert figures.points == 200
@@ -161,6 +161,7 @@ async def test_a_short_measurement_of_metrics_gives_figures() -> None:
     assert all(on > 0 for _, on, _ in figures)
 
 
+@pytest.mark.slow
 async def test_good_writes_are_measured_beside_each_collection_that_fails(amqp: Address, tmp_path: Path) -> None:
     try:
         found = await neighbours(amqp, tmp_path, 40)

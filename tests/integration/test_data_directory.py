@@ -94,7 +94,7 @@ def immutable(data: Path) -> Iterator[None]:
 READ_ONLY = {"permissions": (withdrawn, POWERLESS), "immutable": (immutable, ())}
 
 
-@pytest.fixture(params=READ_ONLY)
+@pytest.fixture(params=["permissions", pytest.param("immutable", marks=pytest.mark.slow)])
 def how(request: pytest.FixtureRequest) -> str:
     tool = {"permissions": POWERLESS[:1], "immutable": ("chattr",)}[request.param]
     if any(shutil.which(each) is None for each in tool):
@@ -140,6 +140,7 @@ async def test_a_worker_does_not_start_on_a_read_only_data_directory(how: str, a
     assert "Traceback" not in again.text
 
 
+@pytest.mark.slow
 def test_a_worker_does_not_start_on_a_read_only_file_system(amqp: Address, tmp_path: Path) -> None:
     data = tmp_path / "data"
     with running_worker(amqp, data_dir=data) as worker:

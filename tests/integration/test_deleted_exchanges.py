@@ -97,6 +97,7 @@ async def test_a_deleted_exchange_is_declared_again_and_no_write_is_lost(amqp: A
     assert len(worker.logged("worker ready")) == 1
 
 
+@pytest.mark.slow
 async def test_a_worker_that_declares_nothing_names_the_exchange(amqp: Address, tmp_path: Path) -> None:
     names = Names(amqp.prefix)
     with running_worker(amqp, data_dir=tmp_path / "first"):

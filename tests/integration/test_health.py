@@ -88,6 +88,7 @@ async def test_a_worker_is_not_ready_while_the_store_is_away_and_ready_again_aft
         assert page.total("memq_store_held_seconds_total") > 0
 
 
+@pytest.mark.slow
 async def test_a_broker_short_of_memory_shows_as_blocked(server: Server, engine: EmbeddedEngine) -> None:
     if not isinstance(server, Node):
         pytest.skip("needs rabbitmqctl on a node of its own")

@@ -83,7 +83,9 @@ async def test_overwrite_works_on_a_healthy_replicated_collection(amqp: Address,
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("replicas", "needed"), [(1, 1), (2, 2)], ids=["sharded", "replicated"])
+@pytest.mark.parametrize(
+    ("replicas", "needed"), [pytest.param(1, 1, marks=pytest.mark.slow), (2, 2)], ids=["sharded", "replicated"]
+)
 async def test_a_node_that_is_down_costs_time_and_no_attempt(
     amqp: Address, tmp_path: Path, replicas: int, needed: int
 ) -> None:

@@ -59,6 +59,7 @@ async def test_a_pool_with_another_engine_refuses_to_start_and_names_the_first(a
             pass
 
 
+@pytest.mark.slow
 async def test_two_pools_racing_at_first_start_share_one_broker_but_never_two_stores(
     amqp: Address, tmp_path: Path
 ) -> None:
@@ -197,7 +198,7 @@ async def test_after_forget_the_next_worker_announces_its_own_store(amqp: Addres
             assert (await announced(amqp))["url"] == b.url
 
 
-@pytest.mark.parametrize("mode", ["check", "never"])
+@pytest.mark.parametrize("mode", ["check", pytest.param("never", marks=pytest.mark.slow)])
 async def test_a_worker_without_configure_permission_compares_and_announces(
     amqp: Address, engine: EmbeddedEngine, tmp_path: Path, mode: str
 ) -> None:

@@ -144,7 +144,7 @@ async def test_headers_without_room_for_a_copy_are_kept_as_they_are(worker: str,
     await connection.close()
 
 
-@pytest.mark.parametrize("transport", ["fast", "stock"])
+@pytest.mark.parametrize("transport", ["fast", pytest.param("stock", marks=pytest.mark.slow)])
 async def test_any_properties_that_the_broker_carries_arrive_as_they_are(amqp: Address, transport: str) -> None:
     """hypothesis chooses them; consumed, taken singly, and published again by either codec."""
     connection = await (memq_amqp.connect if transport == "fast" else memq_amqp.connect_stock)(amqp.url)
@@ -216,7 +216,7 @@ CHANGED_BY_THE_BROKER = {
 }
 
 
-@pytest.mark.parametrize("transport", ["fast", "stock"])
+@pytest.mark.parametrize("transport", ["fast", pytest.param("stock", marks=pytest.mark.slow)])
 async def test_strange_properties_go_through_retry_tiers_and_quarantine(
     amqp: Address, engine: EmbeddedEngine, transport: str
 ) -> None:

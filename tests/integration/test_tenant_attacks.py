@@ -186,7 +186,14 @@ async def test_the_broker_refuses_every_crossing(tenants: Tenants, mallory: Abst
 
 
 @pytest.mark.parametrize(
-    ("attacker", "victim"), [("a", "a-b"), ("a-b", "a"), ("a", "aa"), ("aa", "a"), ("-", "--"), ("bulk", "read")]
+    ("attacker", "victim"),
+    [
+        ("a", "a-b"),
+        *(
+            pytest.param(*pair, marks=pytest.mark.slow)
+            for pair in (("a-b", "a"), ("a", "aa"), ("aa", "a"), ("-", "--"), ("bulk", "read"))
+        ),
+    ],
 )
 async def test_names_that_begin_alike_give_no_rights(amqp: Address, tmp_path: Path, attacker: str, victim: str) -> None:
     """A prefix with dots, which regular expressions take for any character, and the exchanges of a look-alike."""
@@ -295,7 +302,9 @@ async def test_a_header_that_is_sent_twice_claims_nothing(tenants: Tenants) -> N
         assert (letter["x-tenant"], letter["x-lane"]) == ("mallory", "tenants")
 
 
-@pytest.mark.parametrize("way", ["alternate exchange", "binding between exchanges"])
+@pytest.mark.parametrize(
+    "way", ["alternate exchange", pytest.param("binding between exchanges", marks=pytest.mark.slow)]
+)
 async def test_an_exchange_of_the_sender_s_own_in_front_gives_no_rights(
     tenants: Tenants, mallory: AbstractConnection, way: str
 ) -> None:
@@ -386,7 +395,7 @@ async def test_topic_permissions_do_not_hold_back_copies_to_other_keys(
         assert (await _depths(tenants))[lane.name] == 1
 
 
-@pytest.mark.parametrize("sender", ["mallory", "acme"])
+@pytest.mark.parametrize("sender", ["mallory", pytest.param("acme", marks=pytest.mark.slow)])
 async def test_a_letter_that_names_another_by_a_forged_death_is_not_replayed(
     tenants: Tenants, memq: Memq, sender: str
 ) -> None:

@@ -55,7 +55,7 @@ async def stored(producer: Producer) -> int:
     return (await producer.count("notes", exact=True)).count
 
 
-@pytest.mark.parametrize("size", [1, 10])
+@pytest.mark.parametrize("size", [pytest.param(1, marks=pytest.mark.slow), 10])
 async def test_two_workers_share_a_rate_and_the_excess_waits_in_the_queue(
     tenants: Tenants, size: int, transport: str
 ) -> None:
@@ -235,7 +235,7 @@ async def filled(producer: Producer, lane: Lane) -> tuple[int, Unconfirmed]:
     pytest.fail("the lane takes any number of bytes")
 
 
-@pytest.mark.parametrize("lane", ["live", "bulk"])
+@pytest.mark.parametrize("lane", ["live", pytest.param("bulk", marks=pytest.mark.slow)])
 async def test_a_full_lane_raises_the_name_of_its_limit_and_takes_writes_again(
     tenants: Tenants, transport: Literal["fast", "stock"], lane: Lane
 ) -> None:

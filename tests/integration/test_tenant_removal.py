@@ -60,7 +60,7 @@ async def producers(tenants: Tenants) -> AsyncIterator[tuple[Producer, Producer,
         yield acme, beta, operator
 
 
-@pytest.mark.parametrize("declared", ["declared", "no longer declared"])
+@pytest.mark.parametrize("declared", ["declared", pytest.param("no longer declared", marks=pytest.mark.slow)])
 async def test_points_in_shared_collections_go_and_those_of_others_stay(tenants: Tenants, declared: str) -> None:
     """Also where the collection left the file together with its tenant."""
     tables = {"acme": STORAGE, "beta": STORAGE}

@@ -163,6 +163,7 @@ def unready(port: int) -> str:
             return error.read().decode()
 
 
+@pytest.mark.slow
 def test_an_apply_that_is_killed_is_taken_up_by_the_next_one(tenants: Tenants) -> None:
     tenants.write("acme", "beta", tables={"acme": 'lane = "own"'})
     total = len(tenants.ok("plan").splitlines())
@@ -317,6 +318,7 @@ async def test_collections_of_a_new_tenants_name_are_given_to_it_by_adopt_alone(
             assert (await acme.count("notes", exact=True)).count == 1
 
 
+@pytest.mark.slow
 async def test_a_tenant_is_removed_under_load_and_the_receipt_counts_it(tenants: Tenants, memq: Memq) -> None:
     tenants.write("acme", "beta", tables={"acme": 'lane = "own"'})
     tenants.ok("apply")

@@ -83,6 +83,7 @@ async def throttled(
         assert await depth(address, names.dead) == 0
 
 
+@pytest.mark.slow
 async def test_a_throttled_lane_outlasts_the_consumer_timeout(
     server: Server, engine: EmbeddedEngine, tmp_path: Path
 ) -> None:

@@ -102,7 +102,7 @@ async def test_vectors_of_unknown_points_are_refused_whole(producer: Producer) -
     assert await stored(producer, 1) == {1: [1.0, 0.0]}
 
 
-@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+@pytest.mark.parametrize("kind", ["jsonl", pytest.param("parquet", marks=pytest.mark.slow)])
 async def test_a_file_of_every_kind_makes_its_collection(
     producer: Producer, amqp: Address, tmp_path: Path, kind: str
 ) -> None:

@@ -58,9 +58,14 @@ def test_the_check_fails_where_the_engine_is_not_installed() -> None:
     ("option", "value", "named"),
     [
         ("--data-dir", "{file}", "MEMQ_DATA_DIR: {file} is not a directory"),
-        ("--data-dir", "{file}/below", "MEMQ_DATA_DIR: {file} is not a directory"),
-        ("--data-dir", "{dangling}", "MEMQ_DATA_DIR: {dangling} is not a directory"),
-        ("--data-dir", "/proc/none", "MEMQ_DATA_DIR: /proc: "),
+        *(
+            pytest.param("--data-dir", value, named, marks=pytest.mark.slow)
+            for value, named in (
+                ("{file}/below", "MEMQ_DATA_DIR: {file} is not a directory"),
+                ("{dangling}", "MEMQ_DATA_DIR: {dangling} is not a directory"),
+                ("/proc/none", "MEMQ_DATA_DIR: /proc: "),
+            )
+        ),
         ("--data-dir", "", "--data-dir: empty"),
         ("--metrics-host", "203.0.113.1", "cannot listen on 203.0.113.1"),
         ("--embedded-listen", "203.0.113.1:6334", "cannot listen on 203.0.113.1:6334"),
