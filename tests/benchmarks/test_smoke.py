@@ -18,12 +18,14 @@ from tests.benchmarks.compare import DIRECT, PEERS, Load, direct, ours, peer
 from tests.benchmarks.drain import drain
 from tests.benchmarks.export import exports
 from tests.benchmarks.ingest import ingest
+from tests.benchmarks.limits import limited
 from tests.benchmarks.load import DIMENSIONS, Form, bodies
 from tests.benchmarks.logs import measured
 from tests.benchmarks.metrics import SIZES, measure
 from tests.benchmarks.neighbours import neighbours
 from tests.benchmarks.published import WAYS, Way, published
 from tests.benchmarks.questions import questions
+from tests.benchmarks.tenants import crowds
 from tests.benchmarks.through import through
 from tests.support.poisons import NAMES
 from tests.support.qdrant import NoQdrantError
@@ -60,8 +62,12 @@ async def test_publishing_gives_figures(amqp: Address, way: Way) -> None:
     assert figures.cpu > 0
 
 
-async def test_a_small_drain_gives_figures(amqp: Address, tmp_path: Path) -> None:
-    figures = await drain(amqp, tmp_path, "base64", messages=30, points=20)
+@pytest.mark.parametrize(
+    "form",
+    ["base64", *(pytest.param(f"sparse {kind}", marks=pytest.mark.slow) for kind in ("arrow", "base64", "lists"))],
+)
+async def test_a_small_drain_gives_figures(amqp: Address, tmp_path: Path, form: Form) -> None:
+    figures = await drain(amqp, tmp_path, form, messages=30, points=20)
     assert figures.points == 600
     assert figures.points_per_second > 0
     assert figures.store_cpu > 0
@@ -170,3 +176,22 @@ async def test_good_writes_are_measured_beside_each_collection_that_fails(amqp: 
     assert [each.beside for each in found] == [*NAMES, "all"]
     assert all(each.number == 40 and 0 < each.p50 <= each.p99 <= each.most for each in found)
     assert all(0 < each.alone_p50 <= each.alone_p99 for each in found)
+
+
+@pytest.mark.slow
+async def test_few_tenants_give_figures(amqp: Address, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    crowd = ((0, ""), (2, "shared"), (2, "own"))
+    monkeypatch.setattr("tests.benchmarks.tenants.CROWDS", crowd)
+    found = await crowds(amqp, tmp_path, messages=4)
+    assert [(each.tenants, each.lanes, each.points) for each in found] == [(*each, 400) for each in crowd]
+    figures = [(each.applied, each.ready_cpu, each.idle_mib, each.peak_mib, each.scrape_kib) for each in found]
+    assert min(map(min, figures)) > 0, found
+
+
+@pytest.mark.slow
+async def test_each_limit_has_a_measured_rate(amqp: Address, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rates = (("points_per_second", 200, 1), ("bytes_per_second", 2_000_000, 100), ("requests_per_second", 20, 0))
+    monkeypatch.setattr("tests.benchmarks.limits.RATES", rates)
+    found = await limited(amqp, tmp_path, seconds=2)
+    assert [(each.limit, each.per_second, each.points_per_message) for each in found] == list(rates)
+    assert all(each.seconds > 0 and each.measured > 0 for each in found)
