@@ -1,6 +1,8 @@
+import math
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import AfterValidator, ConfigDict, Field, PlainSerializer, Tag, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, PlainSerializer, Tag, model_validator
+from pydantic.config import JsonDict
 
 from memq_schemas.conditions import Key
 from memq_schemas.filters import WholeFilter
@@ -115,10 +117,26 @@ class Record(Model):
     ] = None
 
 
+def _or_nan(value: Any) -> Any:
+    return math.nan if value is None else value
+
+
+def _or_null(schema: JsonDict) -> None:
+    schema["anyOf"] = [{"type": schema.pop("type")}, {"type": "null"}]
+
+
 class ScoredPoint(Record):
     """One point in the result of `query`. The score is the collection's distance function, as Qdrant gives it."""
 
-    score: float
+    score: Annotated[
+        float,
+        Field(allow_inf_nan=True),
+        BeforeValidator(_or_nan),
+        Field(
+            description="null where it is NaN or infinite, which JSON has no numbers for",
+            json_schema_extra=_or_null,
+        ),
+    ]
     order_value: Annotated[int | float | None, Field(description="with order_by; microseconds for a date")] = None
     group: Annotated[str | int | None, Field(description="with group_by: the value whose group it is in")] = None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -123,3 +124,12 @@ async def test_a_file_of_every_kind_makes_its_collection(
     found = {each.id: plain(each.vector) for each in await producer.get("made", [0, 1, 2], with_vector=True)}
     assert found[2]["m"] == [[2.0, 0.0], [0.0, 1.0]]
     assert found[2]["s"] == {"indices": [2, 7], "values": [1.0, 2.0]}
+
+
+async def test_a_score_that_is_no_finite_number_is_nan(producer: Producer) -> None:
+    await producer.collections.create("halves", vectors={"": {"size": 1, "distance": "dot", "datatype": "float16"}})
+    await producer.upsert("halves", [(1, [70_000.0]), (2, [1.0])], wait=True)
+    found = await producer.query("halves", [1.0], limit=2)
+    assert [point.id for point in found] == [1, 2]
+    assert math.isnan(found.points[0].score)
+    assert found.points[1].score == 1.0
