@@ -12,7 +12,8 @@ from memq_amqp.address import parse
 from memq_schemas import topology
 from memq_schemas.properties import Properties
 from memq_worker.amqp.connection import Brokers
-from memq_worker.amqp.session import Session, SessionOptions, open_session
+from memq_worker.amqp.session import Session, open_session
+from memq_worker.amqp.session_options import SessionOptions
 from memq_worker.errors import BrokerUnavailable, Unroutable
 from tests.support.broker import depth, take
 from tests.support.until import until

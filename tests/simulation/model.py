@@ -100,6 +100,8 @@ class Scenario:
     slow: float
     rollout: Rollout | None = None
     """Rollout of the tenants file; None where there are no tenants."""
+    prefetch_bytes: int = 2**24
+    """Unsettled bytes of a worker beyond which lanes take turns."""
 
 
 def mark_of(point: int | str) -> int | None:
@@ -122,6 +124,7 @@ def scenario(random: Random, others: Random) -> Scenario:
     messages = [_message(random, kind, n, span, whose[n]) for n, kind in enumerate(drawn)]
     for message in messages:
         _forge(message, others)
+    prefetch_bytes = 2**24 if rollout is None else others.choice((2**24, 400, 50))
     # A few disconnections a message: more would end what is in quarantine by its delivery limit, rightly.
     injections = [_injection(random, max(span, 2.0)) for _ in range(random.choice((0, 1, 1, 2, 2, 3)))]
     if killers:
@@ -142,6 +145,7 @@ def scenario(random: Random, others: Random) -> Scenario:
         partial=0.05 if faulty else 0.0,
         slow=0.4 if killers else 0.1 if faulty else 0.0,
         rollout=rollout,
+        prefetch_bytes=prefetch_bytes,
     )
 
 

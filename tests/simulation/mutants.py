@@ -12,6 +12,7 @@ from memq_amqp import How
 from memq_schemas import ErrorCode, headers
 from memq_schemas.tenants import Whose
 from memq_worker import suspects
+from memq_worker.amqp.byte_pause import BytePause
 from memq_worker.amqp.lane_pause import LanePause
 from memq_worker.amqp.link import ConsumerLink
 from memq_worker.amqp.prefetch import AckLedger
@@ -331,6 +332,14 @@ def rates_are_not_kept() -> Any:
     return patch.object(LanePause, "check", lambda self: None)
 
 
+def paused_lanes_have_no_turn() -> Any:
+    return patch.object(BytePause, "_may_resume", lambda self, size: False)
+
+
+def bytes_of_settled_messages_are_not_returned() -> Any:
+    return patch.object(BytePause, "settled", lambda self, lane, size: None)
+
+
 def all_tenants_write_to_one_collection() -> Any:
     return patch.object(OwnSpace, "collection", lambda self, name: name)
 
@@ -366,5 +375,7 @@ MUTANTS: tuple[Callable[[], Any], ...] = (
     an_older_file_stays_in_force,
     a_removed_tenant_is_served,
     rates_are_not_kept,
+    paused_lanes_have_no_turn,
+    bytes_of_settled_messages_are_not_returned,
     all_tenants_write_to_one_collection,
 )

@@ -79,9 +79,8 @@ class Process:
     async def _run(self) -> None:
         world = self.world
         watch: Any = Watch()
-        settings = SETTINGS.model_copy(
-            update={"prefetch": world.scenario.prefetch, "batch_points": world.scenario.batch_points}
-        )
+        limits = ("prefetch", "prefetch_bytes", "batch_points")
+        settings = SETTINGS.model_copy(update={name: getattr(world.scenario, name) for name in limits})
         store, options, tenants = (
             SimulatedStore(world, self),
             pipeline_options(settings),

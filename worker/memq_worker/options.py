@@ -2,7 +2,7 @@
 
 import math
 
-from memq_worker.amqp.session import SessionOptions
+from memq_worker.amqp.session_options import SessionOptions
 from memq_worker.pipeline.batch import BatchLimits
 from memq_worker.pipeline.decode.bodies import Limits
 from memq_worker.pipeline.options import PipelineOptions

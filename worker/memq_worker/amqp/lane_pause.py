@@ -76,8 +76,16 @@ class PacedPrefetch(Prefetch):
 
     def add(self, size: int) -> None:
         self._inner.add(size)
-        allowance = self._account()
-        window = None if allowance is None else allowance.window
-        wanted = self._inner.count if window is None else min(self._inner.count, window)
+        wanted = self._allowed
         if wanted >= 2 * self.count or 2 * wanted <= self.count:
             self.count = wanted
+
+    def renew(self) -> None:
+        self._inner.renew()
+        self.count = self._inner.count if self._account() is None else min(self.count, self._allowed)
+
+    @property
+    def _allowed(self) -> int:
+        allowance = self._account()
+        window = None if allowance is None else allowance.window
+        return self._inner.count if window is None else min(self._inner.count, window)

@@ -10,6 +10,7 @@ from memq_amqp import Channel, How, Lost, Settlement
 from memq_schemas.properties import Properties
 from memq_schemas.tenants import Whose
 from memq_schemas.topology import BULK, LIVE
+from memq_worker.amqp.byte_pause import REASON, LaneBytes
 from memq_worker.amqp.failure import lost, reason
 from memq_worker.amqp.prefetch import AckLedger, Prefetch
 from memq_worker.amqp.publishing import Publishing
@@ -53,6 +54,7 @@ class ConsumerLink:
         self._returning = False  # what is received is handed back
         self._ledger = AckLedger()
         self._told = 0.0  # when the broker was told of a settlement last
+        self._bytes: LaneBytes | None = None
         self._wake = asyncio.Event()
         self._tag = ""
         self._stopped: set[str] = set()  # why it does not consume
@@ -71,8 +73,8 @@ class ConsumerLink:
 
     @property
     def consuming(self) -> bool:
-        """Return True if the consumer is active."""
-        return self._alive and (bool(self._tag) or self._consumer is None)
+        """Return True if the consumer is active, or waits for its turn at the worker's memory."""
+        return self._alive and (bool(self._tag) or self._consumer is None or self._stopped == {REASON})
 
     @property
     def queue(self) -> str:
@@ -83,25 +85,42 @@ class ConsumerLink:
         """The most deliveries that are asked for at a time."""
         return self._asked or self._prefetch.count
 
+    def renew_prefetch(self) -> int:
+        """Return the deliveries that the next consumer asks for."""
+        self._prefetch.renew()
+        return self._prefetch.count
+
     @property
     def unsettled(self) -> int:
         return len(self._ledger)
 
-    async def consume(self, prefetch: Prefetch, accept: Accept, *, timeout: float) -> None:
-        """Begins to take deliveries and hand them to `accept`, which must not raise."""
+    async def consume(
+        self, prefetch: Prefetch, accept: Accept, *, timeout: float, bytes_of: LaneBytes | None = None
+    ) -> None:
+        """Begin to take deliveries and hand them to `accept`, which must not raise.
+
+        bytes_of: account of the lane's unsettled bytes; None for a queue without one.
+        """
         lane, whose = self._lane, self._whose
+        self._bytes = bytes_of
+        if bytes_of is not None and bytes_of.paused:
+            self._stopped.add(REASON)
         operators = whose.names.bulk if lane == BULK else whose.names.commands
 
         def take(tag: int, redelivered: bool, exchange: str, key: str, properties: Properties, body: bytes) -> None:
             if self._alive:
-                self._ledger.delivered(tag)
                 if self._returning:
+                    self._ledger.delivered(tag)
                     self._ledger.settle(tag, How.REQUEUE)
                     return
+                size = len(body)
+                self._ledger.delivered(tag, size)
                 tenant = None if exchange == operators else whose.received(self._queue, exchange, properties.headers)
                 times = Times(time.perf_counter())
                 accept(Delivery(self, tag, self._queue, key, body, properties, redelivered, lane, tenant, times))
-                prefetch.add(len(body))
+                prefetch.add(size)
+                if bytes_of is not None:
+                    bytes_of.delivered(size)
                 if self._asked != prefetch.count and self._change is None and self._filled:
                     self._change = asyncio.create_task(self._consume_anew(timeout))
 
@@ -119,7 +138,7 @@ class ConsumerLink:
                 await self._start(self._consumer, timeout)
 
     async def _start(self, consumer: memq_amqp.Consumer, timeout: float) -> None:
-        self._asked, self._before = self._prefetch.count, self._ledger.last
+        self._asked, self._before = self.renew_prefetch(), self._ledger.last
         await self._channel.qos(self._asked, timeout)
         # RabbitMQ 4.3 closes the connection when a tag is used again, so each life has one of its own.
         tag = f"memq-{uuid.uuid4().hex}"
@@ -222,9 +241,12 @@ class ConsumerLink:
             await self._channel.settle(self._take(requeued=True))
 
     def _take(self, *, requeued: bool) -> list[Settlement]:
+        before = self._ledger.size
         settlements = self._ledger.take(requeued=requeued)
         if settlements:
             self._told = time.monotonic()
+            if self._bytes is not None:
+                self._bytes.settled(before - self._ledger.size)
         return settlements
 
     async def _applied(self, consumer: memq_amqp.Consumer, timeout: float) -> None:
@@ -260,6 +282,8 @@ class ConsumerLink:
 
     def end(self) -> None:
         self._alive = False
+        if self._bytes is not None:
+            self._bytes.leave()
         memq_amqp.stop(self._flusher)
         if self._change is not None:
             memq_amqp.stop(self._change)

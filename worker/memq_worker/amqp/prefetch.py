@@ -1,11 +1,13 @@
 """Deliveries of a channel that are not settled: which ones, and how many there may be."""
 
 import time
+from typing import Protocol
 
 from memq_amqp import How, Settlement
 
 # What is handed back by one settlement comes again in order on RabbitMQ 3.10 if it is no more.
 _IN_ORDER = 32
+_REPORTED = -1
 
 
 class AckLedger:
@@ -16,22 +18,24 @@ class AckLedger:
     """
 
     def __init__(self) -> None:
-        self._open: dict[int, bool] = {}  # tag -> told the broker; in order of delivery
+        self._open: dict[int, int] = {}  # by tag, in order of delivery: bytes, or _REPORTED once the broker knows
         self._settled: dict[int, How] = {}
         self._reported = 0  # entries of _open that the broker knows to be settled
         self.last = 0  # the tag of the latest delivery
+        self.size = 0  # bytes of the bodies that the broker counts as unacknowledged
 
     def __len__(self) -> int:
         """Deliveries that the broker counts as unacknowledged."""
         return len(self._open) - self._reported
 
-    def delivered(self, tag: int) -> None:
-        self._open[tag] = False
+    def delivered(self, tag: int, size: int = 0) -> None:
+        self._open[tag] = size
+        self.size += size
         self.last = tag
 
     def counted(self, after: int) -> int:
         """Count the deliveries after this tag that the broker counts as prefetched."""
-        return sum(tag > after and not reported for tag, reported in self._open.items())
+        return sum(tag > after and size != _REPORTED for tag, size in self._open.items())
 
     def settle(self, tag: int, how: How) -> None:
         self._settled[tag] = how
@@ -53,7 +57,7 @@ class AckLedger:
         run = 0
         for tag in list(self._open) if due else ():
             if (how := due.pop(tag, None)) is None:
-                if not self._open[tag]:
+                if self._open[tag] != _REPORTED:
                     break
             elif told and told[-1].how is how and (how is How.ACK or run < _IN_ORDER):
                 told[-1] = Settlement(how, tag, multiple=True)
@@ -61,10 +65,14 @@ class AckLedger:
             else:
                 told.append(Settlement(how, tag, multiple=True))
                 run = 1
-            self._reported -= self._open.pop(tag)
+            if (size := self._open.pop(tag)) == _REPORTED:
+                self._reported -= 1
+            else:
+                self.size -= size
         for tag in sorted(due):
             told.append(Settlement(due[tag], tag, multiple=False))
-            self._open[tag] = True
+            self.size -= self._open[tag]
+            self._open[tag] = _REPORTED
             self._reported += 1
         return told
 
@@ -72,34 +80,55 @@ class AckLedger:
 _FIRST = 64
 _LOOKS = 32  # deliveries between one look and the next
 _LEAST = 8
+_FEW_LANES = 2
+_FIRST_LOOK = 4  # deliveries before the first look of one among many lanes, which begins with one message
 _ACTIVE_SECONDS = 10.0
 
 
-class Budget:
-    """Bytes of unsettled bodies, shared equally among the lanes that receive messages."""
+class Limit(Protocol):
+    """The limit on the bytes of unsettled bodies."""
 
-    def __init__(self, most_bytes: int) -> None:
-        self._most_bytes = most_bytes
+    @property
+    def most(self) -> int: ...
+
+    @property
+    def paused(self) -> int:
+        """Number of lanes that wait until they may receive messages."""
+        ...
+
+
+class Budget:
+    """Bytes of unsettled bodies, shared equally among the lanes that receive messages.
+
+    An eighth is left for bodies that are larger than their lane's mean, since beyond the limit lanes are paused.
+    """
+
+    def __init__(self, pause: Limit) -> None:
+        self._most_bytes = pause.most - pause.most // 8
+        self._pause = pause
         self._seen: dict[object, float] = {}
 
     def share(self, lane: object) -> int:
         """Bytes that a lane may hold now, which has just received messages."""
         now = self._seen[lane] = time.monotonic()
         active = sum(now - seen < _ACTIVE_SECONDS for seen in self._seen.values())
-        return self._most_bytes // active
+        return self._most_bytes // max(active, 1 + self._pause.paused)
 
 
 class Prefetch:
     """Prefetch count of one consumer, so that the bodies of its deliveries stay within a number of bytes.
 
-    RabbitMQ counts messages alone (it has no prefetch-size), so this goes by the mean size of the last 32. Until so
-    many have been received the count is at most 64, and it is never below 8; with more than two lanes both limits are
-    divided among them, down to one message each. Without a budget the count is `most`.
+    RabbitMQ counts messages alone (it has no prefetch-size), so this goes by the mean size of the last 32. With one or
+    two lanes the count is at most 64 until so many have been received, and never below 8. With more lanes it begins
+    with one message, and may be one. Without a budget the count is `most`.
     """
 
     def __init__(self, most: int, budget: Budget | None = None, *, lanes: int = 1) -> None:
-        self._least = max(1, min(_LEAST, 2 * _LEAST // lanes))
-        self.count = most if budget is None else min(most, max(1, min(_FIRST, 2 * _FIRST // lanes)))
+        many = lanes > _FEW_LANES
+        self._least = 1 if many else _LEAST
+        self._looks = _FIRST_LOOK if many else _LOOKS
+        self.count = most if budget is None else 1 if many else min(most, _FIRST)
+        self._wanted = self.count
         self._most = most
         self._budget = budget
         self._seen = self._bytes = 0  # since the last look
@@ -110,9 +139,15 @@ class Prefetch:
             return
         self._seen += 1
         self._bytes += size
-        if self._seen == _LOOKS:
+        if self._seen == self._looks:
             most_bytes = self._budget.share(self)
-            wanted = min(self._most, max(self._least, most_bytes * _LOOKS // max(self._bytes, _LOOKS)))
+            wanted = min(self._most, max(self._least, most_bytes * self._looks // max(self._bytes, self._looks)))
+            self._wanted = wanted
             self._seen = self._bytes = 0
+            self._looks = _LOOKS
             if wanted >= 2 * self.count or 2 * wanted <= self.count or wanted == self._most:
                 self.count = wanted
+
+    def renew(self) -> None:
+        """Let the count be what was last found right: the consumer begins anew, so the change has no price."""
+        self.count = self._wanted

@@ -1,18 +1,16 @@
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 
 from memq_amqp import Connection, Lost, stop
 from memq_amqp.refusals import Kind
 
-from memq_schemas import Topology
 from memq_schemas.tenants import Whose, lane_owner
-from memq_schemas.topology import BULK, LIVE
+from memq_schemas.topology import LIVE
+from memq_worker.amqp.byte_pause import BytePause
 from memq_worker.amqp.connection import Brokers
-from memq_worker.amqp.declare import DeclareMode
 from memq_worker.amqp.failure import lost
 from memq_worker.amqp.lane_pause import LanePause, PacedPrefetch
 from memq_worker.amqp.link import Accept, ConsumerLink
@@ -20,54 +18,15 @@ from memq_worker.amqp.permissions import denied
 from memq_worker.amqp.prefetch import Budget, Prefetch
 from memq_worker.amqp.publishing import Publishing, publishing
 from memq_worker.amqp.replies import Replies
+from memq_worker.amqp.session_options import SessionOptions
 from memq_worker.amqp.tenant_lanes import TenantLanes
 from memq_worker.amqp.watch import Watch
 from memq_worker.errors import BrokerUnavailable
 from memq_worker.pipeline.delivery import Delivery
-from memq_worker.pipeline.limits.allowance import Allowance
 
 logger = logging.getLogger(__name__)
 
 _AGAIN_SECONDS = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class SessionOptions:
-    topology: Topology
-    declare: DeclareMode
-    prefetch: int
-    request_prefetch: int
-    timeout_seconds: float
-    prefetch_bytes: int | None = None
-    """Approximate limit on the bodies of unsettled writes, over all lanes; None for no limit."""
-    admit: Callable[[Connection], Awaitable[None]] | None = None
-    """Called before anything is consumed. Raises what `open_session` raises."""
-    account: Callable[[str], Allowance | None] = lambda _: None
-    """Returns the account of the tenant whose own lane is given; None for a lane without limits."""
-    tenants_request_prefetch: int = 512
-    """Unsettled requests of all tenants. One tenant alone never has so many, see pipeline.turns."""
-
-    @property
-    def lanes(self) -> dict[str, str]:
-        """Lanes by role: the queue of a role is named after it, below the prefix."""
-        names = self.topology.names
-        there = {queue.name for queue in self.topology.queues}
-        lanes = {"write": LIVE, "write.bulk": BULK}
-        return {role: lane for role, lane in lanes.items() if f"{names.prefix}.{role}" in there}
-
-    @property
-    def budget(self) -> Budget | None:
-        """A new budget for the lanes of one session."""
-        return None if self.prefetch_bytes is None else Budget(self.prefetch_bytes)
-
-    def prefetch_by_role(self, budget: Budget | None) -> dict[str, Prefetch]:
-        """A new prefetch window for each role, for one session."""
-        lanes = self.lanes
-        return {
-            **{role: Prefetch(self.prefetch, budget, lanes=len(lanes)) for role in lanes},
-            "query": Prefetch(self.request_prefetch),
-            "suspect": Prefetch(1),
-        }
 
 
 class Session:
@@ -96,7 +55,9 @@ class Session:
         self._accept = accept
         self._whose = Whose(options.topology.names)
         self._by_role: dict[str, ConsumerLink] = {}
-        self._budget = options.budget
+        most, seconds = options.prefetch_bytes, options.timeout_seconds
+        self._pause = None if most is None else BytePause(most, self.watch.depth, seconds, self.end)
+        self._budget = None if self._pause is None else Budget(self._pause)
         self.tenants = TenantLanes(
             options.topology.names,
             self.watch,
@@ -162,7 +123,8 @@ class Session:
     async def _consume(self, role: str, queue: str, prefetch: Prefetch) -> None:
         self._by_role[role] = link = await self._link(queue, self._options.lanes.get(role, LIVE))
         if role != "suspect":
-            await self._begin(link, prefetch, self._accept)
+            lane = role in self._options.lanes
+            await self._begin(link, prefetch, self._accept, yields=role != "write" if lane else None)
 
     async def _opened(self, queue: str, lane: str, prefetch: Prefetch) -> ConsumerLink:
         link = await self._link(queue, lane)
@@ -176,7 +138,8 @@ class Session:
         own, opened = lane_owner(lane) is not None, False
         try:
             window = PacedPrefetch(prefetch, account) if own else prefetch
-            await self._begin(link, window, accept if own else self._accept)
+            yields = None if self._options.topology.names.is_request(queue) else True
+            await self._begin(link, window, accept if own else self._accept, yields=yields)
             opened = not self.ended.done()
         finally:
             if not opened:
@@ -189,9 +152,11 @@ class Session:
         channel.on_close(_closing(self, link))
         return link
 
-    async def _begin(self, link: ConsumerLink, prefetch: Prefetch, accept: Accept) -> None:
+    async def _begin(self, link: ConsumerLink, prefetch: Prefetch, accept: Accept, *, yields: bool | None) -> None:
+        """yields: the lane may be paused by the bytes that the worker holds; None for a queue that is no lane."""
+        counted = None if self._pause is None or yields is None else self._pause.add(link, yields=yields)
         try:
-            await link.consume(prefetch, accept, timeout=self._options.timeout_seconds)
+            await link.consume(prefetch, accept, timeout=self._options.timeout_seconds, bytes_of=counted)
         except Lost as error:
             if error.kind is Kind.PERMISSION:
                 raise denied("read", "queue", link.queue, error.refusal) from error
@@ -213,6 +178,8 @@ class Session:
     def end(self, reason: str) -> None:
         """End the session; nothing is settled through it afterwards."""
         self._wait_no_longer()
+        if self._pause is not None:
+            self._pause.end()
         for link in self._links:
             link.end()
         self._publishing.end(reason)
@@ -225,6 +192,8 @@ class Session:
 
     async def stop_consuming(self, *queues: str) -> None:
         """Stop consuming these queues, or all of them permanently. Raises BrokerUnavailable."""
+        if self._pause is not None:
+            self._pause.stopped = True
         if not queues:
             self._wait_no_longer()
             self._replies.drain()
@@ -244,6 +213,8 @@ class Session:
         with lost():
             links = [*self._by_role.values(), *self.tenants.consumed]
             await asyncio.gather(*(link.resume_consuming(self._options.timeout_seconds) for link in links))
+        if self._pause is not None:
+            self._pause.go_on()
 
     async def serve_tenants(self, lanes: Mapping[str, str]) -> list[str]:
         """Consume these queues of tenants, given with their lanes, and no others. Return those that do not exist.
