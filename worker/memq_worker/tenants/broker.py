@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import defaultdict
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -75,6 +76,17 @@ class Broker:
         }
 
     @cached_property
+    def lane_bindings(self) -> Mapping[str, list["Bound"]]:
+        """Bindings to the queues of tenants, by exchange; those of the internal exchange by the lane they return to."""
+        found = defaultdict[str, list[Bound]](list)
+        beginnings = (f"{self.names.prefix}.lane.", f"{self.names.tenants}.")
+        for bound in self.bindings:
+            if bound.queue.startswith(beginnings):
+                internal = bound.exchange == self.names.internal
+                found[str(json.loads(bound.arguments).get("x-lane")) if internal else bound.exchange].append(bound)
+        return found
+
+    @cached_property
     def permissions(self) -> Mapping[str, dict[str, str]]:
         """Permissions in this virtual host by user."""
         kinds = ("configure", "write", "read")
@@ -107,8 +119,10 @@ class Broker:
         pattern = re.compile(rf"{re.escape(self.names.prefix)}\.t\.({TENANT_NAME})(\.bulk|\.read)?")
         return sorted({found[1] for name in self.exchanges if (found := pattern.fullmatch(name))})
 
-    def user(self, name: str) -> dict[str, Any] | None:
-        return self.api.get(f"users/{name}")
+    @cached_property
+    def users(self) -> Mapping[str, dict[str, Any]]:
+        """Users of the broker itself by name."""
+        return {each["name"]: each for each in self.api.get("users") or []}
 
     def _all(self, kind: str) -> list[dict[str, Any]]:
         return self._listed(self.api.here(kind))

@@ -1,13 +1,14 @@
 """RabbitMQ's management API, as far as tenants need it."""
 
+import base64
 import json
-import urllib.error
 from collections.abc import Mapping
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from memq_amqp.address import bracketed
-from memq_amqp.management import VARIABLE, ManagementError, call, management
+from memq_amqp.management import VARIABLE, ManagementError, management
 
 from memq_worker.errors import BrokerUnavailable, ConfigurationError
 from memq_worker.settings import Settings
@@ -17,7 +18,7 @@ _REASON_LIMIT = 200  # characters of the broker's reason
 
 
 class Management:
-    """One virtual host by one user, with the standard library alone: this is no hot path.
+    """One virtual host by one user, over one connection that stays open between calls.
 
     Every call raises BrokerUnavailable where nothing answers, and ConfigurationError with the broker's reason.
     """
@@ -26,8 +27,13 @@ class Management:
         self.user = user
         self.vhost = vhost
         self._url = url.rstrip("/")
-        self._password = password
-        self._timeout = timeout
+        parts = urlsplit(self._url)
+        kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+        # Connects with the first call, and again where the broker has closed it.
+        self._connection = kind(parts.hostname or "", parts.port, timeout=timeout)
+        self._path = f"{parts.path}/api/"
+        token = base64.b64encode(f"{user}:{password}".encode()).decode()
+        self._headers = {"Authorization": f"Basic {token}", "Content-Type": "application/json"}
 
     @classmethod
     def of(cls, settings: Settings) -> "Management":
@@ -61,26 +67,39 @@ class Management:
         self._call("DELETE", path)
 
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        url = f"{self._url}/api/{path}"
+        text = None if body is None else json.dumps(body)
         try:
-            text = call(url, self.user, self._password, method=method, body=body, timeout=self._timeout)
-        except urllib.error.HTTPError as error:
-            with error:
-                if error.code == 404 and method in ("GET", "DELETE"):
-                    return None
-                raise ConfigurationError(self._refused(method, path, error)) from None
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "reason", None) or error
+            response = self._answer(method, path, text)
+            answer = response.read()
+            if response.status == 404 and method in ("GET", "DELETE"):
+                return None
+            if response.status >= 300:
+                raise ConfigurationError(self._refused(method, path, response, answer))
+            return json.loads(answer) if answer else None
+        except (OSError, HTTPException, ValueError) as error:
+            self._connection.close()
             raise BrokerUnavailable(
-                f"RabbitMQ's management API at {self._url}: {reason}; set MEMQ_MANAGEMENT_URL to its address"
+                f"RabbitMQ's management API at {self._url}: {error}; set MEMQ_MANAGEMENT_URL to its address"
             ) from None
-        return json.loads(text) if text else None
 
-    def _refused(self, method: str, path: str, error: urllib.error.HTTPError) -> str:
-        if error.code == 401:
+    def _answer(self, method: str, path: str, body: str | None) -> HTTPResponse:
+        for last in (False, True):
+            kept = self._connection.sock is not None
+            try:
+                self._connection.request(method, f"{self._path}{path}", body, self._headers)
+                return self._connection.getresponse()
+            except (ConnectionError, HTTPException):
+                # The broker closes a connection that is idle. Every call may be repeated.
+                self._connection.close()
+                if last or not kept:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _refused(self, method: str, path: str, response: HTTPResponse, answer: bytes) -> str:
+        if response.status == 401:
             return f"RabbitMQ's management API at {self._url} refused user {self.user!r}: tag it administrator"
         try:
-            reason = str(json.loads(error.read()).get("reason", error.reason))
+            reason = str(json.loads(answer).get("reason", response.reason))
         except (ValueError, AttributeError):
-            reason = str(error.reason)
-        return f"RabbitMQ's management API refused {method} {path}: {error.code} {reason[:_REASON_LIMIT]}"
+            reason = response.reason
+        return f"RabbitMQ's management API refused {method} {path}: {response.status} {reason[:_REASON_LIMIT]}"

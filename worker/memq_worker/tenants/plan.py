@@ -167,15 +167,13 @@ class Planner:
         """Former bindings to queues of memq's own; taps that an operator has made stay."""
         own = TenantNames(self._names.prefix, name)
         keep = {Bound.of(binding) for binding in wanted}
-        lanes = set(own.lanes)
-        for bound, key in self._broker.bindings.items():
-            arguments = json.loads(bound.arguments)
-            returns = bound.exchange == self._names.internal and arguments.get("x-lane") in lanes
-            ours = bound.queue.startswith((f"{self._names.prefix}.lane.", f"{self._names.tenants}."))
-            if bound not in keep and ours and (bound.exchange in own.exchanges or returns):
-                path = self._api.here("bindings", "e", bound.exchange, "q", bound.queue, key)
-                binding = Binding(bound.exchange, bound.queue, bound.routing_key, arguments)
-                yield Step(f"unbind {_described(binding)}", _deleting(self._api.delete, path))
+        for place in (*own.exchanges, *own.lanes):
+            for bound in self._broker.lane_bindings.get(place, ()):
+                if bound not in keep:
+                    key = self._broker.bindings[bound]
+                    path = self._api.here("bindings", "e", bound.exchange, "q", bound.queue, key)
+                    binding = Binding(bound.exchange, bound.queue, bound.routing_key, json.loads(bound.arguments))
+                    yield Step(f"unbind {_described(binding)}", _deleting(self._api.delete, path))
 
     def _policy(self, name: str, tenant: Tenant) -> Iterator[Step]:
         """The limit on what waits, in each of the tenant's own queues. Their arguments have it rejected at publish."""
@@ -207,7 +205,7 @@ class Planner:
                 f"{place}: this command's own user, which would lose its permissions; expected another user"
             )
         given = password(declared, place, self._directory)
-        known = self._broker.user(user)
+        known = self._broker.users.get(user)
         if known is None and given is None:
             notes.append(f"{place}: RabbitMQ has no such user of its own, and there is no password_file; left alone")
             return
