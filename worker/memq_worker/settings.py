@@ -83,7 +83,8 @@ class Settings(BaseSettings):
         int,
         Field(
             ge=1024,
-            description="Approximate limit, in bytes, on unsettled messages per worker. Relaxed order only.",
+            description="Limit, in bytes, on unsettled writes per worker. Above it, all lanes but the live lane are "
+            "paused and take turns. Relaxed order only.",
         ),
     ] = 16 * 2**20
     request_prefetch: Annotated[

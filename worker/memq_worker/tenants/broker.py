@@ -122,7 +122,8 @@ class Broker:
     @cached_property
     def users(self) -> Mapping[str, dict[str, Any]]:
         """Users of the broker itself by name."""
-        return {each["name"]: each for each in self.api.get("users") or []}
+        found: list[dict[str, Any]] = self.api.get("users") or []
+        return {each["name"]: each for each in found}
 
     def _all(self, kind: str) -> list[dict[str, Any]]:
         return self._listed(self.api.here(kind))
