@@ -2,8 +2,8 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from pathlib import Path
 
 import typer
@@ -34,13 +34,21 @@ def _file(settings: Settings) -> tuple[Path, TenantsFile]:
     return settings.tenants_file, read(settings.tenants_file)
 
 
-def _broker(settings: Settings) -> Broker:
-    return Broker(Management.of(settings), settings.topology.names)
+@contextmanager
+def _broker(settings: Settings) -> Generator[Broker]:
+    with closing(Management.of(settings)) as api:
+        yield Broker(api, settings.topology.names)
 
 
-def _planned(settings: Settings, engine: Engine, adopt: bool) -> Plan:
+@contextmanager
+def _planned(settings: Settings, engine: Engine, adopt: bool) -> Generator[Plan]:
+    """The plan, whose steps can be done until the block ends."""
     path, file = _file(settings)
-    broker = _broker(settings)
+    with _broker(settings) as broker:
+        yield _plan(path, file, broker, settings, engine, adopt)
+
+
+def _plan(path: Path, file: TenantsFile, broker: Broker, settings: Settings, engine: Engine, adopt: bool) -> Plan:
     planned = Planner(file, path.parent, broker, settings.order).plan()
     # With shared storage too: storage may change, and a removal deletes the collections of the tenant's name.
     new = [name for name in file.tenants if name not in broker.tenants]
@@ -72,17 +80,18 @@ async def _collections(settings: Settings, engine: Engine) -> list[str]:
 
 def plan(settings: Settings, engine: Engine, adopt: bool) -> int:
     """Print what `apply` would do; 0."""
-    _print(planned := _planned(settings, engine, adopt))
+    with _planned(settings, engine, adopt) as planned:
+        _print(planned)
     typer.echo(f"{len(planned.steps)} changes; memq-worker tenants apply makes them" if planned.steps else "no changes")
     return 0
 
 
 def apply(settings: Settings, engine: Engine, adopt: bool) -> int:
     """Bring the broker to what the file says, step by step; 0."""
-    planned = _planned(settings, engine, adopt)
-    for step in planned.steps:
-        step.act()
-        typer.echo(f"  {step.text}")
+    with _planned(settings, engine, adopt) as planned:
+        for step in planned.steps:
+            step.act()
+            typer.echo(f"  {step.text}")
     for note in planned.notes:
         typer.echo(f"note: {note}")
     typer.echo(f"{len(planned.steps)} changes made")
@@ -110,8 +119,11 @@ def remove(settings: Settings, engine: Engine, name: str, yes: bool) -> int:
 
 
 async def _remove(settings: Settings, engine: Engine, name: str, file: TenantsFile) -> None:
-    async with access.brokers(settings).connect("tenants remove") as connection, _store(settings, engine) as store:
-        removal = Removal(name, file, _broker(settings), connection, store, typer.echo)
+    async with AsyncExitStack() as stack:
+        broker = stack.enter_context(_broker(settings))
+        connection = await stack.enter_async_context(access.brokers(settings).connect("tenants remove"))
+        store = await stack.enter_async_context(_store(settings, engine))
+        removal = Removal(name, file, broker, connection, store, typer.echo)
         await removal.run(settings.amqp_timeout_seconds, settings.store_timeout_seconds)
 
 
@@ -135,7 +147,12 @@ async def _store(settings: Settings, engine: Engine) -> AsyncGenerator[QdrantSto
 def list_(settings: Settings) -> int:
     """Print a line for each tenant of the file and of the broker; 0."""
     _, file = _file(settings)
-    broker = _broker(settings)
+    with _broker(settings) as broker:
+        _print_list(file, broker)
+    return 0
+
+
+def _print_list(file: TenantsFile, broker: Broker) -> None:
     table = Table(box=None, pad_edge=False)
     for heading in ("tenant", "storage", "lane", "weight", "limits", "users", "waiting", "broker"):
         table.add_column(heading)
@@ -158,7 +175,6 @@ def list_(settings: Settings) -> int:
     # A pipe has no width to fit.
     Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE).print(table)
     typer.echo(_generations(file, broker))
-    return 0
 
 
 def _limits(tenant: Tenant) -> list[str]:
@@ -173,7 +189,11 @@ def _generations(file: TenantsFile, broker: Broker) -> str:
 def show(settings: Settings, name: str) -> int:
     """Print all about one tenant; 0, or 1 if neither file nor broker has it."""
     _, file = _file(settings)
-    broker = _broker(settings)
+    with _broker(settings) as broker:
+        return _show(file, broker, name)
+
+
+def _show(file: TenantsFile, broker: Broker, name: str) -> int:
     tenant = file.tenants.get(name)
     if tenant is None and name not in broker.tenants:
         typer.echo(f"no tenant {name!r} in the file or on the broker", err=True)

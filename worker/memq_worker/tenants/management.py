@@ -48,6 +48,9 @@ class Management:
             raise ConfigurationError(f"{VARIABLE}: {error}") from None
         return cls(found.url, found.user, found.password, broker.vhost, settings.amqp_timeout_seconds)
 
+    def close(self) -> None:
+        self._connection.close()
+
     def here(self, kind: str, *names: str) -> str:
         """Path of a resource of the virtual host: its kind, as in the API, and its names."""
         return "/".join((kind, quote(self.vhost, safe=""), *(quote(name, safe="") for name in names)))
