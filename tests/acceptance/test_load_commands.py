@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -87,7 +88,8 @@ def test_interrupted_traffic_ends_in_order(memq: Memq) -> None:
         child.send_signal(signal.SIGTERM)
         out, told = child.communicate(timeout=SECONDS)
     assert (child.returncode, told) == (0, "")
-    assert out.splitlines()[-1].startswith("all")
+    # On a busy machine requests may be due for which there is no room.
+    assert re.search(r"^all .*\n(errors by code: not_sent \d+\n)?\Z", out, re.MULTILINE), out
     assert memq.collections() == []
 
 

@@ -96,12 +96,16 @@ async def test_a_broker_short_of_memory_shows_as_blocked(server: Server, engine:
     address = Address(server.amqp_url, "memq", server.management_url, "/")
     with running_worker(address, qdrant_url=engine.url, metrics_port=port) as worker:
         await says(200, port, "/readyz")
-        # Only a connection that publishes is told, as the worker's does when this comes out of its tier: to nowhere.
-        async with await aio_pika.connect(address.url) as connection:
-            channel = await connection.channel()
-            tier = await channel.get_exchange(Names(address.prefix).retry(5), ensure=False)
-            await tier.publish(aio_pika.Message(b"not JSON", delivery_mode=2), "upsert.docs")
-        await asyncio.to_thread(server.control, "set_vm_memory_high_watermark", "absolute", "1MB")
+        # Only a connection that publishes is told, as the worker's does once it reads this: no sooner than the alarm.
+        worker.process.send_signal(signal.SIGSTOP)
+        try:
+            async with await aio_pika.connect(address.url) as connection:
+                channel = await connection.channel()
+                commands = await channel.get_exchange(Names(address.prefix).commands, ensure=False)
+                await commands.publish(aio_pika.Message(b"not JSON", delivery_mode=2), "upsert.docs")
+            await asyncio.to_thread(server.control, "set_vm_memory_high_watermark", "absolute", "1MB")
+        finally:
+            worker.process.send_signal(signal.SIGCONT)
         try:
             await until(lambda: shows(port, "memq_amqp_blocked", 1), within=30)
         finally:
