@@ -199,6 +199,8 @@ class Ledger:
         elif moves:
             # One that is handed back may have been written by a store that was too late to say so.
             handed_back = delivered.queue == moves[0].exchange == NAMES.suspect
+            # An answer that is lost while the store answers others is the suspect's own failure, and it is retried.
+            handed_back |= delivered.queue == NAMES.suspect and message.n in self._world.points.lost
             if self._wrote(channel, delivered) and not handed_back:
                 self._world.fail(f"{message.n} is both written and moved to {moves[0].exchange}")
             if moves[0].exchange == NAMES.dead and not answered:
