@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from memq_schemas.conditions import FieldCondition, MatchAny
+from memq_schemas.conditions import FieldCondition, MatchAny, MatchPhrase, MatchText, MatchTextAny
 from memq_schemas.filters import Filter, HasId, Nested
 from memq_schemas.model import listed
 
@@ -24,9 +24,10 @@ _ALWAYS = Truth(can_be_true=True, can_be_false=False)
 def selects_all(condition: Filter) -> bool:
     """Return True if the filter holds for every value of the conditions that depend on what is stored.
 
-    Constants count by their value: `has_id` and `any` without values hold for no point, groups without conditions for
-    every point. All other conditions are unknown and independent: conditions that exclude each other, such as `a or
-    not a`, are not recognised. The time is linear in the number of conditions.
+    Constants count by their value: `has_id` and `any` without values hold for no point, nor do blank texts as soon as
+    the key has a text index; groups without conditions hold for every point. All other conditions are unknown and
+    independent: conditions that exclude each other, such as `a or not a`, are not recognised. The time is linear in the
+    number of conditions.
 
     Stores disagree about `min_should` without conditions: Qdrant selects every point, the embedded engine none. A
     filter that selects everything in either of the two counts.
@@ -67,5 +68,7 @@ def _truth(condition: Any, empty_min_should: Truth) -> Truth:
             return _UNKNOWN if condition.has_id else _NEVER
         case FieldCondition(match=MatchAny() as test):
             return _UNKNOWN if test.any else _NEVER
+        case FieldCondition(match=MatchText(text=words) | MatchTextAny(text_any=words) | MatchPhrase(phrase=words)):
+            return _NEVER if not words or words.isspace() else _UNKNOWN
         case _:
             return _UNKNOWN
