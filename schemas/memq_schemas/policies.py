@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from memq_schemas.topology import REQUEST_TTL_MS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -134,13 +136,11 @@ def losses(queue: QueuePolicies, names: Names) -> list[Loss]:
         report(
             "overflow", "drop-head", "dead-lettering is no longer at-least-once, so a message may be lost on its way"
         )
-    if queue.name in (names.dead, names.store):
+    if (effect := _expired(queue, names)) is not None:
+        report("message-ttl", queue.smallest("message-ttl"), effect)
+    if queue.name in (names.dead, names.store) and (limit := queue.delivery_limit) is not None and limit < LOOKS:
         away = " or moves" if queue.dead_letters else ""
-        if (ttl := queue.smallest("message-ttl")) is not None:
-            content = "dead letters" if queue.name == names.dead else "the announced store"
-            report("message-ttl", ttl, f"RabbitMQ removes{away} {content} after so many milliseconds")
-        if (limit := queue.delivery_limit) is not None and limit < LOOKS:
-            report("delivery-limit", limit, f"RabbitMQ drops{away} a dead letter after so many looks at it")
+        report("delivery-limit", limit, f"RabbitMQ drops{away} a dead letter after so many looks at it")
     if queue.dead_letters and (key := queue.dead_letter_key) is not None:
         report("dead-letter-routing-key", repr(key), "messages lose their routing key, which is their address")
     return found
@@ -151,6 +151,23 @@ def diverted(exchange: ExchangePolicy) -> Loss:
     effect = "a message that no queue takes goes there and is confirmed, instead of returning to its sender"
     source = f"policy {exchange.policy!r}"
     return Loss(exchange.name, source, "alternate-exchange", repr(exchange.alternate), effect)
+
+
+def _expired(queue: QueuePolicies, names: Names) -> str | None:
+    """Return the effect of the queue's message-ttl; None if it has none, or loses nothing by it."""
+    ttl = queue.smallest("message-ttl")
+    if ttl is None:
+        return None
+    if names.is_request(queue.name):
+        own = ttl >= REQUEST_TTL_MS
+        return None if own else "RabbitMQ removes requests after so many milliseconds, and they get no answer"
+    kept = {
+        names.dead: "dead letters",
+        names.store: "the announced store",
+        names.tenants: "the generation of the tenants file",
+    }
+    away = " or moves" if queue.dead_letters else ""
+    return f"RabbitMQ removes{away} {kept[queue.name]} after so many milliseconds" if queue.name in kept else None
 
 
 def _dropped(queue: QueuePolicies, names: Names) -> str:

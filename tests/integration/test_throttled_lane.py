@@ -33,10 +33,19 @@ async def stored(producer: Producer) -> int:
 
 
 async def throttled(
-    server: Server, engine: EmbeddedEngine, directory: Path, *, rate: float, messages: int, timeout: float, wait: float
+    server: Server,
+    engine: EmbeddedEngine,
+    directory: Path,
+    prefix: str,
+    *,
+    rate: float,
+    messages: int,
+    timeout: float,
+    wait: float,
 ) -> None:
     """Publish so many messages at once into a lane of this rate, and look for so many seconds at what becomes of them.
 
+    prefix: of its own for each test, whose tenants file begins with generation 1.
     timeout: the broker's consumer_timeout in seconds.
     """
     if not isinstance(server, Node) or server.management_url is None:
@@ -44,7 +53,7 @@ async def throttled(
     values = f"rabbit, consumer_timeout, {timeout * 1000:.0f}", f"rabbit, channel_tick_interval, {timeout * 100:.0f}"
     sets = ", ".join(f"application:set_env({value})" for value in values)
     await asyncio.to_thread(server.control, "eval", f"{sets}.")
-    address = Address(server.amqp_url, "memq", server.management_url, "/")
+    address = Address(server.amqp_url, prefix, server.management_url, "/")
     names = Names(address.prefix)
     lane = f"{address.prefix}.lane.acme"
     # A burst, and what arrives before the consumer is cancelled.
@@ -54,8 +63,8 @@ async def throttled(
         await asyncio.to_thread(tenants.ok, "apply")
         with running_worker(address, **tenants.settings) as worker:
             async with (
-                Producer(tenants.url("acme"), tenant="acme") as acme,
-                Producer(tenants.url("beta"), tenant="beta") as beta,
+                Producer(tenants.url("acme"), prefix=prefix, tenant="acme") as acme,
+                Producer(tenants.url("beta"), prefix=prefix, tenant="beta") as beta,
             ):
                 await acme.collections.create("notes", size=1)
                 await beta.collections.create("notes", size=1)
@@ -88,11 +97,11 @@ async def test_a_throttled_lane_outlasts_the_consumer_timeout(
     server: Server, engine: EmbeddedEngine, tmp_path: Path
 ) -> None:
     # A message every four seconds, where no consumer may hold one for two.
-    await throttled(server, engine, tmp_path, rate=0.25, messages=200, timeout=2, wait=14)
+    await throttled(server, engine, tmp_path, "seconds", rate=0.25, messages=200, timeout=2, wait=14)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1200)
 async def test_an_hour_s_worth_waits_in_the_lane(server: Server, engine: EmbeddedEngine, tmp_path: Path) -> None:
     # Published within a minute or so: about a hundred times the rate.
-    await throttled(server, engine, tmp_path, rate=5, messages=18_000, timeout=60, wait=300)
+    await throttled(server, engine, tmp_path, "hour", rate=5, messages=18_000, timeout=60, wait=300)

@@ -6,9 +6,10 @@ import pytest
 
 from memq_schemas import Names, topology
 from memq_schemas.policies import QueuePolicies, losses, summary
+from memq_schemas.tenants import shared_topology
 
 NAMES = Names("memq")
-ARGUMENTS = {queue.name: queue.arguments for queue in topology("memq").queues}
+ARGUMENTS = {queue.name: queue.arguments for queue in (*topology("memq").queues, *shared_topology("memq").queues)}
 
 
 def queue(role: str, definition: dict[str, Any], **more: Any) -> QueuePolicies:
@@ -50,6 +51,12 @@ def test_a_dead_letter_queue_of_an_older_release_loses_letters_by_the_default_of
 def test_a_policy_that_moves_dead_letters_elsewhere_is_named() -> None:
     (loss,) = losses(queue("dead", {"message-ttl": 1000, "dead-letter-exchange": "archive"}), NAMES)
     assert loss.setting == "message-ttl"
+
+
+@pytest.mark.parametrize("role", ["store", "tenants", "query", "tenants.query"])
+def test_a_policy_that_removes_an_announcement_or_requests_is_named(role: str) -> None:
+    (loss,) = losses(queue(role, {"message-ttl": 1000}), NAMES)
+    assert (loss.setting, loss.value) == ("message-ttl", 1000)
 
 
 def test_a_summary_names_each_policy_once_with_its_queues() -> None:
