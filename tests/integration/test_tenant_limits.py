@@ -6,7 +6,7 @@ import asyncio
 import signal
 import time
 from collections import defaultdict
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 import aio_pika
@@ -155,14 +155,36 @@ async def test_a_tenant_has_a_part_of_a_worker_s_requests(tenants: Tenants) -> N
     assert inbox.errors["quiet"] == [None]
 
 
+async def test_two_workers_share_the_requests_that_may_be_unanswered(tenants: Tenants, engine: EmbeddedEngine) -> None:
+    tenants.write("acme", tables={"acme": "limits.concurrency = 8"})
+    tenants.ok("apply")
+    with running_worker(tenants.amqp, **tenants.settings), running_worker(tenants.amqp, **tenants.settings):
+        async with asking(tenants, "acme") as inbox:
+
+            async def eight_accepted() -> bool:
+                """Whether 8 of 40 requests are not refused while the store answers none."""
+                inbox.errors["acme"].clear()
+                with stopped(engine):
+                    await inbox.ask("acme", 40)
+                    # As many are refused before a worker knows that there is another.
+                    await inbox.answers(24)
+                    with suppress(AssertionError):
+                        await until(lambda: len(inbox.errors["acme"]) == 32, within=2)
+                await inbox.answers(16)
+                return sum(error is None for error in inbox.errors["acme"]) == 8
+
+            # Each worker reads once a second how many there are.
+            await until(eight_accepted, within=30)
+
+
 @contextmanager
-def stopped(worker: WorkerProcess) -> Iterator[None]:
-    """Stop a worker's process, and continue it."""
-    worker.process.send_signal(signal.SIGSTOP)
+def stopped(program: WorkerProcess | EmbeddedEngine) -> Iterator[None]:
+    """Stop a program's process, and continue it."""
+    program.process.send_signal(signal.SIGSTOP)
     try:
         yield
     finally:
-        worker.process.send_signal(signal.SIGCONT)
+        program.process.send_signal(signal.SIGCONT)
 
 
 class Inbox:
