@@ -32,7 +32,7 @@ def test_what_memq_needs_of_a_broker_is_so(version: str) -> None:
     if (reason := chroot.problem(tree)) is not None:
         pytest.skip(f"RabbitMQ {version}: {reason} (scripts/brokers {version})")
     without = {name: value for name, value in ENVIRONMENT.items() if not name.startswith(("MEMQ_", "PYTEST_"))}
-    marked = ["-m", "broker_semantics", "tests/integration", "tests/chaos"]
+    marked = ["-m", "broker_semantics and not long", "tests/integration", "tests/chaos"]
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *marked],
         env={**without, "MEMQ_BROKER_ROOT": str(tree)},

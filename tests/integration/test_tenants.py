@@ -369,3 +369,18 @@ async def writes(producer: Producer) -> None:
 
 async def points(producer: Producer) -> int:
     return (await producer.count("notes", exact=True)).count
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+async def test_two_thousand_tenants_are_applied_once_and_served(tenants: Tenants) -> None:
+    names = [f"t-{number}" for number in range(2000)]
+    tenants.seconds = 1500
+    tenants.write(*names, extra="[shared.common]\nsize = 2", tables=dict.fromkeys(names, 'storage = "shared"'))
+    tenants.ok("apply")
+    assert tenants.ok("plan").splitlines() == ["no changes"]
+    with running_worker(tenants.amqp, **tenants.settings):
+        for name in (names[0], names[999], names[-1]):
+            async with Producer(tenants.url(name), prefix=tenants.amqp.prefix, tenant=name, timeout=30) as producer:
+                await producer.upsert("common", ROWS, wait=True)
+                assert (await producer.count("common", exact=True)).count == 1

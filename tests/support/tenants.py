@@ -28,6 +28,8 @@ class Tenants:
         self.amqp = amqp
         self.path = directory / "tenants.toml"
         self.generation = 0
+        self.seconds = SECONDS
+        """Of a command, after which it has failed."""
         self._directory = directory
         self._run = secrets.token_hex(4)
         self._users: set[str] = set()
@@ -80,7 +82,7 @@ class Tenants:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         line = [COMMAND, "tenants", *arguments]
-        return subprocess.run(line, env=self.environ, capture_output=True, text=True, timeout=SECONDS, check=False)
+        return subprocess.run(line, env=self.environ, capture_output=True, text=True, timeout=self.seconds, check=False)
 
     def ok(self, *arguments: str) -> str:
         done = self.run(*arguments)
