@@ -120,7 +120,7 @@ func main() {
 
 	query := Query{Vector: &QueryVector{UnionArray: numbers(1, 0)}, Filter: all(equals("lang", "de"))}
 	for _, hit := range read[QueryReply](c.ask("query."+collection, query)).Result {
-		fmt.Printf("hit %s %.2f %v version %d\n", name(hit.ID), hit.Score, hit.Payload["lang"], *hit.Version)
+		fmt.Printf("hit %s %.2f %v version %d\n", name(hit.ID), *hit.Score, hit.Payload["lang"], *hit.Version)
 	}
 
 	changed := read[SetPayloadReply](c.ask("payload."+collection, SetPayload{IDS: []ID{{Integer: of(int64(1))}}, Set: map[string]any{"seen": true}, Unset: []string{"year"}}))
