@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +16,7 @@ from memq_schemas import Names
 from stack.node import Node
 from tests.support.broker import Address
 from tests.support.engine import embedded_engine
-from tests.support.processes import listeners
+from tests.support.processes import listeners, stopped
 from tests.support.scrape import fetched, says, scraped, verdict
 from tests.support.until import until
 from tests.support.worker import COMMAND, free_port, running_worker
@@ -97,15 +95,12 @@ async def test_a_broker_short_of_memory_shows_as_blocked(server: Server, engine:
     with running_worker(address, qdrant_url=engine.url, metrics_port=port) as worker:
         await says(200, port, "/readyz")
         # Only a connection that publishes is told, as the worker's does once it reads this: no sooner than the alarm.
-        worker.process.send_signal(signal.SIGSTOP)
-        try:
+        with stopped(worker.process.pid):
             async with await aio_pika.connect(address.url) as connection:
                 channel = await connection.channel()
                 commands = await channel.get_exchange(Names(address.prefix).commands, ensure=False)
                 await commands.publish(aio_pika.Message(b"not JSON", delivery_mode=2), "upsert.docs")
             await asyncio.to_thread(server.control, "set_vm_memory_high_watermark", "absolute", "1MB")
-        finally:
-            worker.process.send_signal(signal.SIGCONT)
         try:
             await until(lambda: shows(port, "memq_amqp_blocked", 1), within=30)
         finally:
@@ -166,8 +161,7 @@ async def test_a_store_that_hangs_is_reported_by_readiness_and_by_the_check(amqp
     with embedded_engine(tmp_path / "vectors") as engine, running_worker(amqp, qdrant_url=engine.url, **options):
         line = [COMMAND, "check", "--amqp-url", amqp.url, "--prefix", amqp.prefix, "--data-dir", f"{engine.data_dir}"]
         await says(200, port, "/readyz")
-        os.kill(engine.pid, signal.SIGSTOP)
-        try:
+        with stopped(engine.pid):
             body = await says(503, port, "/readyz")
             assert dependency(body, "qdrant")["status"] == "down"
             ended = await asyncio.to_thread(
@@ -175,6 +169,4 @@ async def test_a_store_that_hangs_is_reported_by_readiness_and_by_the_check(amqp
             )
             assert ended.returncode == 1, ended.stdout
             assert engine.address in ended.stdout
-        finally:
-            os.kill(engine.pid, signal.SIGCONT)
         await says(200, port, "/readyz")

@@ -21,7 +21,7 @@ from memq_schemas import ErrorCode, Names, Operation, headers
 from tests.support.broker import depth, take
 from tests.support.engine import embedded_engine
 from tests.support.faults import Fault, FaultyStore, faulty_store
-from tests.support.processes import children
+from tests.support.processes import children, stopped
 from tests.support.scrape import Scrape, says, scraped, verdict
 from tests.support.until import until
 from tests.support.worker import free_port, running_worker
@@ -266,8 +266,7 @@ async def test_a_stopped_worker_holds_up_no_scrape_and_is_named(amqp: Address, t
     with running_worker(amqp, data_dir=tmp_path / "data", processes=2, metrics_port=port):
         await until(all_ready(port), within=30)
         victim = verdict(port, "/readyz")[1]["workers"][1]["pid"]
-        os.kill(victim, signal.SIGSTOP)
-        try:
+        with stopped(victim):
             life = await says(503, port, "/livez")
             states = {worker["worker"]: worker["state"] for worker in life["workers"]}
             assert states == {"0": "running", "1": "stuck"}
@@ -277,8 +276,6 @@ async def test_a_stopped_worker_holds_up_no_scrape_and_is_named(amqp: Address, t
             page = await asyncio.to_thread(scraped, port)
             assert (page.total("memq_ready", worker="0"), page.total("memq_ready", worker="1")) == (1, 0)
             assert page.total("memq_event_loop_lag_seconds", worker="1") > 1
-        finally:
-            os.kill(victim, signal.SIGCONT)
         await says(200, port, "/livez")
         await until(all_ready(port), within=30)
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
 from collections import defaultdict
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 import aio_pika
@@ -17,6 +16,7 @@ from memq import Producer, QuotaExceeded, RemoteError, Unconfirmed
 from memq_schemas import headers
 from memq_schemas.tenants import TenantNames
 from tests.support.broker import depth
+from tests.support.processes import stopped
 from tests.support.scrape import scraped
 from tests.support.tenants import Tenants, tenants_of
 from tests.support.until import until
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from memq_schemas.topology import Lane
     from tests.support.broker import Address
     from tests.support.engine import EmbeddedEngine
-    from tests.support.worker import WorkerProcess
 
 pytestmark = pytest.mark.integration
 
@@ -121,7 +120,7 @@ async def test_a_flood_of_requests_delays_no_other_tenant(tenants: Tenants, tran
     tenants.ok("apply")
     settings = {**tenants.settings, "transport": transport}
     with running_worker(tenants.amqp, **settings) as worker, ExitStack() as stack:
-        stack.enter_context(stopped(worker))
+        stack.enter_context(stopped(worker.process.pid))
         async with asking(tenants, "noisy", "quiet") as inbox:
             # All of them wait before the worker sees the first, so the order of arrival is known.
             await inbox.ask("noisy", 200)
@@ -139,7 +138,7 @@ async def test_a_tenant_has_a_part_of_a_worker_s_requests(tenants: Tenants) -> N
     port = free_port()
     settings = {**tenants.settings, "request_prefetch": 2, "metrics_port": port}
     with running_worker(tenants.amqp, **settings) as worker, ExitStack() as stack:
-        stack.enter_context(stopped(worker))
+        stack.enter_context(stopped(worker.process.pid))
         async with asking(tenants, "noisy", "quiet") as inbox:
             await inbox.ask("noisy", 100)
             await inbox.ask("quiet", 1)
@@ -162,9 +161,9 @@ async def test_two_workers_share_the_requests_that_may_be_unanswered(tenants: Te
         async with asking(tenants, "acme") as inbox:
 
             async def eight_accepted() -> bool:
-                """Whether 8 of 40 requests are not refused while the store answers none."""
+                """Return True if 8 of 40 requests are not refused while the store answers none."""
                 inbox.errors["acme"].clear()
-                with stopped(engine):
+                with stopped(engine.pid):
                     await inbox.ask("acme", 40)
                     # As many are refused before a worker knows that there is another.
                     await inbox.answers(24)
@@ -175,16 +174,6 @@ async def test_two_workers_share_the_requests_that_may_be_unanswered(tenants: Te
 
             # Each worker reads once a second how many there are.
             await until(eight_accepted, within=30)
-
-
-@contextmanager
-def stopped(program: WorkerProcess | EmbeddedEngine) -> Iterator[None]:
-    """Stop a program's process, and continue it."""
-    program.process.send_signal(signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        program.process.send_signal(signal.SIGCONT)
 
 
 class Inbox:

@@ -119,7 +119,7 @@ async def has(operator: Producer, name: str) -> bool:
 
 
 async def test_messages_that_wait_while_no_worker_runs_are_discarded_by_the_next_one(tenants: Tenants) -> None:
-    """What is in the shared lane and in a retry tier is discarded later too, and becomes no dead letter."""
+    """Messages in the shared lane and in a retry tier are discarded later too, and become no dead letters."""
     names, own = Names(tenants.amqp.prefix), TenantNames(tenants.amqp.prefix, "acme")
     tenants.write("acme", "beta")
     tenants.ok("apply")

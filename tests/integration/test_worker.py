@@ -14,6 +14,7 @@ from memq import Producer, RemoteError
 from memq_schemas import Names, headers
 from stack.broker import Broker
 from tests.support.broker import depth, own_address, take
+from tests.support.processes import stopped
 from tests.support.until import until
 from tests.support.worker import WorkerProcess, running_worker
 
@@ -111,14 +112,11 @@ async def test_a_store_that_hangs_gives_an_error_and_not_a_hang(
 ) -> None:
     async with producer_of(amqp) as producer:
         await producer.collections.create("docs", 4)
-        engine.process.send_signal(signal.SIGSTOP)
-        try:
+        with stopped(engine.process.pid):
             with pytest.raises(RemoteError) as caught:
                 await producer.query("docs", [1.0, 0.0, 0.0, 0.0])
             assert caught.value.status in (429, 503, 504)
             assert caught.value.retryable
-        finally:
-            engine.process.send_signal(signal.SIGCONT)
         await until(lambda: count_is(producer, "docs", 0), within=20)
 
 
@@ -142,8 +140,7 @@ async def test_a_second_signal_stops_at_once_and_nothing_is_lost(
 ) -> None:
     async with producer_of(amqp) as producer:
         await producer.collections.create("docs", 4)
-        engine.process.send_signal(signal.SIGSTOP)
-        try:
+        with stopped(engine.process.pid):
             await producer.upsert("docs", ids=range(100), vectors=np.ones((100, 4)))
             await until(lambda: unsettled_is(amqp, 0), within=20)  # taken by the worker
             worker.process.send_signal(signal.SIGTERM)
@@ -151,8 +148,6 @@ async def test_a_second_signal_stops_at_once_and_nothing_is_lost(
             worker.process.send_signal(signal.SIGTERM)
             worker.until("worker stopped before drained")
             worker.ended()
-        finally:
-            engine.process.send_signal(signal.SIGCONT)
         with running_worker(amqp, qdrant_url=engine.url):
             await until(lambda: count_is(producer, "docs", 100), within=20)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import psutil
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 
 def children(pid: int, *, recursive: bool = False) -> list[int]:
@@ -23,6 +23,18 @@ def alive(pid: int) -> bool:
     with suppress(psutil.NoSuchProcess):
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     return False
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """Stop a process with SIGSTOP: it keeps its ports and connections, and does nothing. Continue it at the end."""
+    process = psutil.Process(pid)
+    process.suspend()
+    try:
+        yield
+    finally:
+        with suppress(psutil.NoSuchProcess):
+            process.resume()
 
 
 def naming(text: str) -> dict[int, psutil.Process]:

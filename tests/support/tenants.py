@@ -29,7 +29,7 @@ class Tenants:
         self.path = directory / "tenants.toml"
         self.generation = 0
         self.seconds = SECONDS
-        """Of a command, after which it has failed."""
+        """Timeout of a command."""
         self._directory = directory
         self._run = secrets.token_hex(4)
         self._users: set[str] = set()

@@ -104,7 +104,7 @@ def _is_nan(request: Any, inputs: Inputs) -> bool:
 
 @dataclass(frozen=True)
 class _Reader:
-    """What the parts of one request have in common. factor: of the limits of prefetches."""
+    """Reads the parts of one request. factor: multiplies the limits of prefetches."""
 
     engine: Engine
     collection: Collection

@@ -86,7 +86,7 @@ class Deliveries:
 
 
 class How(Enum):
-    """What becomes of a delivery: acknowledged, queued again, or given up to a dead-letter exchange."""
+    """Ways to settle a delivery: acknowledge it, queue it again, or give it up to a dead-letter exchange."""
 
     ACK = auto()
     REQUEUE = auto()
@@ -97,7 +97,7 @@ class Settlement(NamedTuple):
     how: How
     tag: int
     multiple: bool
-    """Whether every older delivery that is not settled yet is settled in the same way."""
+    """True to settle every older delivery that is not settled yet in the same way."""
 
 
 async def settle(channel: AbstractChannel, settlements: Iterable[Settlement]) -> None:

@@ -88,7 +88,7 @@ def _row_prefix(size: int) -> bytes:
 
 
 def _sparse_fields(tag: bytes, name: str, cells: list[SparseCell]) -> list[bytes]:
-    """What `vectors_of` returns for points with a sparse vector each, and no other."""
+    """Return the fields of `vectors_of` for points with a sparse vector each, and no other."""
     fields: list[bytes] = []
     for values, indices in _sparse_parts(cells):
         head, middle = _sparse_frame(tag, name, len(values), len(indices))

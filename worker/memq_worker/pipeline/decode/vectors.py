@@ -226,13 +226,10 @@ def _check_finite(name: str, column: Column, first: int) -> None:
     # look. Of the products np.vdot is the one that does not warn of it.
     if math.isfinite(np.vdot(numbers, numbers)):
         return
-    for index, cell in enumerate(column, first):
-        if cell is not None and not np.isfinite(np.frombuffer(_numbers(cell), dtype="<f4")).all():
+    places = [index for index, cell in enumerate(column, first) if cell is not None]
+    for index, row in zip(places, rows, strict=True):
+        if not np.isfinite(np.frombuffer(row, dtype="<f4")).all():
             raise _invalid(index, name, "NaN or infinite")
-
-
-def _numbers(cell: Cell) -> bytes | memoryview:
-    return cell if isinstance(cell, bytes | memoryview) else cell[1]
 
 
 _STEP = re.compile(r"(?:row (\d+)|(indices|values)): ")
