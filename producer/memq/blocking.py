@@ -326,7 +326,7 @@ class Producer:
         score_threshold: float | None = None,
         filter: FilterLike | None = None,
         with_payload: bool | Sequence[str] = True,
-        with_vector: bool = False,
+        with_vector: bool | Literal["base64"] = False,
         using: str | None = None,
         query: Any = None,
         prefetch: Any = None,
@@ -340,6 +340,7 @@ class Producer:
 
         vector: numbers, rows of them for a multivector, or {"indices", "values"} for a sparse vector.
         using: the vector's name, where the collection has named vectors.
+        with_vector: a number that is NaN or infinite comes back as NaN, or exactly as base64; a score as NaN.
         query, prefetch, params, lookup_from: as in Qdrant, as dicts or as models of qdrant_client: recommend, discover,
         context, relevance_feedback, order_by, fusion, rrf, sample, formula, nearest with mmr, and prefetches for
         them.
@@ -373,7 +374,7 @@ class Producer:
         ids: Sequence[Id],
         *,
         with_payload: bool | Sequence[str] = True,
-        with_vector: bool = False,
+        with_vector: bool | Literal["base64"] = False,
         timeout: float | None = None,
     ) -> GetAnswer:
         """Points by id, at most 10,000; ids that do not exist are left out. Raises as `query` does."""

@@ -13,7 +13,6 @@ import typer
 
 from memq.encode.arrow.library import pyarrow
 from memq.errors import InvalidRequest
-from memq_schemas.vectors import to_array
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -128,7 +127,7 @@ def _by_name(vector: Any, columns: dict[str, Any]) -> dict[str, Any]:
 def _dense(values: list[Any], size: int) -> Any:
     pa = pyarrow()
     empty = np.zeros(size, "<f4")
-    flat = np.concatenate([empty if each is None else to_array(each) for each in values])
+    flat = np.concatenate([empty if each is None else _numbers(each, "<f4") for each in values])
     missing = [each is None for each in values]
     return pa.FixedSizeListArray.from_arrays(
         pa.array(flat, pa.float32()), size, mask=pa.array(missing) if any(missing) else None

@@ -1,7 +1,18 @@
 import math
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, PlainSerializer, Tag, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    Tag,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 from pydantic.config import JsonDict
 
 from memq_schemas.conditions import Key
@@ -93,14 +104,39 @@ class Count(Input):
     exact: Annotated[bool, Field(description="false for an estimate, which takes less time")] = True
 
 
+def _or_nan(value: Any) -> Any:
+    return math.nan if value is None else value
+
+
+def _or_null(schema: JsonDict) -> None:
+    schema["anyOf"] = [{"type": schema.pop("type")}, {"type": "null"}]
+
+
+def _nan_for_null(numbers: Any, read: ValidatorFunctionWrapHandler) -> Any:
+    """Look for null in the rare list that is not of numbers alone."""
+    try:
+        return read(numbers)
+    except ValidationError:
+        if not isinstance(numbers, list) or None not in numbers:
+            raise
+        return read(list(map(_or_nan, cast("list[Any]", numbers))))
+
+
+_StoredNumber = Annotated[float, Field(allow_inf_nan=True, json_schema_extra=_or_null)]
+_StoredNumbers = Annotated[list[_StoredNumber], WrapValidator(_nan_for_null)]
+
+
 class StoredSparseVector(Model):
     indices: list[int] | str
-    values: list[float] | str
+    values: _StoredNumbers | str
 
 
 StoredVector = Annotated[
-    list[float] | str | list[list[float]] | list[str] | StoredSparseVector,
-    Field(description="numbers or base64; rows of them for a multivector; indices and values for a sparse vector"),
+    _StoredNumbers | str | list[_StoredNumbers] | list[str] | StoredSparseVector,
+    Field(
+        description="numbers or base64; rows of them for a multivector; indices and values for a sparse vector. "
+        "A number is null where it is NaN or infinite, which JSON has no numbers for; base64 has it"
+    ),
 ]
 
 
@@ -115,14 +151,6 @@ class Record(Model):
     version: Annotated[
         int | None, Field(description="as it was upserted; absent where there is none or the payload was not asked for")
     ] = None
-
-
-def _or_nan(value: Any) -> Any:
-    return math.nan if value is None else value
-
-
-def _or_null(schema: JsonDict) -> None:
-    schema["anyOf"] = [{"type": schema.pop("type")}, {"type": "null"}]
 
 
 class ScoredPoint(Record):
