@@ -20,6 +20,7 @@ PACKAGES = (
     "producer/memq_cli",
     "worker/memq_worker",
     "worker/memq_engine",
+    "worker/memq_qdrant",
 )
 LEVELS = ("debug", "info", "warning", "error", "critical", "exception")
 LOGGERS = ("logger", "log")

@@ -228,7 +228,7 @@ class Condition_(Input):
     )
 
 
-_TESTS = (
+TESTS = (
     "match",
     "range",
     "values_count",
@@ -246,7 +246,7 @@ _Flag = Annotated[bool | None, WithJsonSchema({"type": "null"})]
 class FieldCondition(Condition_):
     """One key and exactly one test of it."""
 
-    model_config = ConfigDict(json_schema_extra=given("oneOf", *_TESTS[:-2]))
+    model_config = ConfigDict(json_schema_extra=given("oneOf", *TESTS[:-2]))
 
     key: Key
     match: Match | None = None
@@ -260,6 +260,6 @@ class FieldCondition(Condition_):
 
     @model_validator(mode="after")
     def _one_test(self) -> "FieldCondition":
-        if sum(getattr(self, test) is not None for test in _TESTS) != 1:
-            raise ValueError(f"a condition has one of {', '.join(_TESTS)}")
+        if sum(getattr(self, test) is not None for test in TESTS) != 1:
+            raise ValueError(f"a condition has one of {', '.join(TESTS)}")
         return self

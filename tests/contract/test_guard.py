@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from memq_schemas import Delete, Filter, SetPayload
 from memq_schemas.match_all import selects_all
-from memq_worker.qdrant.encode import where
+from memq_worker.qdrant.filters import where
 from tests.contract.messages import dense, point
 
 if TYPE_CHECKING:

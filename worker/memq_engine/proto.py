@@ -4,35 +4,13 @@ The generated stubs import each other by bare file name, so no type checker can 
 the package here, once, as Any.
 """
 
-import importlib.util
-import sys
-from pathlib import Path
 from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
+from memq_qdrant import grpc
 
-def _load_messages() -> Any:
-    """qdrant_client.grpc without qdrant_client, whose other half is a second of pydantic models at every start.
-
-    Message classes belong to protobuf's descriptor pool: importing both gives the same ones twice.
-    """
-    client = importlib.util.find_spec("qdrant_client")
-    if client is None or client.origin is None:
-        raise ModuleNotFoundError("the embedded engine needs qdrant-client: install memq[embedded]")
-    folder = Path(client.origin).parent / "grpc"
-    name = f"{__package__}.qdrant_messages"
-    spec = importlib.util.spec_from_file_location(
-        name, folder / "__init__.py", submodule_search_locations=[str(folder)]
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-messages: Any = _load_messages()
+messages: Any = grpc
 
 _FIELD: Any = descriptor_pb2.FieldDescriptorProto
 

@@ -1,6 +1,7 @@
 import asyncio
 import logging
 import os
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -67,18 +68,22 @@ def run(settings: Settings, flags: dict[str, str]) -> int:
     Without MEMQ_QDRANT_URL the embedded engine is started as well, and with --processes several workers share the
     queues.
     """
-    from memq_worker.pool import supervise
-    from memq_worker.service import serve
-
     _log(settings, settings.worker_name)
     if not settings.qdrant_url:
         require_directory(settings.data_dir)
+    # Not at the top: the process that starts others needs neither pipeline nor store. And before systemd hears that
+    # all is ready: until its program runs, a process is ended by a signal at once.
+    if settings.qdrant_url and settings.processes == 1:
+        from memq_worker.service import serve
+
+        garbage.settle_in()
+        work = partial(serve, settings)
+    else:
+        from memq_worker.pool import supervise
+
+        work = partial(supervise, settings, flags)
     with notified(settings):
-        if settings.qdrant_url and settings.processes == 1:
-            garbage.settle_in()
-            asyncio.run(serve(settings))
-            return 0
-        return asyncio.run(supervise(settings, flags))
+        return asyncio.run(work()) or 0
 
 
 def check(settings: Settings, flags: dict[str, str]) -> int:

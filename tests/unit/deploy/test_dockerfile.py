@@ -73,7 +73,17 @@ def test_what_it_copies_is_there_let_in_and_enough_for_the_package(tmp_path: Pat
     subprocess.run(line, cwd=context, env={"PATH": os.defpath}, capture_output=True, check=True)
     (wheel,) = (tmp_path / "dist").iterdir()
     held = zipfile.ZipFile(wheel).namelist()
-    for package in ("memq", "memq_cli", "memq_schemas", "memq_amqp", "memq_process", "memq_worker", "memq_engine"):
+    packages = (
+        "memq",
+        "memq_cli",
+        "memq_schemas",
+        "memq_amqp",
+        "memq_process",
+        "memq_worker",
+        "memq_engine",
+        "memq_qdrant",
+    )
+    for package in packages:
         (source,) = ROOT.glob(f"*/{package}")
         modules = {str(file.relative_to(source.parent)) for file in source.rglob("*.py")}
         assert modules <= set(held), modules - set(held)

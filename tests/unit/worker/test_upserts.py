@@ -10,7 +10,8 @@ from qdrant_client import grpc
 from qdrant_client.conversions.conversion import payload_to_grpc
 
 from memq_worker.pipeline.store import PointsBatch
-from memq_worker.qdrant.encode import newer_only, point_id
+from memq_worker.qdrant.encode import newer_only
+from memq_worker.qdrant.filters import point_id
 from memq_worker.qdrant.upserts import upsert_request
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=4) | st.sampled_from(["x" * 127, "é" * 9000])

@@ -1,7 +1,6 @@
 from typing import Any
 
-from qdrant_client import grpc
-
+from memq_qdrant import grpc
 from memq_schemas import ErrorCode
 from memq_worker.errors import MessageError
 

@@ -4,12 +4,12 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
-from qdrant_client import grpc as q
 
+from memq_qdrant import grpc as q
 from memq_schemas import CreateCollection, ErrorCode, Filter, Get, Operation, Query, SetPayload, UpdateCollection
 from memq_worker.errors import MessageError, Outage
 from memq_worker.pipeline.store import Contract, Id, PointsBatch
-from memq_worker.qdrant import collections, encode, reads
+from memq_worker.qdrant import collections, encode, filters, reads
 from memq_worker.qdrant.channel import Security, open_channel
 from memq_worker.qdrant.comparison import check_same
 from memq_worker.qdrant.errors import KEY_REFUSED, translate, translated
@@ -192,7 +192,7 @@ class QdrantStore:
         return made.points
 
     async def count(self, collection: str, where: Filter | None, timeout: float) -> int:
-        request = q.CountPoints(collection_name=collection, filter=encode.where(where), exact=True)
+        request = q.CountPoints(collection_name=collection, filter=filters.where(where), exact=True)
         reply = await self._ask(self._points.Count, request, timeout)
         return int(reply.result.count)
 

@@ -1,12 +1,11 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from qdrant_client import grpc
-from qdrant_client.conversions.conversion import grpc_to_payload, payload_to_grpc
-
+from memq_qdrant import grpc
 from memq_schemas import CreateCollection, UpdateCollection
 from memq_worker.pipeline.store import Contract
 from memq_worker.qdrant.configs import fill, read
+from memq_worker.qdrant.values import from_values, to_values
 
 # Wire options, and the fields of Qdrant's messages that hold them.
 _CREATED = (
@@ -73,7 +72,7 @@ def _fill_options(request: Any, given: Mapping[str, Any], fields: Iterable[tuple
 
 
 def _fill_metadata(request: Any, metadata: dict[str, Any] | None) -> None:
-    request.MergeFrom(type(request)(metadata=payload_to_grpc(metadata or {})))
+    request.MergeFrom(type(request)(metadata=to_values(metadata or {})))
 
 
 def _vectors(config: Any) -> dict[str, dict[str, Any]]:
@@ -126,7 +125,7 @@ def options_of(config: Any) -> dict[str, Any]:
         "vectors": _vectors(params.vectors_config),
         "sparse_vectors": read(params.sparse_vectors_config),
         "optimizers_config": read(config.optimizer_config),
-        "metadata": grpc_to_payload(config.metadata) if config.metadata else None,
+        "metadata": from_values(config.metadata) if config.metadata else None,
         "shard_number": params.shard_number,
         "on_disk_payload": params.on_disk_payload,
     }

@@ -3,27 +3,14 @@ from functools import lru_cache
 from struct import Struct
 from typing import Any
 
-from qdrant_client import grpc
-from qdrant_client.conversions.conversion import RestToGrpc
-from qdrant_client.http import models
-
+from memq_qdrant import grpc
 from memq_schemas import Filter
 from memq_schemas.points import VERSION_KEY
 from memq_worker.pipeline.store import Id
+from memq_worker.qdrant.filters import point_id, where
 
 _UUID_LENGTH = 36
 _DOUBLE = Struct("<d")
-
-
-def point_id(value: Id) -> grpc.PointId:
-    return grpc.PointId(num=value) if isinstance(value, int) else grpc.PointId(uuid=value)
-
-
-def where(condition: Filter | None) -> grpc.Filter | None:
-    if condition is None:
-        return None
-    fields = condition.model_dump(exclude_none=True, by_alias=True)
-    return RestToGrpc.convert_filter(models.Filter.model_validate(fields))
 
 
 def selector(ids: list[Id] | None, condition: Filter | None) -> grpc.PointsSelector:

@@ -1,9 +1,8 @@
 from typing import Any
 
-from qdrant_client import grpc
-
+from memq_qdrant import grpc
 from memq_schemas import Facet
-from memq_worker.qdrant.encode import where
+from memq_worker.qdrant.filters import where
 
 
 def facet_request(collection: str, facet: Facet) -> Any:

@@ -1,7 +1,6 @@
 from typing import Any
 
-from qdrant_client import grpc
-
+from memq_qdrant import grpc
 from memq_schemas import CreateIndex, DeleteIndex, Stopwords
 
 _NOT_OPTIONS = {"key", "type", "tokenizer", "stopwords", "stemmer"}

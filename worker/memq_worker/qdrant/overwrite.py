@@ -1,14 +1,13 @@
 from collections.abc import Iterator
 from typing import Any
 
-from qdrant_client import grpc
-from qdrant_client.conversions.conversion import payload_to_grpc
-
+from memq_qdrant import grpc
 from memq_schemas import ErrorCode, SetPayload
 from memq_schemas.points import VERSION_KEY
 from memq_worker.errors import MessageError
-from memq_worker.qdrant.encode import point_id, where
+from memq_worker.qdrant.filters import point_id, where
 from memq_worker.qdrant.reads import id_of
+from memq_worker.qdrant.values import to_values
 
 # Qdrant does the operations of one request one by one, and each carries the whole payload.
 _MAX_OPERATIONS = 100
@@ -109,5 +108,5 @@ def _operation(payload: dict[str, Any], version: int | float | str | None, ids: 
         same = grpc.Condition(field=grpc.FieldCondition(key=VERSION_KEY, **match))
         preserved = {**payload, VERSION_KEY: version}
     chosen = grpc.PointsSelector(filter=grpc.Filter(must=[mine, same]))
-    change = grpc.PointsUpdateOperation.OverwritePayload(payload=payload_to_grpc(preserved), points_selector=chosen)
+    change = grpc.PointsUpdateOperation.OverwritePayload(payload=to_values(preserved), points_selector=chosen)
     return grpc.PointsUpdateOperation(overwrite_payload=change)

@@ -1,13 +1,12 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from qdrant_client import grpc as q
-from qdrant_client.conversions.conversion import payload_to_grpc
-
+from memq_qdrant import grpc as q
 from memq_schemas import ErrorCode, SetPayload
 from memq_worker.errors import MessageError
 from memq_worker.pipeline.store import Id
-from memq_worker.qdrant import encode, overwrite
+from memq_worker.qdrant import encode, filters, overwrite
+from memq_worker.qdrant.values import to_values
 
 Read = Callable[[Any, Any], Awaitable[Any]]
 
@@ -44,7 +43,7 @@ class PayloadChanges:
             if change.whole is not None:
                 await self._overwrite(collection, change, change.whole, preserved)
             if change.set is not None:
-                request = q.SetPayloadPoints(payload=payload_to_grpc(change.set), key=change.key, **place)
+                request = q.SetPayloadPoints(payload=to_values(change.set), key=change.key, **place)
                 await self._update(self._points.SetPayload, request, seconds)
             if change.unset is not None:
                 await self._update(
@@ -60,7 +59,7 @@ class PayloadChanges:
         """Return those of the points that are stored, without payloads and vectors."""
         request = q.GetPoints(
             collection_name=collection,
-            ids=[encode.point_id(each) for each in ids],
+            ids=[filters.point_id(each) for each in ids],
             with_payload=q.WithPayloadSelector(enable=False),
             with_vectors=q.WithVectorsSelector(enable=False),
         )

@@ -4,15 +4,16 @@ from typing import Any
 
 import numpy as np
 import pybase64
-from qdrant_client import grpc
 
+from memq_qdrant import grpc
 from memq_schemas import ErrorCode, Get, Query
 from memq_schemas.points import VERSION_KEY
 from memq_schemas.vectors import to_base64
 from memq_worker.errors import MessageError
 from memq_worker.pipeline.store import Id
 from memq_worker.qdrant import searches
-from memq_worker.qdrant.encode import point_id, where
+from memq_worker.qdrant.filters import point_id, where
+from memq_worker.qdrant.values import from_values
 
 
 def query_request(collection: str, query: Query) -> Any:
@@ -76,7 +77,7 @@ def record(point: Any, with_payload: bool | list[str], with_vector: bool | str) 
     """A stored point as the reply says it; what was not asked for is absent."""
     result: dict[str, Any] = {"id": id_of(point.id)}
     if with_payload is not False:
-        payload = result["payload"] = _object(point.payload)
+        payload = result["payload"] = from_values(point.payload)
         version = payload.get(VERSION_KEY)
         # Anything else under that key was written by somebody else, and is an ordinary payload value.
         if type(version) is int and version >= 0:
@@ -102,20 +103,6 @@ def group_key(group: Any) -> str | int:
 def id_of(point: Any) -> Id:
     # The field that is not set is empty: WhichOneof would take three times as long.
     return point.num or point.uuid or 0
-
-
-def _object(fields: Any) -> dict[str, Any]:
-    # By key: protobuf's items() is a generator in Python. Most values are texts.
-    return {key: (value := fields[key]).string_value or _value(value) for key in fields}
-
-
-def _value(value: Any) -> Any:
-    kind = value.WhichOneof("kind")
-    if kind == "struct_value":
-        return _object(value.struct_value.fields)
-    if kind == "list_value":
-        return [_value(inner) for inner in value.list_value.values]
-    return None if kind in (None, "null_value") else getattr(value, kind)
 
 
 def _vectors(vectors: Any, as_text: bool) -> Any:

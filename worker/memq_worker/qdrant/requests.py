@@ -1,8 +1,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from qdrant_client import grpc
-
+from memq_qdrant import grpc
 from memq_schemas import (
     Count,
     CreateIndex,
@@ -16,7 +15,7 @@ from memq_schemas import (
 )
 from memq_worker.errors import MessageError, WorkerError
 from memq_worker.qdrant import aliases, collections, facets, indexes, scrolls
-from memq_worker.qdrant.encode import where
+from memq_worker.qdrant.filters import where
 from memq_worker.qdrant.replies import ReplyLimit
 
 _FEWER = 8

@@ -1,10 +1,10 @@
 from typing import Any
 
 import orjson
-from qdrant_client import grpc
 
+from memq_qdrant import grpc
 from memq_schemas import Scroll
-from memq_worker.qdrant.encode import point_id, where
+from memq_worker.qdrant.filters import point_id, where
 from memq_worker.qdrant.orders import order_by
 from memq_worker.qdrant.reads import id_of, payload_selector, record
 from memq_worker.qdrant.replies import ReplyLimit, too_large

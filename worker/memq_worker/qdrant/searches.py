@@ -3,15 +3,13 @@
 from typing import Any, cast
 
 import numpy as np
-from qdrant_client import grpc
-from qdrant_client.conversions.conversion import RestToGrpc
-from qdrant_client.http import models
 
+from memq_qdrant import grpc
 from memq_schemas import searches
 from memq_schemas.model import listed
 from memq_schemas.sparse_vectors import SparseVector
 from memq_schemas.vectors import FloatArray, to_array
-from memq_worker.qdrant.encode import point_id, where
+from memq_worker.qdrant.filters import point_id, where
 from memq_worker.qdrant.orders import order_by
 from memq_worker.qdrant.protobuf import field
 
@@ -69,8 +67,10 @@ def _without_vectors(query: Any) -> Any:
         case searches.Sample():
             return grpc.Query(sample=grpc.Sample.Random)
         case searches.Formula():
-            fields = query.model_dump(by_alias=True, exclude_none=True)
-            return grpc.Query(formula=RestToGrpc.convert_formula_query(models.FormulaQuery.model_validate(fields)))
+            # Not at the top: it imports the REST models of qdrant-client, which nothing else needs.
+            from memq_worker.qdrant.formulas import formula_of
+
+            return grpc.Query(formula=formula_of(query))
         case _:
             return grpc.Query(nearest=vector_input(query))
 
@@ -130,7 +130,8 @@ def _prefetch(given: searches.Prefetch) -> Any:
 def params_of(params: searches.Params | None) -> Any:
     if params is None:
         return None
-    return RestToGrpc.convert_search_params(models.SearchParams.model_validate(params.model_dump(exclude_none=True)))
+    # Its fields have the names that Qdrant's messages give them.
+    return grpc.SearchParams(**params.model_dump(exclude_none=True))
 
 
 def lookup_of(place: searches.LookupFrom | None) -> Any:

@@ -9,13 +9,12 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, cast
 
-from qdrant_client import grpc
-from qdrant_client.conversions.conversion import payload_to_grpc
-
+from memq_qdrant import grpc
 from memq_schemas.points import VERSION_KEY, Mode
 from memq_worker.pipeline.store import Id, PointsBatch, RowsCell, SparseCell
 from memq_worker.qdrant.encode import newer_only, not_newer
 from memq_worker.qdrant.protobuf import VARINTS, field, tag
+from memq_worker.qdrant.values import to_values
 from memq_worker.qdrant.vectors import vectors_of
 
 _POINT = tag(grpc.UpsertPoints(points=[grpc.PointStruct()]))
@@ -116,7 +115,7 @@ def _payload(payload: dict[str, Any]) -> bytes:
         elif kind is float:
             pieces += (entry.double, _double(value))
         else:
-            pieces.append(grpc.PointStruct(payload=payload_to_grpc({key: value})).SerializeToString())
+            pieces.append(grpc.PointStruct(payload=to_values({key: value})).SerializeToString())
     return b"".join(pieces)
 
 

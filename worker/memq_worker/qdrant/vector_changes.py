@@ -1,8 +1,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from qdrant_client import grpc
-
+from memq_qdrant import grpc
 from memq_schemas import ErrorCode, Filter
 from memq_worker.errors import MessageError
 from memq_worker.pipeline.store import Id

@@ -5,8 +5,8 @@ from functools import lru_cache
 from typing import Any, cast
 
 import numpy as np
-from qdrant_client import grpc
 
+from memq_qdrant import grpc
 from memq_worker.pipeline.store import Column, PointsBatch, RowsCell, SparseCell
 from memq_worker.qdrant.protobuf import VARINTS, field, tag
 
