@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Annotated, Any, cast
 
 import numpy as np
-from pydantic import AfterValidator, Field, Tag
+from pydantic import AfterValidator, Field, Tag, TypeAdapter, WithJsonSchema
 
 from memq_schemas.json_values.decimals import decimal_text
 from memq_schemas.json_values.times import datetime64_text, datetime_text, utc
@@ -50,6 +50,9 @@ PointId = Annotated[
     ],
     by_type("an unsigned 64-bit integer or a UUID", _KINDS),
 ]
+
+# An id in a worker's reply. It is canonical, and to check it again would be most of the time that a hit takes.
+StoredId = Annotated[int | str, WithJsonSchema(TypeAdapter(PointId).json_schema())]
 
 
 def point_id(*key: Any) -> str:

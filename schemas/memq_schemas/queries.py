@@ -3,10 +3,12 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
+    JsonValue,
     PlainSerializer,
+    SkipValidation,
     Tag,
     ValidationError,
     ValidatorFunctionWrapHandler,
@@ -14,14 +16,14 @@ from pydantic import (
     model_validator,
 )
 from pydantic.config import JsonDict
+from pydantic_core import core_schema
 
 from memq_schemas.conditions import Key
 from memq_schemas.filters import WholeFilter
-from memq_schemas.ids import PointId
+from memq_schemas.ids import PointId, StoredId
 from memq_schemas.limits import MAX_IDS, MAX_KEYS, MAX_QUERIES
 from memq_schemas.model import Input, Model, by_type, given
 from memq_schemas.point_vectors import OneVector
-from memq_schemas.points import Payload
 from memq_schemas.replies import ErrorDetail, Status
 from memq_schemas.searches import LookupFrom, Params, Prefetches, QueryKind, check_prefetches
 from memq_schemas.vectors import VectorName, to_array, to_numbers
@@ -126,6 +128,10 @@ _StoredNumber = Annotated[float, Field(allow_inf_nan=True, json_schema_extra=_or
 _StoredNumbers = Annotated[list[_StoredNumber], WrapValidator(_nan_for_null)]
 
 
+# Of what a parser has made of JSON nothing needs to be checked again.
+StoredPayload = dict[str, SkipValidation[JsonValue]]
+
+
 class StoredSparseVector(Model):
     indices: list[int] | str
     values: _StoredNumbers | str
@@ -143,8 +149,8 @@ StoredVector = Annotated[
 class Record(Model):
     """One point in the result of `get`. Fields that were not asked for are absent."""
 
-    id: PointId
-    payload: Payload | None = None
+    id: StoredId
+    payload: StoredPayload | None = None
     vector: Annotated[
         StoredVector | dict[str, StoredVector] | None, Field(description="an object by name where vectors have names")
     ] = None
@@ -153,17 +159,22 @@ class Record(Model):
     ] = None
 
 
+class _NanForNull:
+    """Read null as NaN. Only null costs a call of Python."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        null = core_schema.no_info_after_validator_function(lambda _: math.nan, core_schema.none_schema())
+        return core_schema.union_schema([core_schema.float_schema(allow_inf_nan=True), null], mode="left_to_right")
+
+
 class ScoredPoint(Record):
     """One point in the result of `query`. The score is the collection's distance function, as Qdrant gives it."""
 
     score: Annotated[
         float,
-        Field(allow_inf_nan=True),
-        BeforeValidator(_or_nan),
-        Field(
-            description="null where it is NaN or infinite, which JSON has no numbers for",
-            json_schema_extra=_or_null,
-        ),
+        Field(description="null where it is NaN or infinite, which JSON has no numbers for"),
+        _NanForNull,
     ]
     order_value: Annotated[int | float | None, Field(description="with order_by; microseconds for a date")] = None
     group: Annotated[str | int | None, Field(description="with group_by: the value whose group it is in")] = None

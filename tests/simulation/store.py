@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from memq_schemas import ErrorCode
-from memq_worker.errors import DependencyError, MessageError, Outage
+from memq_worker.errors import DependencyError, MessageError, Outage, WorkerError
 from memq_worker.pipeline.store import Contract
 from tests.simulation.model import mark_of
 from tests.simulation.tenants import FENCED_SECONDS, GONE
@@ -156,6 +156,11 @@ class SimulatedStore:
     async def query(self, collection: str, query: Query, timeout: float, share: int = 1) -> list[dict[str, Any]]:
         await self._ask()
         return []
+
+    async def queries(
+        self, collection: str, queries: Sequence[Query], timeout: float, share: int
+    ) -> list[list[dict[str, Any]] | WorkerError]:
+        raise NotImplementedError
 
     async def get(self, collection: str, get: Get, timeout: float) -> list[dict[str, Any]]:
         await self._ask()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PACKED_LIMIT = 100
 """A query for more hits goes alone: its reply is large, and others would wait for it."""
 
-_MOST = 8  # queries: the worker asks the store for them in two groups, so that searches overlap with answers
+_MOST = 8  # queries: with more, packs would wait for each other; with fewer, messages would cost more than searches
 _MOST_BYTES = 256 * 1024
 _PAUSE_SECONDS = 60.0
 _CLIENT_ERRORS = range(400, 500)

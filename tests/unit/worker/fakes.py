@@ -11,7 +11,7 @@ import orjson
 
 from memq_schemas import Names, headers
 from memq_schemas.properties import Properties
-from memq_worker.errors import BrokerUnavailable, Unroutable
+from memq_worker.errors import BrokerUnavailable, Unroutable, WorkerError
 from memq_worker.pipeline.batch import BatchLimits
 from memq_worker.pipeline.command import ReplaceVectors, UpsertPoints
 from memq_worker.pipeline.decode.bodies import Limits
@@ -180,6 +180,11 @@ class FakeStore:
     async def query(self, collection: str, query: Query, timeout: float, share: int = 1) -> list[dict[str, Any]]:
         await self._fail()
         return [{"id": 1, "score": 0.5, "payload": {}}]
+
+    async def queries(
+        self, collection: str, queries: Sequence[Query], timeout: float, share: int
+    ) -> list[list[dict[str, Any]] | WorkerError]:
+        return [await self.query(collection, each, timeout, share) for each in queries]
 
     async def get(self, collection: str, get: Get, timeout: float) -> list[dict[str, Any]]:
         await self._fail()

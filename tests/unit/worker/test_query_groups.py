@@ -141,3 +141,51 @@ async def test_closing_leaves_no_task() -> None:
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_requests_of_one_message_stay_together_and_others_join_them() -> None:
+    store = Store()
+    groups = QueryGroups(store.one, store.many, least=2, most=4, in_flight=1)
+    store.go.clear()
+    first = ask(groups, 0)
+    await turns()
+    three = asyncio.create_task(groups.ask_all("docs", [1, 2, 3], 30.0))
+    await turns()
+    rest = ask(groups, 4)
+    two = asyncio.create_task(groups.ask_all("docs", [5, 6], 30.0))
+    await turns()
+    store.go.set()
+    assert await asyncio.gather(three, two) == [[2, 4, 6], [10, 12]]
+    assert await asyncio.gather(*first, *rest) == [0, 8]
+    assert store.calls == [[0], [1, 2, 3, 4], [5, 6]]
+
+
+async def test_more_than_one_call_takes_go_in_parts() -> None:
+    store = Store()
+    groups = QueryGroups(store.one, store.many, most=4)
+    assert await groups.ask_all("docs", list(range(9)), 30.0) == [2 * n for n in range(9)]
+    assert store.calls == [[0, 1, 2, 3], [4, 5, 6, 7], [8]]
+
+
+async def test_of_several_each_has_its_own_answer_or_error() -> None:
+    store = Store()
+    groups = QueryGroups(store.one, store.many, most=4)
+    found = await groups.ask_all("docs", [1, BAD, 3, 4, 5, 6], 30.0)
+    assert [isinstance(each, MessageError) for each in found] == [False, True, *[False] * 4]
+    assert [each for each in found if not isinstance(each, MessageError)] == [2, 6, 8, 10, 12]
+
+
+async def test_several_that_nobody_waits_for_any_more_are_not_asked_for() -> None:
+    store = Store()
+    groups = QueryGroups(store.one, store.many, most=2, in_flight=1)
+    store.go.clear()
+    (first,) = ask(groups, 1)
+    await turns()
+    gone = asyncio.create_task(groups.ask_all("docs", [2, 3, 4], 30.0))
+    (stays,) = ask(groups, 5)
+    await turns()
+    gone.cancel()
+    await turns()
+    store.go.set()
+    assert await asyncio.gather(first, stays) == [2, 10]
+    assert store.calls == [[1], [5]]

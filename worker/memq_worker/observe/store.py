@@ -16,6 +16,7 @@ _CALLS = {
     "delete_vectors": "vectors",
     "set_payload": "payload",
     "query": "query",
+    "queries": "query",
     "get": "get",
     "count": "count",
     "list_collections": "collections",

@@ -1,6 +1,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -85,17 +86,53 @@ class Answerer:
     async def _together(self, request: Request, body: Queries) -> Outcome:
         """Answer each query by itself. All of them together may be as large as one reply."""
         tenant, share = request.delivery.tenant, len(body.queries)
-        asked = [Request(request.delivery, Operation.QUERY, request.collection, each, share) for each in body.queries]
+
+        def one(query: Query) -> Awaitable[Outcome]:
+            return self._outcome(Request(request.delivery, Operation.QUERY, request.collection, query, share))
+
         if tenant is None:
-            outcomes = await asyncio.gather(*map(self._outcome, asked))
+            outcomes = await self._outcomes(request, body.queries, one)
         else:
             # One after the other: the message has the turn of one request at the store.
-            outcomes = [self._spaces.retold(tenant, await self._outcome(each)) for each in asked]
+            outcomes = [self._spaces.retold(tenant, await one(each)) for each in body.queries]
         if any(isinstance(each, Expire) for each in outcomes):
             return Expire()
         return Done("answered", list(map(_result, outcomes)))
 
+    async def _outcomes(
+        self, request: Request, queries: list[Query], one: Callable[[Query], Awaitable[Outcome]]
+    ) -> list[Outcome]:
+        """Ask the queries in one call, except those that group their hits: Qdrant takes these one by one."""
+        groups = [each for each in queries if each.group_by is not None]
+        plain = [each for each in queries if each.group_by is None] if groups else queries
+        whole = self._within(request, partial(self._ask_all, request, plain, len(queries)))
+        if not groups:
+            return _each(await whole, len(plain))
+        together, *alone = await asyncio.gather(whole, *map(one, groups))
+        answers, others = iter(_each(together, len(plain))), iter(alone)
+        return [next(answers if each.group_by is None else others) for each in queries]
+
+    async def _ask_all(self, request: Request, queries: list[Query], share: int, timeout: float) -> list[Outcome]:
+        """Return the outcome of each query. Raises what concerns them all."""
+        collection = request.collection or ""
+        refused: dict[int, WorkerError] = {}
+        for at, query in enumerate(queries):
+            try:
+                if query.vector is not None:
+                    await self._check_query(collection, query, query.vector)
+            except MessageError as error:
+                refused[at] = error
+        asked = [query for at, query in enumerate(queries) if at not in refused] if refused else queries
+        answers = iter(await self._store.queries(collection, asked, timeout, share) if asked else ())
+        return [self._told(request, refused.get(at) or next(answers)) for at in range(len(queries))]
+
+    def _told(self, request: Request, answer: list[dict[str, Any]] | WorkerError) -> Outcome:
+        return Refuse(self._failure(request, answer)) if isinstance(answer, WorkerError) else Done("answered", answer)
+
     async def _outcome(self, request: Request) -> Outcome:
+        return await self._within(request, partial(self._ask, request))
+
+    async def _within(self, request: Request, ask: Callable[[float], Awaitable[Any]]) -> Outcome:
         left = request.delivery.time_left
         if left is not None and left <= 0:
             return Expire()
@@ -108,7 +145,7 @@ class Answerer:
         started = time.perf_counter()
         try:
             async with asyncio.timeout(timeout):
-                return Done("answered", await self._ask(request, timeout))
+                return Done("answered", await ask(timeout))
         except TimeoutError:
             return Refuse(self._hangs(timeout))
         except WorkerError as error:
@@ -195,6 +232,11 @@ class Answerer:
             check_vector(await self._contracts.get(collection), collection, using, cell)
         except MessageError:
             check_vector(await self._contracts.get(collection, max_age_seconds=1.0), collection, using, cell)
+
+
+# The outcomes of several queries, of which a refusal may be the refusal of each.
+def _each(whole: Outcome, number: int) -> list[Outcome]:
+    return whole.result if isinstance(whole, Done) else [whole] * number
 
 
 def _result(outcome: Outcome) -> dict[str, Any]:

@@ -1,8 +1,10 @@
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from memq_schemas import CreateCollection, Filter, Get, Operation, Query, SetPayload
 from memq_schemas.points import Mode
+from memq_worker.errors import WorkerError
 
 Id = int | str
 
@@ -83,6 +85,12 @@ class Store(Protocol):
 
     async def query(self, collection: str, query: Query, timeout: float, share: int = 1) -> list[dict[str, Any]]:
         """Return the hits. Raises MessageError if they exceed one of `share` equal parts of the largest reply."""
+        ...
+
+    async def queries(
+        self, collection: str, queries: Sequence[Query], timeout: float, share: int
+    ) -> list[list[dict[str, Any]] | WorkerError]:
+        """Return for each query, none of which groups its hits, what `query` returns or raises."""
         ...
 
     async def get(self, collection: str, get: Get, timeout: float) -> list[dict[str, Any]]: ...

@@ -7,7 +7,7 @@ import grpc
 
 from memq_qdrant import grpc as q
 from memq_schemas import CreateCollection, ErrorCode, Filter, Get, Operation, Query, SetPayload, UpdateCollection
-from memq_worker.errors import MessageError, Outage
+from memq_worker.errors import MessageError, Outage, WorkerError
 from memq_worker.pipeline.store import Contract, Id, PointsBatch
 from memq_worker.qdrant import collections, encode, filters, reads
 from memq_worker.qdrant.channel import Security, open_channel
@@ -171,6 +171,28 @@ class QdrantStore:
             return made.points
         found = await self._groups.ask(collection, request, timeout)
         made.add(found, found.result, lambda point: reads.scored(point, query))
+        return made.points
+
+    async def queries(
+        self, collection: str, queries: Sequence[Query], timeout: float, share: int
+    ) -> list[list[dict[str, Any]] | WorkerError]:
+        requests, refused = list[Any](), dict[int, MessageError]()
+        for at, query in enumerate(queries):
+            try:
+                requests.append(reads.query_request(collection, query))
+            except MessageError as error:
+                refused[at] = error
+        answers = iter(await self._groups.ask_all(collection, requests, timeout))
+        return [refused.get(at) or self._hits(query, next(answers), share) for at, query in enumerate(queries)]
+
+    def _hits(self, query: Query, answer: Any, share: int) -> list[dict[str, Any]] | WorkerError:
+        if isinstance(answer, WorkerError):
+            return answer
+        made = self._replies.none(share)
+        try:
+            made.add(answer, answer.result, lambda point: reads.scored(point, query))
+        except MessageError as error:
+            return error
         return made.points
 
     async def _query_one(self, request: Any, timeout: float) -> Any:

@@ -6,22 +6,25 @@ from typing import Any
 
 from memq_amqp.tasks import stopped
 
-from memq_worker.errors import MessageError
+from memq_worker.errors import MessageError, WorkerError
 
 One = Callable[[Any, float], Awaitable[Any]]
 Many = Callable[[str, Sequence[Any], float], Awaitable[Sequence[Any]]]
 
 
 @dataclass(slots=True, eq=False)
-class _Waiting:
-    request: Any
+class _Lot:
+    """Requests that go to the store in one call."""
+
+    requests: Sequence[Any]
     deadline: float
-    answer: asyncio.Future[Any]
+    answers: asyncio.Future[list[Any]]
 
 
 @dataclass(slots=True, eq=False)
 class _Collection:
-    waiting: deque[_Waiting] = field(default_factory=deque[_Waiting])
+    waiting: deque[_Lot] = field(default_factory=deque[_Lot])
+    requests: int = 0  # in those lots
     busy: int = 0
     woken: bool = False
 
@@ -31,8 +34,7 @@ class QueryGroups:
 
     A question that comes alone is asked alone, at once. One that spoils its group costs the others a second call.
     Those that wait are divided among all calls, but not into groups of fewer than `least`: a call costs as much as a
-    search. Queries that came together go one group after the other, so that their answers, the next queries and the
-    store's searches overlap.
+    search. Queries of one message stay together, in lots of up to `most`.
     """
 
     def __init__(self, one: One, many: Many, *, least: int = 4, most: int = 8, in_flight: int = 4) -> None:
@@ -49,15 +51,27 @@ class QueryGroups:
 
         timeout: seconds that the store has. The caller limits the time spent waiting for a call.
         """
+        (answer,) = await self.ask_all(collection, [request], timeout)
+        if isinstance(answer, WorkerError):
+            raise answer
+        return answer
+
+    async def ask_all(self, collection: str, requests: Sequence[Any], timeout: float) -> list[Any]:
+        """Return for each of `requests` its answer or its WorkerError."""
         loop = asyncio.get_running_loop()
         group = self._collections.setdefault(collection, _Collection())
-        answer: asyncio.Future[Any] = loop.create_future()
-        group.waiting.append(_Waiting(request, loop.time() + timeout, answer))
+        deadline = loop.time() + timeout
+        parts = [requests[at : at + self._most] for at in range(0, len(requests), self._most)]
+        lots = [_Lot(part, deadline, loop.create_future()) for part in parts]
+        group.waiting.extend(lots)
+        group.requests += len(requests)
         if not group.woken and group.busy < self._in_flight:
             # It runs after this turn of the loop, so everything one read brought in gathers first.
             group.woken = True
             self._start(collection, group)
-        return await answer
+        if len(lots) == 1:
+            return await lots[0].answers
+        return [answer for found in await asyncio.gather(*(lot.answers for lot in lots)) for answer in found]
 
     def _start(self, collection: str, group: _Collection) -> None:
         task = asyncio.create_task(self._run(collection, group))
@@ -69,9 +83,7 @@ class QueryGroups:
         group.busy += 1
         try:
             while group.waiting:
-                size = min(max(-(-len(group.waiting) // self._in_flight), self._least), self._most)
-                calls = [group.waiting.popleft() for _ in range(min(size, len(group.waiting)))]
-                wanted = [each for each in calls if not each.answer.done()]
+                wanted = [lot for lot in self._next(group) if not lot.answers.done()]
                 if wanted:
                     await self._send(collection, wanted)
         finally:
@@ -79,38 +91,50 @@ class QueryGroups:
             if not group.busy and not group.waiting:
                 self._collections.pop(collection, None)
 
-    async def _send(self, collection: str, wanted: list[_Waiting]) -> None:
-        if len(wanted) == 1:
-            await self._send_alone(wanted[0])
-            return
-        left = max(each.deadline for each in wanted) - asyncio.get_running_loop().time()
+    def _next(self, group: _Collection) -> list[_Lot]:
+        """Take the lots of the next call."""
+        size = min(max(-(-group.requests // self._in_flight), self._least), self._most)
+        lots: list[_Lot] = []
+        taken = 0
+        while group.waiting and taken < size and taken + len(group.waiting[0].requests) <= self._most:
+            lots.append(group.waiting.popleft())
+            taken += len(lots[-1].requests)
+        group.requests -= taken
+        return lots
+
+    async def _send(self, collection: str, lots: list[_Lot]) -> None:
         try:
-            answers = await self._many(collection, [each.request for each in wanted], left)
+            answers = await self._answers(collection, lots)
+        except Exception as error:  # noqa: BLE001  (handed to those who asked)
+            for lot in lots:
+                if not lot.answers.done():
+                    lot.answers.set_exception(error)
+            return
+        for lot in lots:
+            own, answers = answers[: len(lot.requests)], answers[len(lot.requests) :]
+            if not lot.answers.done():
+                lot.answers.set_result(list(own))
+
+    async def _answers(self, collection: str, lots: list[_Lot]) -> Sequence[Any]:
+        requests = [request for lot in lots for request in lot.requests]
+        if len(requests) == 1:
+            return [await self._alone(requests[0], lots[0].deadline)]
+        left = max(lot.deadline for lot in lots) - asyncio.get_running_loop().time()
+        try:
+            return await self._many(collection, requests, left)
         except MessageError:
             # One of them is at fault, and Qdrant does not say which.
-            await asyncio.gather(*map(self._send_alone, wanted))
-        except Exception as error:  # noqa: BLE001  (handed to those who asked)
-            for each in wanted:
-                _fail(each, error)
-        else:
-            for each, answer in zip(wanted, answers, strict=True):
-                if not each.answer.done():
-                    each.answer.set_result(answer)
+            return await asyncio.gather(*(self._alone(each, lot.deadline) for lot in lots for each in lot.requests))
+        except WorkerError as error:
+            return [error] * len(requests)
 
-    async def _send_alone(self, each: _Waiting) -> None:
+    async def _alone(self, request: Any, deadline: float) -> Any:
+        """Return the answer to `request`, or its error."""
         try:
-            answer = await self._one(each.request, each.deadline - asyncio.get_running_loop().time())
-        except Exception as error:  # noqa: BLE001  (handed to the one who asked)
-            _fail(each, error)
-        else:
-            if not each.answer.done():
-                each.answer.set_result(answer)
+            return await self._one(request, deadline - asyncio.get_running_loop().time())
+        except WorkerError as error:
+            return error
 
     async def close(self) -> None:
         """Answers nothing more."""
         await stopped(*self._tasks)
-
-
-def _fail(each: _Waiting, error: Exception) -> None:
-    if not each.answer.done():
-        each.answer.set_exception(error)

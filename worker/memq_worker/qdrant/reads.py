@@ -1,5 +1,6 @@
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -8,16 +9,25 @@ import pybase64
 from memq_qdrant import grpc
 from memq_schemas import ErrorCode, Get, Query
 from memq_schemas.points import VERSION_KEY
-from memq_schemas.vectors import to_base64
+from memq_schemas.vectors import FloatArray, to_base64
 from memq_worker.errors import MessageError
 from memq_worker.pipeline.store import Id
 from memq_worker.qdrant import searches
 from memq_worker.qdrant.filters import point_id, where
+from memq_worker.qdrant.protobuf import field, tag
 from memq_worker.qdrant.values import from_values
+
+_QUERY = tag(grpc.QueryPoints(query=grpc.Query()))
+_NEAREST = tag(grpc.Query(nearest=grpc.VectorInput()))
+_DENSE = tag(grpc.VectorInput(dense=grpc.DenseVector()))
+_RARE = frozenset({"prefetch", "filter", "params", "lookup_from", "group_by"})
 
 
 def query_request(collection: str, query: Query) -> Any:
     """A QueryPoints, or a QueryPointGroups for a query with `group_by`. Raises MessageError."""
+    vector = query.vector
+    if isinstance(vector, np.ndarray) and vector.ndim == 1 and not query.model_fields_set & _RARE:
+        return _nearest(collection, query, vector)
     fields: dict[str, Any] = {
         "collection_name": collection,
         "query": _query(query),
@@ -34,6 +44,38 @@ def query_request(collection: str, query: Query) -> Any:
     if query.group_by is not None:
         return grpc.QueryPointGroups(group_by=query.group_by, group_size=query.group_size, **fields)
     return grpc.QueryPoints(offset=query.offset or None, **fields)
+
+
+def _nearest(collection: str, query: Query, vector: FloatArray) -> Any:
+    """The same for the most frequent kind of query. To build its messages one by one takes ten times as long."""
+    payload = query.with_payload if isinstance(query.with_payload, bool) else tuple(query.with_payload)
+    rest = _without_vector(
+        collection, query.using, query.score_threshold, query.limit, query.offset, payload, bool(query.with_vector)
+    )
+    near = field(_NEAREST, field(_DENSE, field(searches.DATA, vector.tobytes())))
+    return grpc.QueryPoints.FromString(rest + field(_QUERY, near))
+
+
+@lru_cache(maxsize=256)
+def _without_vector(
+    collection: str,
+    using: str | None,
+    threshold: float | None,
+    limit: int,
+    offset: int,
+    payload: bool | tuple[str, ...],
+    vectors: bool,
+) -> bytes:
+    request = grpc.QueryPoints(
+        collection_name=collection,
+        using=using,
+        score_threshold=threshold,
+        limit=limit,
+        offset=offset or None,
+        with_payload=payload_selector(payload if isinstance(payload, bool) else list(payload)),
+        with_vectors=grpc.WithVectorsSelector(enable=vectors),
+    )
+    return request.SerializeToString()
 
 
 def _query(query: Query) -> Any:

@@ -13,7 +13,7 @@ from memq_worker.qdrant.filters import point_id, where
 from memq_worker.qdrant.orders import order_by
 from memq_worker.qdrant.protobuf import field
 
-_DATA = grpc.DenseVector(data=[0.0]).SerializeToString()[:1]  # the tag of its packed numbers
+DATA = grpc.DenseVector(data=[0.0]).SerializeToString()[:1]  # the tag of its packed numbers
 
 _STRATEGIES = {
     "average_vector": grpc.RecommendStrategy.AverageVector,
@@ -35,7 +35,7 @@ def vector_input(value: Any) -> Any:
         rows = [grpc.DenseVector(data=row) for row in numbers.tolist()]
         return grpc.VectorInput(multi_dense=grpc.MultiDenseVector(vectors=rows))
     # From the bytes that protobuf has for packed floats: a list of floats would take ten times as long.
-    return grpc.VectorInput(dense=grpc.DenseVector.FromString(field(_DATA, numbers.tobytes())))
+    return grpc.VectorInput(dense=grpc.DenseVector.FromString(field(DATA, numbers.tobytes())))
 
 
 def query_of(query: Any) -> Any:
