@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
     from os import PathLike
     from types import TracebackType
+    from typing import Unpack
 
     from memq.aliases import Aliases as AsyncAliases
     from memq.answers import (
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from memq.dead.selection import Selection
     from memq.encode.arrow import ArrowStream
     from memq.encode.requests import RestModel
+    from memq.index_options import IndexOptions
     from memq.indexes import Indexes as AsyncIndexes
     from memq.outbox import Outbox
     from memq.questions import FilterLike
@@ -568,11 +570,18 @@ class Indexes:
         self._background = background
 
     def create(
-        self, collection: str, key: str, type: IndexType | str, *, timeout: float | None = None, **options: Any
+        self,
+        collection: str,
+        key: str,
+        type: IndexType | str | Mapping[str, Any] | RestModel,
+        *,
+        timeout: float | None = None,
+        **options: Unpack[IndexOptions],
     ) -> IndexAnswer:
         """Index a payload key. Returns when the store has accepted it: building may take longer.
 
-        type: keyword, integer, float, geo, text, bool, datetime or uuid.
+        type: keyword, integer, float, geo, text, bool, datetime or uuid; or an object of `type` and options, as in
+        Qdrant's REST API and in models of qdrant_client, such as TextIndexParams.
         options: those of the type, such as is_tenant=True, or tokenizer="word", stemmer="english" for text.
         """
         return self._background.run(lambda: self._inner.create(collection, key, type, timeout=timeout, **options))

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from pydantic import TypeAdapter
 
 from memq.answers import IndexAnswer
 from memq.deliver.calls import Calls, read
-from memq.encode.requests import body
+from memq.encode.requests import RestModel, body, rest_form
 from memq_schemas import CreateIndex, DeleteIndex, IndexCreated, IndexDeleted, Operation
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from memq.index_options import IndexOptions
     from memq_schemas import IndexType
 
 _CREATED = TypeAdapter(IndexCreated)
@@ -23,14 +26,23 @@ class Indexes:
         self._calls = calls
 
     async def create(
-        self, collection: str, key: str, type: IndexType | str, *, timeout: float | None = None, **options: Any
+        self,
+        collection: str,
+        key: str,
+        type: IndexType | str | Mapping[str, Any] | RestModel,
+        *,
+        timeout: float | None = None,
+        **options: Unpack[IndexOptions],
     ) -> IndexAnswer:
         """Index a payload key. Returns when the store has accepted it: building may take longer.
 
-        type: keyword, integer, float, geo, text, bool, datetime or uuid.
+        type: keyword, integer, float, geo, text, bool, datetime or uuid; or an object of `type` and options, as in
+        Qdrant's REST API and in models of qdrant_client, such as TextIndexParams.
         options: those of the type, such as is_tenant=True, or tokenizer="word", stemmer="english" for text.
         """
-        fields = {"key": key, "type": str(type), **options}
+        given = rest_form(type)
+        schema = cast("dict[str, Any]", given) if isinstance(given, dict) else {"type": given}
+        fields = {**schema, **options, "key": key}
         reply = await self._calls.ask(Operation.CREATE_INDEX, collection, body(CreateIndex, fields), timeout)
         return IndexAnswer(read(_CREATED, reply).accepted, reply.elapsed_ms)
 

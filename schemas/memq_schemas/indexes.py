@@ -1,11 +1,11 @@
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, Tag, model_validator
 
 from memq_schemas.conditions import Key
 from memq_schemas.limits import MAX_KEYS
-from memq_schemas.model import Input, Model
+from memq_schemas.model import Input, Model, by_type
 from memq_schemas.points import VERSION_KEY
 
 
@@ -48,14 +48,32 @@ _TYPES_OF = {
     "stemmer": _TEXT,
 }
 
-_Word = Annotated[str, Field(min_length=1, max_length=255)]
+_Language = Annotated[str, Field(min_length=1, max_length=255)]
+_TokenLength = Annotated[int, Field(ge=0, le=2**63 - 1)]
 
 
 class Stopwords(Input):
-    """Words that a text index leaves out: those of languages, such as `english`, and words of one's own."""
+    """Words that a text index leaves out: those of languages, such as `english` or `en`, and words of one's own."""
 
-    languages: Annotated[list[_Word], Field(fail_fast=True, max_length=MAX_KEYS)] | None = None
-    custom: Annotated[list[_Word], Field(fail_fast=True, max_length=10_000)] | None = None
+    languages: Annotated[list[_Language], Field(fail_fast=True, max_length=MAX_KEYS)] | None = None
+    custom: Annotated[list[str], Field(fail_fast=True, max_length=10_000)] | None = None
+
+
+class Snowball(Input):
+    """The stemmer of a text index, as in Qdrant's REST API."""
+
+    type: Literal["snowball"]
+    language: _Language
+
+
+_Stopwords = Annotated[
+    Annotated[_Language, Tag("(language)")] | Annotated[Stopwords, Tag("(words)")],
+    by_type("a language, or an object of languages and custom", {str: "(language)", dict: "(words)"}),
+]
+_Stemmer = Annotated[
+    Annotated[_Language, Tag("(language)")] | Annotated[Snowball, Tag("(snowball)")],
+    by_type("a language, or an object of type and language", {str: "(language)", dict: "(snowball)"}),
+]
 
 
 class CreateIndex(Input):
@@ -76,11 +94,16 @@ class CreateIndex(Input):
     tokenizer: Literal["prefix", "whitespace", "word", "multilingual"] | None = None
     lowercase: bool | None = None
     ascii_folding: bool | None = None
-    min_token_len: Annotated[int, Field(ge=1, le=10_000)] | None = None
-    max_token_len: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    min_token_len: _TokenLength | None = None
+    max_token_len: _TokenLength | None = None
     phrase_matching: bool | None = None
-    stopwords: Stopwords | None = None
-    stemmer: Annotated[_Word | None, Field(description="a Snowball language, such as `english`")] = None
+    stopwords: Annotated[
+        _Stopwords | None,
+        Field(description="words left out: those of a language, such as `english` or `en`, or an object"),
+    ] = None
+    stemmer: Annotated[
+        _Stemmer | None, Field(description="a Snowball language, such as `english` or `en`, alone or in an object")
+    ] = None
 
     @model_validator(mode="after")
     def _options_of_the_type(self) -> "CreateIndex":
@@ -88,7 +111,7 @@ class CreateIndex(Input):
             if getattr(self, name) is not None and self.type not in types:
                 raise ValueError(f"{name}: an index of type {self.type} has no such option")
         if self.lookup is False and self.range is False:
-            raise ValueError("lookup and range cannot both be false")
+            raise ValueError("lookup: false, as is range; an integer index has at least one of them")
         whole = self.type is IndexType.INTEGER and self.lookup is not False and self.range is not False
         if self.key == VERSION_KEY and not whole:
             raise ValueError(

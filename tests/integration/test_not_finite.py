@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,12 +14,9 @@ import pybase64
 import pytest
 
 from memq import Producer
-from tests.support.broker import own_address
 from tests.support.command import Memq
-from tests.support.engine import embedded_engine
-from tests.support.qdrant import NoQdrantError, qdrant_server
+from tests.support.stores import STORES, worker_beside
 from tests.support.wire import caller
-from tests.support.worker import running_worker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -35,22 +31,11 @@ HALF = {"size": 2, "distance": "dot", "datatype": "float16"}
 TOO_LARGE = 70_000.0  # becomes infinite as float16
 
 
-@pytest.fixture(scope="module", params=["embedded", pytest.param("qdrant", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=STORES)
 def place(
     request: pytest.FixtureRequest, broker: Broker, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Address]:
-    """A broker's address with a worker beside each store."""
-    directory = tmp_path_factory.mktemp(request.param)
-    with ExitStack() as stack:
-        try:
-            if request.param == "embedded":
-                address = stack.enter_context(embedded_engine(directory / "data")).address
-            else:
-                address = stack.enter_context(qdrant_server(directory))
-        except NoQdrantError as missing:
-            pytest.skip(str(missing))
-        amqp = stack.enter_context(own_address(broker))
-        stack.enter_context(running_worker(amqp, qdrant_url=f"http://{address}"))
+    with worker_beside(request.param, broker, tmp_path_factory.mktemp(request.param)) as amqp:
         asyncio.run(fill(amqp))
         yield amqp
 

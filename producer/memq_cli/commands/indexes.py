@@ -36,6 +36,7 @@ def create(
 
     \b
     memq index create user -c memories --type keyword
+    memq index create text -c memories --type text --options '{"stopwords": "english", "stemmer": "english"}'
     """
     target = Target(url, prefix, timeout, json, tenant)
     more = options.json_object(given, "--options") or {}

@@ -79,17 +79,23 @@ def _options(params: Any) -> Mapping[str, Any]:
 
 
 def _language(name: str) -> Any:
-    found = getattr(edge.Language, _CODES.get(name, name).capitalize(), None)
+    found = _known(edge.Language, name)
     if found is None:
         raise invalid(f"unknown language: unknown variant `{name}`")
     return found
+
+
+def _known(languages: Any, name: str) -> Any:
+    """Return the language of a name in lower case or of a code; None if there is none."""
+    full = _CODES.get(name, name)
+    return getattr(languages, full.capitalize(), None) if full.islower() else None
 
 
 def _stemmer(message: Any) -> Any:
     if message.WhichOneof("stemming_params") != "snowball":
         raise unserved("disabled stemmer", "1.19")
     name: str = message.snowball.language
-    found = getattr(edge.SnowballLanguage, _CODES.get(name, name).capitalize(), None)
+    found = _known(edge.SnowballLanguage, name)
     if found is None:
         raise invalid(f'Language "{name}" not found.')
     return edge.SnowballParams(found)

@@ -26,8 +26,8 @@ _QUOTED = "{details}"
 class Row:
     """One kind of failure.
 
-    `text`, where given, has to occur in the details: Qdrant says some things only there. `said` replaces the words of
-    the code; details are quoted in it only where they contain nothing of a user's.
+    `text`, where given, has to occur in the details, and `start` to begin them: Qdrant says some things only there.
+    `wording` replaces the words of the code; details are quoted in it only where they contain nothing of a user's.
     """
 
     status: Any
@@ -38,6 +38,7 @@ class Row:
     away: bool = False
     wording: str = ""
     least: Scope = "message"
+    start: str = ""
 
 
 _CERTIFICATE = "Qdrant: TLS: certificate verify failed: set MEMQ_QDRANT_CAFILE to its authority ({details})"
@@ -59,6 +60,10 @@ _UNINDEXED = (
     "deletes and overwrite need: create one with `memq index create _version -c COLLECTION --type integer`"
 )
 _ALIAS = "an alias has this name already"
+_STOPWORDS = (
+    "stopwords: Qdrant does not have this language; expected the name or code of another, such as english or en"
+)
+_STEMMER = "stemmer: Qdrant does not have this language; expected the name or code of another, such as english or en"
 _LARGE = "the request exceeds a rate limit of the collection by itself: send fewer points in a message"
 
 # First match wins. Sources: Qdrant's src/tonic and error conversions as of 1.19, and answers of a running 1.18.3.
@@ -104,6 +109,8 @@ ROWS: tuple[Row, ...] = (
         text="Alias with the same name already exists",
         wording=_ALIAS,
     ),
+    Row(_S.INVALID_ARGUMENT, MessageError, ErrorCode.REJECTED_BY_STORE, start="unknown language: ", wording=_STOPWORDS),
+    Row(_S.INVALID_ARGUMENT, MessageError, ErrorCode.REJECTED_BY_STORE, start='Language "', wording=_STEMMER),
     Row(_S.INVALID_ARGUMENT, MessageError, ErrorCode.REJECTED_BY_STORE),
     Row(_S.ALREADY_EXISTS, MessageError, ErrorCode.COLLECTION_EXISTS),
     Row(_S.UNIMPLEMENTED, MessageError, ErrorCode.UNSUPPORTED_BY_STORE),
@@ -191,7 +198,8 @@ _WORDING: dict[ErrorCode, str] = {
 
 def find(status: Any, details: str, metadata: dict[str, str]) -> Row:
     for row in ROWS:
-        if row.status is status and row.text in details and (not row.metadata or row.metadata in metadata):
+        is_said = row.text in details and details.startswith(row.start)
+        if row.status is status and is_said and (not row.metadata or row.metadata in metadata):
             return row
     return Row(status, DependencyError, ErrorCode.STORE_ERROR)
 

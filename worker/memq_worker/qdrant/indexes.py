@@ -2,6 +2,7 @@ from typing import Any
 
 from memq_qdrant import grpc
 from memq_schemas import CreateIndex, DeleteIndex, Stopwords
+from memq_schemas.indexes import Snowball
 
 _NOT_OPTIONS = {"key", "type", "tokenizer", "stopwords", "stemmer"}
 # Without params a server uses these defaults too.
@@ -39,9 +40,16 @@ def _params(index: CreateIndex) -> Any:
         if index.stopwords is not None:
             chosen.stopwords.CopyFrom(_stopwords(index.stopwords))
         if index.stemmer is not None:
-            chosen.stemmer.snowball.language = index.stemmer
+            chosen.stemmer.snowball.language = _stemmed(index.stemmer)
     return params
 
 
-def _stopwords(stopwords: Stopwords) -> Any:
-    return grpc.StopwordsSet(languages=stopwords.languages or (), custom=stopwords.custom or ())
+def _stopwords(given: str | Stopwords) -> Any:
+    if isinstance(given, str):
+        return grpc.StopwordsSet(languages=[given])
+    return grpc.StopwordsSet(languages=given.languages or (), custom=given.custom or ())
+
+
+def _stemmed(given: str | Snowball) -> str:
+    """The language whose words are stemmed."""
+    return given if isinstance(given, str) else given.language
