@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import pkgutil
 import signal
 import socket
 import subprocess
 import sys
 from contextlib import closing, contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import pytest
+
+import memq_schemas
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -206,6 +210,21 @@ def imported(statement: str) -> set[str]:
 
 def test_import_memq_loads_no_library() -> None:
     assert imported("import memq") & {"aio_pika", "aiormq", "asyncio", "numpy", "pydantic", "rich", "typer"} == set()
+
+
+def test_import_memq_schemas_loads_no_models() -> None:
+    assert imported("import memq_schemas") & {"numpy", "pydantic"} == set()
+
+
+def test_every_name_of_the_contract_can_be_imported() -> None:
+    modules = {module.name for module in pkgutil.iter_modules(memq_schemas.__path__)}
+    for name in memq_schemas.__all__:
+        assert not isinstance(getattr(memq_schemas, name), ModuleType), f"{name} is hidden by the module of this name"
+    # The first import of a module hides a function of its name that is imported on first use.
+    assert modules.intersection(memq_schemas.__all__) == {"topology"}
+    assert set(memq_schemas.__all__) <= set(dir(memq_schemas))
+    with pytest.raises(AttributeError, match="no attribute 'Nonsense'"):
+        memq_schemas.Nonsense  # noqa: B018  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def test_every_public_name_can_be_imported() -> None:

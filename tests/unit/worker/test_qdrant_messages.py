@@ -43,9 +43,14 @@ def test_the_engine_imports_no_rest_models():
     assert [name for name in found if name.partition(".")[0] == "qdrant_client"] == []
 
 
-def test_the_process_that_starts_others_imports_neither_store_nor_pipeline():
+def test_the_process_that_starts_others_imports_no_store_pipeline_or_bodies():
     found = imported("import memq_worker.cli, memq_worker.pool")
-    assert not {"memq_qdrant", "memq_worker.service", "memq_worker.pipeline.decode", "pyarrow"}.intersection(found)
+    assert not {
+        "memq_qdrant",
+        "memq_worker.service",
+        "memq_worker.pipeline.decode",
+        "memq_schemas.queries",
+    }.intersection(found)
 
 
 def test_a_formula_imports_the_rest_models():

@@ -4,8 +4,6 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 
-from markdown_it import MarkdownIt
-
 _NAME = "runbooks.md"
 # A wheel carries the page; a checkout has it among its documents.
 _IN_CHECKOUT = Path("docs", "reference", _NAME)
@@ -20,6 +18,8 @@ pre{{background:#f4f4f4;padding:.5rem;overflow:auto}}section:target h2{{backgrou
 @cache
 def page() -> bytes:
     """HTML of the runbooks, a section for each alert with its name, and its name in lower case, as anchors."""
+    from markdown_it import MarkdownIt  # here: a start need not wait for a page that is seldom read
+
     introduction, *sections = re.split(r"(?m)^## ", _text())
     render = MarkdownIt().render
     parts = [render(introduction)]
