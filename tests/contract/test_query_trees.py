@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -112,3 +113,45 @@ async def test_groups_are_filled_beyond_the_limit_of_a_prefetch(store: Store, co
     )
     groups = (await store.points.QueryGroups(request)).result.groups
     assert {group.id.unsigned_value for group in groups} == {0, 1}
+
+
+def best(**fields: Any) -> Any:
+    return q.Query(recommend=q.RecommendInput(strategy=q.RecommendStrategy.BestScore, **fields))
+
+
+@pytest.mark.parametrize("fields", [{}, {"positive": [by_id(9)]}, {"negative": [by_id(9)]}], ids=["none", "+", "-"])
+async def test_the_best_score_of_no_examples_is_nan(store: Store, fields: dict[str, Any]) -> None:
+    """Every point with the vector is found, with a threshold none. Point 9 has another vector alone."""
+    vectors = vector_map(a=(2, q.Distance.Dot), b=(2, q.Distance.Dot))
+    sparse = q.SparseVectorConfig(map={"s": q.SparseVectorParams()})
+    await store.create("two", vectors_config=vectors, sparse_vectors_config=sparse)
+    try:
+        await store.upsert("two", *[point(n, named(a=[1, n]), g=n % 2) for n in range(3)], point(9, named(b=[1, 1])))
+        request = q.QueryPoints(collection_name="two", query=best(**fields), using="a")
+        hits = (await store.points.Query(request)).result
+        assert sorted(hit.id.num for hit in hits) == [0, 1, 2]
+        assert all(math.isnan(hit.score) for hit in hits)
+        assert await ids(store, "two", query=best(**fields), using="a", score_threshold=-9.0) == []
+        assert await ids(store, "two", query=best(**fields), using="s") == []
+        prefetch = [q.PrefetchQuery(query=best(**fields), using="a")]
+        assert await ids(store, "two", prefetch=prefetch, query=near(0, 1), using="a") == [2, 1, 0]
+        few = [q.PrefetchQuery(query=near(0, 1), using="a", limit=2)]
+        assert sorted(await ids(store, "two", prefetch=few, query=best(**fields), using="a")) == [1, 2]
+        grouped = q.QueryPointGroups(
+            collection_name="two", query=best(**fields), using="a", group_by="g", limit=2, group_size=2
+        )
+        groups = (await store.points.QueryGroups(grouped)).result.groups
+        assert sorted(hit.id.num for group in groups for hit in group.hits) == [0, 1, 2]
+    finally:
+        await store.delete("two")
+
+
+async def test_a_hit_that_is_infinitely_far(store: Store) -> None:
+    """A known difference: the engine leaves it out, as it does a NaN score."""
+    config = q.VectorsConfig(params=q.VectorParams(size=1, distance=q.Distance.Dot, datatype=q.Datatype.Float16))
+    await store.create("halves", vectors_config=config)
+    try:
+        await store.upsert("halves", point(1, dense(-70_000)), point(2, dense(70_000)), point(3, dense(1)))
+        assert await store.nearest("halves", [1.0]) == ([2, 3] if store.kind == "embedded" else [2, 3, 1])
+    finally:
+        await store.delete("halves")

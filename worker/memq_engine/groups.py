@@ -1,6 +1,7 @@
-"""Searches whose hits are grouped by a payload key: the engine has none, so more hits are fetched and grouped here."""
+"""Searches whose hits are grouped by a payload key, in several rounds: the engine has none."""
 
 import re
+from collections.abc import Iterable
 from typing import Any, cast
 
 import qdrant_edge as edge
@@ -15,7 +16,7 @@ from .queries import Search, read_search
 from .refusal import from_engine, invalid_field, not_found
 
 _GROUP_SIZE = 3
-_GROWTH = 4
+_ROUNDS = 5  # at most, for each of both kinds of requests
 _MAX_HITS = 100_000
 _PART = re.compile(r'"[^"]*"|[^.]+')
 
@@ -30,39 +31,102 @@ def query_groups(engine: Engine, request: Any) -> Any:
         raise invalid_field("group_by", 'value "" invalid, must be at least 1 characters')
     groups, search = _groups(engine, collection, request, limit, size)
     reply = messages.QueryGroupsResponse()
-    for key, hits in groups.items():
+    for key in groups.best():
         group = reply.result.groups.add()
         _write_key(group.id, key)
-        write_hits(group.hits, hits, search.score, with_vectors=search.with_vectors)
+        write_hits(group.hits, groups.hits(key), search.score, with_vectors=search.with_vectors)
     reply.result.SetInParent()
     if request.HasField("with_lookup"):
-        _look_up(engine, request.with_lookup, reply.result.groups, list(groups))
+        _look_up(engine, request.with_lookup, reply.result.groups, groups.best())
     return reply
 
 
-def _groups(
-    engine: Engine, collection: Collection, request: Any, limit: int, size: int
-) -> tuple[dict[Key, list[edge.ScoredPoint]], Search]:
-    """The best hits of the best groups, fetched until every group is full or no hits are left."""
-    wanted, factor, found = min(limit * size, _MAX_HITS), size, -1
-    while True:
-        search = read_search(engine, collection, request, wanted, group_by=request.group_by, factor=factor)
-        hits = collection.query(search.request)
-        groups = _grouped(collection, request.group_by, hits, limit, size)
-        full = len(groups) == limit and all(len(each) == size for each in groups.values())
-        # Fewer hits than wanted are all there are, unless prefetches with more hits find more.
-        exhausted = len(hits) < wanted and (not request.prefetch or len(hits) == found)
-        if full or exhausted or wanted >= _MAX_HITS:
-            return groups, search
-        wanted, factor, found = min(wanted * _GROWTH, _MAX_HITS), factor * _GROWTH, len(hits)
+class _Groups:
+    """Hits by the values of a payload key. most: groups asked for, of `size` hits each. order: as `Search.order`."""
+
+    def __init__(self, most: int, size: int, order: int) -> None:
+        self._most = most
+        self._size = size
+        self._order = order
+        self._hits: dict[Key, dict[str, edge.ScoredPoint]] = {}
+        self.ids: set[Any] = set()
+
+    def add(self, hit: edge.ScoredPoint, keys: Iterable[Key]) -> None:
+        for key in keys:
+            self._hits.setdefault(key, {}).setdefault(str(hit.id), hit)
+            self.ids.add(hit.id)
+
+    def _rank(self, hit: edge.ScoredPoint) -> float:
+        return self._order * hit.score
+
+    def best(self) -> list[Key]:
+        """Keys of the groups with the best hits."""
+        return sorted(self._hits, key=lambda key: min(map(self._rank, self._hits[key].values())))[: self._most]
+
+    def hits(self, key: Key) -> list[edge.ScoredPoint]:
+        return sorted(self._hits[key].values(), key=self._rank)[: self._size]
+
+    @property
+    def full(self) -> list[Key]:
+        return [key for key, hits in self._hits.items() if len(hits) >= self._size]
+
+    @property
+    def best_not_full(self) -> list[Key]:
+        return [key for key in self.best() if len(self._hits[key]) < self._size]
+
+    @property
+    def complete(self) -> bool:
+        return len(self.best()) == self._most and not self.best_not_full
 
 
-def _grouped(
-    collection: Collection, path: str, hits: list[edge.ScoredPoint], limit: int, size: int
-) -> dict[Key, list[edge.ScoredPoint]]:
-    groups: dict[Key, list[edge.ScoredPoint]] = {}
-    if not hits:
-        return groups
+def _groups(engine: Engine, collection: Collection, request: Any, limit: int, size: int) -> tuple[_Groups, Search]:
+    """Ask in rounds as a server does: for hits of groups that are not full, then for more hits of the best groups."""
+    wanted = min(limit * size, _MAX_HITS)
+    path = request.group_by
+    search = read_search(engine, collection, request, wanted, chosen=_chosen(path, set()), factor=size)
+    groups = _Groups(limit, size, search.order)
+    for fills in (False, True):
+        for _ in range(_ROUNDS):
+            if groups.ids:
+                must = _is_one_of(path, groups.best_not_full) if fills else _is_none_of(path, groups.full)
+                chosen = _chosen(path, groups.ids, must)
+                search = read_search(engine, collection, request, wanted, chosen=chosen, factor=size)
+            hits = collection.query(search.request)
+            if not hits:
+                break
+            for hit, keys in zip(hits, _keys_of(collection, path, hits), strict=True):
+                groups.add(hit, keys)
+            if groups.complete:
+                return groups, search
+    return groups, search
+
+
+def _chosen(path: str, ids: set[Any], must: list[Any] | None = None) -> edge.Filter:
+    """The filter for the points that have a value at the path and are not among the ids."""
+    try:
+        return edge.Filter(must=must or None, must_not=[edge.IsEmptyCondition(path), edge.HasIdCondition(ids)])
+    except (ValueError, TypeError) as error:
+        raise from_engine(error) from error
+
+
+def _of_each_type(keys: Iterable[Key]) -> list[Any]:
+    """The texts among the keys, and the integers, where there are any."""
+    by_type: dict[type, list[Key]] = {}
+    for key in keys:
+        by_type.setdefault(type(key), []).append(key)
+    return list(by_type.values())
+
+
+def _is_none_of(path: str, keys: Iterable[Key]) -> list[Any]:
+    return [edge.FieldCondition(path, match=edge.MatchExcept(each)) for each in _of_each_type(keys)]
+
+
+def _is_one_of(path: str, keys: Iterable[Key]) -> list[Any]:
+    return [edge.FieldCondition(path, match=edge.MatchAny(each)) for each in _of_each_type(keys)]
+
+
+def _keys_of(collection: Collection, path: str, hits: list[edge.ScoredPoint]) -> list[list[Key]]:
+    """The groups that each hit belongs to."""
     try:
         selector: Any = edge.PayloadSelector.Include([path])
     except (ValueError, TypeError) as error:
@@ -70,14 +134,7 @@ def _grouped(
     records = collection.retrieve([hit.id for hit in hits], selector, False)
     payloads: dict[Any, Any] = {str(record.id): record.payload for record in records}
     depth = len(_PART.findall(path))
-    for hit in hits:
-        for key in dict.fromkeys(_keys(payloads.get(str(hit.id)), depth)):
-            if key in groups:
-                if len(groups[key]) < size:
-                    groups[key].append(hit)
-            elif len(groups) < limit:
-                groups[key] = [hit]
-    return groups
+    return [list(dict.fromkeys(_keys(payloads.get(str(hit.id)), depth))) for hit in hits]
 
 
 def _keys(value: Any, depth: int) -> list[Key]:

@@ -9,11 +9,12 @@ import qdrant_edge as edge
 
 from .collection import Collection
 from .convert import queries
+from .convert.config import is_least_nearest
 from .convert.filters import read_optional_filter
 from .engine import Engine
 from .inputs import Inputs, named_points
-from .refusal import from_engine, invalid, unserved
-from .scoring import read_scoring
+from .refusal import invalid, unserved
+from .scoring import BEST_SCORE, every_point, is_average, read_scoring
 
 # Each level is a request inside the engine's own recursion.
 MAX_PREFETCH_DEPTH = 32
@@ -27,6 +28,8 @@ class Search:
     """Overrides the score of every hit."""
     with_vectors: bool = True
     """False where the engine returns vectors that nobody asked for."""
+    order: int = -1
+    """Sign of scores in ascending order: 1 where the best is the least, 0 where scores do not order the hits."""
 
 
 def read_search(
@@ -35,12 +38,12 @@ def read_search(
     request: Any,
     limit: int | None = None,
     *,
-    group_by: str = "",
+    chosen: edge.Filter | None = None,
     factor: int = 1,
 ) -> Search:
     """`limit` overrides the number of hits that the request asks for. Raises Refused.
 
-    group_by: find points with a value at this path only. factor: multiplies the limits of prefetches.
+    chosen: find points of this filter only. factor: multiplies the limits of prefetches.
     """
     if request.HasField("shard_key_selector"):
         raise unserved("shard_key_selector", "1.7")
@@ -50,25 +53,26 @@ def read_search(
     if prefetches and not request.HasField("query"):
         reason = "A query is needed to merge the prefetches. Can't have prefetches without defining a query."
         raise invalid(f"Bad request: {reason}")
-    scoring, inputs = reader.scoring(request, limit)
+    scoring, is_nan = reader.scoring(request, limit)
     threshold = _threshold(request, scoring)
-    score = None
-    if not prefetches and _is_nan(request, inputs):
-        # A server answers with every point at score NaN, the engine with nothing.
-        scoring, score = None, math.nan
     with_vector = queries.read_vectors_selector(request)
     asked = edge.QueryRequest(
         limit=limit,
         offset=getattr(request, "offset", 0),
         query=scoring,
         prefetches=prefetches,
-        filter=_with_value(reader.filter(request), group_by),
+        filter=_both(reader.filter(request), chosen),
         params=queries.read_search_params(request),
         score_threshold=threshold,
         with_payload=queries.read_payload_selector(request),
         with_vector=with_vector,
     )
-    return Search(asked, score, with_vectors=with_vector is not False)
+    return Search(
+        asked,
+        math.nan if is_nan else None,
+        with_vectors=with_vector is not False,
+        order=_order(collection, request),
+    )
 
 
 def _threshold(request: Any, scoring: Any) -> float | None:
@@ -83,23 +87,26 @@ def _threshold(request: Any, scoring: Any) -> float | None:
     return threshold
 
 
-def _with_value(found: edge.Filter | None, path: str) -> edge.Filter | None:
-    """Return the filter for the points that have a value at the path too, if there is a path."""
-    if not path:
-        return found
-    try:
-        empty = edge.IsEmptyCondition(path)
-    except (ValueError, TypeError) as error:
-        raise from_engine(error) from error
-    return edge.Filter(must=None if found is None else [found], must_not=[empty])
+def _both(first: edge.Filter | None, second: edge.Filter | None) -> edge.Filter | None:
+    if first is None or second is None:
+        return first or second
+    return edge.Filter(must=[first, second])
 
 
-def _is_nan(request: Any, inputs: Inputs) -> bool:
-    """Return True for a search near a dense vector with a NaN in it."""
-    if request.query.WhichOneof("variant") != "nearest":
-        return False
+def _order(collection: Collection, request: Any) -> int:
+    kind = request.query.WhichOneof("variant")
+    if kind == "nearest_with_mmr":
+        return 0
+    is_near = kind == "nearest" or (kind == "recommend" and is_average(request.query.recommend))
+    return 1 if is_near and is_least_nearest(collection.created_with, request.using) else -1
+
+
+def _is_nan(message: Any, inputs: Inputs) -> bool:
+    """Return True for a query whose scores are all NaN: near a NaN, or by the best of no examples."""
     vector: Any = inputs.last
-    return type(vector) is array and queries.has_nan(vector)
+    if message.WhichOneof("variant") == "recommend":
+        return vector is None and message.recommend.strategy == BEST_SCORE
+    return message.WhichOneof("variant") == "nearest" and type(vector) is array and queries.has_nan(vector)
 
 
 @dataclass(frozen=True)
@@ -114,9 +121,16 @@ class _Reader:
     def filter(self, message: Any) -> edge.Filter | None:
         return queries.leaving_out(read_optional_filter(message), self.named)
 
-    def scoring(self, message: Any, limit: int) -> tuple[Any, Inputs]:
+    def scoring(self, message: Any, limit: int) -> tuple[Any, bool]:
+        """Return the engine's query, and True if its scores stand for NaN."""
+        if not message.HasField("query"):
+            return None, False
         inputs = Inputs(self.engine, self.collection, message)
-        return (read_scoring(message.query, inputs, limit) if message.HasField("query") else None), inputs
+        found = read_scoring(message.query, inputs, limit)
+        # A server then finds every point with the vector, and none with a threshold; the engine finds none.
+        if message.HasField("score_threshold") or not _is_nan(message.query, inputs):
+            return found, False
+        return every_point(inputs), True
 
     def prefetch(self, message: Any, path: str, depth: int) -> edge.Prefetch:
         if depth > MAX_PREFETCH_DEPTH:

@@ -12,7 +12,7 @@ from .refusal import from_engine, invalid, invalid_field, unserved
 
 _RRF_K = 2
 _DIVERSITY = 0.5
-_BEST_SCORE = 1
+BEST_SCORE = 1
 _SUM_SCORES = 2
 
 
@@ -37,17 +37,26 @@ def _near(vector: Any, inputs: Inputs) -> Any:
     return edge.Query.Nearest(vector, using=inputs.using or None)
 
 
+def every_point(inputs: Inputs) -> Any:
+    """Return the query that finds all points with the vector, at score 0."""
+    return edge.Query.RecommendSumScores(edge.RecommendQuery([], []), using=inputs.using or None)
+
+
 _NO_POSITIVES = "Wrong input: Positive vectors should not be empty with `average` strategy"
 
 
+def is_average(message: Any) -> bool:
+    """Return True for a RecommendInput that is a search near the average of its examples."""
+    return message.strategy not in (BEST_SCORE, _SUM_SCORES)
+
+
 def _recommend(message: Any, inputs: Inputs, _limit: int) -> Any:
-    strategy = message.strategy if message.HasField("strategy") else 0
-    if strategy not in (_BEST_SCORE, _SUM_SCORES) and not message.positive:
+    if is_average(message) and not message.positive:
         raise invalid(_NO_POSITIVES)
     positives, negatives = inputs.examples(message.positive), inputs.examples(message.negative)
-    if strategy == _BEST_SCORE:
+    if message.strategy == BEST_SCORE:
         return edge.Query.RecommendBestScore(edge.RecommendQuery(positives, negatives), using=inputs.using or None)
-    if strategy == _SUM_SCORES:
+    if message.strategy == _SUM_SCORES:
         return edge.Query.RecommendSumScores(edge.RecommendQuery(positives, negatives), using=inputs.using or None)
     if not positives:
         raise invalid(_NO_POSITIVES)

@@ -40,6 +40,12 @@ def sparse_of(request: Any) -> dict[str, Any]:
     return dict(request.sparse_vectors_config.map)
 
 
+def is_least_nearest(request: Any, name: str) -> bool:
+    """Return True if the least distance between vectors of this name is the best."""
+    params = vectors_of(request).get(name)
+    return params is not None and DISTANCES[params.distance] in (edge.Distance.Euclid, edge.Distance.Manhattan)
+
+
 def vector_contract(request: Any) -> VectorContract:
     vectors = vectors_of(request)
     multi = {name for name, params in vectors.items() if params.HasField("multivector_config")}
