@@ -143,33 +143,35 @@ async def test_closing_leaves_no_task() -> None:
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_requests_of_one_message_stay_together_and_others_join_them() -> None:
+async def test_requests_of_one_message_are_asked_in_equal_lots_at_a_time() -> None:
+    store = Store()
+    groups = QueryGroups(store.one, store.many, least=4, most=8, in_flight=3)
+    store.go.clear()
+    ten = asyncio.create_task(groups.ask_all("docs", list(range(10)), 30.0))
+    await turns()
+    assert store.calls == [[0, 1, 2], [3, 4, 5], [6, 7, 8, 9]]
+    store.go.set()
+    assert await ten == [2 * n for n in range(10)]
+
+
+async def test_lots_of_several_messages_share_a_call() -> None:
     store = Store()
     groups = QueryGroups(store.one, store.many, least=2, most=4, in_flight=1)
     store.go.clear()
     first = ask(groups, 0)
     await turns()
-    three = asyncio.create_task(groups.ask_all("docs", [1, 2, 3], 30.0))
-    await turns()
-    rest = ask(groups, 4)
-    two = asyncio.create_task(groups.ask_all("docs", [5, 6], 30.0))
+    asked = [asyncio.create_task(groups.ask_all("docs", each, 30.0)) for each in ([1, 2, 3], [4, 5])]
+    rest = ask(groups, 6)
     await turns()
     store.go.set()
-    assert await asyncio.gather(three, two) == [[2, 4, 6], [10, 12]]
-    assert await asyncio.gather(*first, *rest) == [0, 8]
-    assert store.calls == [[0], [1, 2, 3, 4], [5, 6]]
-
-
-async def test_more_than_one_call_takes_go_in_parts() -> None:
-    store = Store()
-    groups = QueryGroups(store.one, store.many, most=4)
-    assert await groups.ask_all("docs", list(range(9)), 30.0) == [2 * n for n in range(9)]
-    assert store.calls == [[0, 1, 2, 3], [4, 5, 6, 7], [8]]
+    assert await asyncio.gather(*asked) == [[2, 4, 6], [8, 10]]
+    assert await asyncio.gather(*first, *rest) == [0, 12]
+    assert store.calls == [[0], [1, 2, 3], [4, 5, 6]]
 
 
 async def test_of_several_each_has_its_own_answer_or_error() -> None:
     store = Store()
-    groups = QueryGroups(store.one, store.many, most=4)
+    groups = QueryGroups(store.one, store.many)
     found = await groups.ask_all("docs", [1, BAD, 3, 4, 5, 6], 30.0)
     assert [isinstance(each, MessageError) for each in found] == [False, True, *[False] * 4]
     assert [each for each in found if not isinstance(each, MessageError)] == [2, 6, 8, 10, 12]
@@ -177,7 +179,7 @@ async def test_of_several_each_has_its_own_answer_or_error() -> None:
 
 async def test_several_that_nobody_waits_for_any_more_are_not_asked_for() -> None:
     store = Store()
-    groups = QueryGroups(store.one, store.many, most=2, in_flight=1)
+    groups = QueryGroups(store.one, store.many, least=2, in_flight=1)
     store.go.clear()
     (first,) = ask(groups, 1)
     await turns()

@@ -14,7 +14,7 @@ Many = Callable[[str, Sequence[Any], float], Awaitable[Sequence[Any]]]
 
 @dataclass(slots=True, eq=False)
 class _Lot:
-    """Requests that go to the store in one call."""
+    """Requests of one message that go to the store in one call, with others or without."""
 
     requests: Sequence[Any]
     deadline: float
@@ -26,7 +26,7 @@ class _Collection:
     waiting: deque[_Lot] = field(default_factory=deque[_Lot])
     requests: int = 0  # in those lots
     busy: int = 0
-    woken: bool = False
+    starting: int = 0  # calls of this turn of the loop
 
 
 class QueryGroups:
@@ -34,7 +34,7 @@ class QueryGroups:
 
     A question that comes alone is asked alone, at once. One that spoils its group costs the others a second call.
     Those that wait are divided among all calls, but not into groups of fewer than `least`: a call costs as much as a
-    search. Queries of one message stay together, in lots of up to `most`.
+    search. So queries of one message are asked in several calls at a time, in equal lots.
     """
 
     def __init__(self, one: One, many: Many, *, least: int = 4, most: int = 8, in_flight: int = 4) -> None:
@@ -61,13 +61,14 @@ class QueryGroups:
         loop = asyncio.get_running_loop()
         group = self._collections.setdefault(collection, _Collection())
         deadline = loop.time() + timeout
-        parts = [requests[at : at + self._most] for at in range(0, len(requests), self._most)]
+        number = -(-len(requests) // self._least)
+        parts = [requests[len(requests) * at // number : len(requests) * (at + 1) // number] for at in range(number)]
         lots = [_Lot(part, deadline, loop.create_future()) for part in parts]
         group.waiting.extend(lots)
         group.requests += len(requests)
-        if not group.woken and group.busy < self._in_flight:
-            # It runs after this turn of the loop, so everything one read brought in gathers first.
-            group.woken = True
+        # They run after this turn of the loop, so everything one read brought in gathers first.
+        while group.starting + group.busy < self._in_flight and group.starting * self._least < group.requests:
+            group.starting += 1
             self._start(collection, group)
         if len(lots) == 1:
             return await lots[0].answers
@@ -79,7 +80,7 @@ class QueryGroups:
         task.add_done_callback(self._tasks.discard)
 
     async def _run(self, collection: str, group: _Collection) -> None:
-        group.woken = False
+        group.starting -= 1
         group.busy += 1
         try:
             while group.waiting:
@@ -88,7 +89,7 @@ class QueryGroups:
                     await self._send(collection, wanted)
         finally:
             group.busy -= 1
-            if not group.busy and not group.waiting:
+            if not (group.busy or group.starting or group.waiting):
                 self._collections.pop(collection, None)
 
     def _next(self, group: _Collection) -> list[_Lot]:
@@ -96,7 +97,7 @@ class QueryGroups:
         size = min(max(-(-group.requests // self._in_flight), self._least), self._most)
         lots: list[_Lot] = []
         taken = 0
-        while group.waiting and taken < size and taken + len(group.waiting[0].requests) <= self._most:
+        while group.waiting and (not lots or taken + len(group.waiting[0].requests) <= size):
             lots.append(group.waiting.popleft())
             taken += len(lots[-1].requests)
         group.requests -= taken
