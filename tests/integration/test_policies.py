@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote, urlsplit
 import aio_pika
 import pytest
 from memq_amqp.address import parse
-from memq_amqp.management import ManagementError, management
+from memq_amqp.management import Management, ManagementError, management
 
 import stack.amqp
 from memq import LetterAtRisk, Producer
@@ -28,7 +28,7 @@ from tests.support.until import until
 from tests.support.worker import COMMAND
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from aio_pika.abc import AbstractChannel
 
@@ -50,6 +50,14 @@ def api(amqp: Address) -> Callable[..., Any]:
         return stack.amqp.management(method, f"{amqp.management_url}/api/{path}", user, password, body)
 
     return call
+
+
+@pytest.fixture
+def shown(amqp: Address) -> Iterator[Management]:
+    if amqp.management_url is None:
+        pytest.skip("needs the management API")
+    with management(amqp.management_url, parse(amqp.url)[0]) as shown:
+        yield shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +97,10 @@ CASES = (
 )
 
 
-async def test_reported_losses_are_those_of_the_broker(amqp: Address, api: Callable[..., Any]) -> None:
+async def test_reported_losses_are_those_of_the_broker(
+    amqp: Address, api: Callable[..., Any], shown: Management
+) -> None:
     assert amqp.management_url is not None
-    shown = management(amqp.management_url, parse(amqp.url)[0])
 
     def put(number: int, definition: dict[str, Any]) -> None:
         if definition:
@@ -160,9 +169,10 @@ async def _look(amqp: Address, queue: str) -> None:
             await message.nack(requeue=True)
 
 
-async def test_an_expiring_queue_is_reported_and_goes_with_its_messages(amqp: Address, api: Callable[..., Any]) -> None:
+async def test_an_expiring_queue_is_reported_and_goes_with_its_messages(
+    amqp: Address, api: Callable[..., Any], shown: Management
+) -> None:
     assert amqp.management_url is not None
-    shown = management(amqp.management_url, parse(amqp.url)[0])
     names = Names(amqp.prefix)
 
     def put(prefix: str, milliseconds: int) -> None:
@@ -183,10 +193,9 @@ async def test_an_expiring_queue_is_reported_and_goes_with_its_messages(amqp: Ad
 
 
 async def test_an_alternate_exchange_is_reported_and_takes_what_no_queue_takes(
-    amqp: Address, api: Callable[..., Any]
+    amqp: Address, api: Callable[..., Any], shown: Management
 ) -> None:
     assert amqp.management_url is not None
-    shown = management(amqp.management_url, parse(amqp.url)[0])
     names = Names(amqp.prefix)
     body = {"pattern": ".*", "definition": {"alternate-exchange": "amq.fanout"}, "apply-to": "exchanges"}
     api("PUT", f"policies/{quote(amqp.vhost, safe='')}/astray%2Fand%20away", body)
@@ -260,10 +269,9 @@ async def test_check_names_a_policy_that_loses_messages(amqp: Address, api: Call
 
 @pytest.mark.usefixtures("letters")
 async def test_letters_are_not_looked_at_within_ten_looks_of_the_limit(
-    amqp: Address, api: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    amqp: Address, api: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, shown: Management
 ) -> None:
     assert amqp.management_url is not None
-    shown = management(amqp.management_url, parse(amqp.url)[0])
     dead = Names(amqp.prefix).dead
 
     async def limited(to: int) -> None:

@@ -1,4 +1,4 @@
-"""Reads queues and their policies from RabbitMQ's management API."""
+"""RabbitMQ's management API: calls over one connection, and the policies of queues."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import asyncio
 import base64
 import json
 import re
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from selectors import EVENT_READ, DefaultSelector
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 from urllib.parse import quote, unquote, urlsplit
 
 from memq_amqp.address import bracketed
@@ -15,6 +15,7 @@ from memq_schemas.policies import ExchangePolicy, Loss, QueuePolicies, diverted,
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from http.client import HTTPConnection
 
     from memq_amqp.address import Address
     from memq_schemas.topology import Names
@@ -23,48 +24,109 @@ VARIABLE = "MEMQ_MANAGEMENT_URL"
 
 _COLUMNS = "name,arguments,policy,operator_policy,effective_policy_definition"
 _PAGE = 500
+_REPEATABLE = ("GET", "PUT", "DELETE")
 _EXPECTED = "expected http://host:15672, or https://user:password@host"
 # The API shows the policies of a queue with its first statistics, which come every five seconds.
 _STATISTICS_SECONDS = 1.0
 
 
-def call(
-    url: str, user: str, password: str, *, method: str = "GET", body: Mapping[str, Any] | None = None, timeout: float
-) -> bytes:
-    """Return the answer of one call to the management API, empty if it has none.
+class Answer(NamedTuple):
+    status: int
+    reason: str
+    body: bytes
 
-    Raises OSError, of which urllib.error.HTTPError is one and its caller closes, http.client.HTTPException, and
-    ValueError for a URL that is none.
+
+class ManagementConnection:
+    """Calls to the management API by one user, over a connection that stays open between them. For one thread at once.
+
+    url: without user and password.   timeout: in seconds, of each read and write.
     """
-    from urllib.request import ProxyHandler, Request, build_opener
 
-    token = base64.b64encode(f"{user}:{password}".encode()).decode()
-    request = Request(
-        url,
-        method=method,
-        data=None if body is None else json.dumps(body).encode(),
-        headers={"Authorization": f"Basic {token}", "Content-Type": "application/json"},
-    )
-    # Without a proxy, as the broker's AMQP port is reached.
-    with build_opener(ProxyHandler({})).open(request, timeout=timeout) as response:
-        return bytes(response.read())
+    def __init__(self, url: str, user: str, password: str, timeout: float) -> None:
+        parts = urlsplit(url)
+        self._is_tls = parts.scheme == "https"
+        self._host, self._port = parts.hostname or "", parts.port
+        self._path = f"{parts.path.rstrip('/')}/api/"
+        self._timeout = timeout
+        token = base64.b64encode(f"{user}:{password}".encode()).decode()
+        self._headers = {"Authorization": f"Basic {token}", "Content-Type": "application/json"}
+        self._kept: HTTPConnection | None = None
+
+    def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Answer:
+        """Return the answer to one call, whatever its status.
+
+        Raises OSError and http.client.HTTPException. A call that may have arrived is sent again once, if that changes
+        nothing: the broker closes a connection that is idle.
+        """
+        from http.client import HTTPException
+
+        text = None if body is None else json.dumps(body)
+        if self._kept is not None and _is_dropped(self._kept):
+            self.close()
+        may_be_closed = self._kept is not None and self._kept.sock is not None
+        try:
+            return self._exchange(method, path, text)
+        except (ConnectionError, HTTPException):
+            if not may_be_closed or method not in _REPEATABLE:
+                raise
+        return self._exchange(method, path, text)
+
+    def _exchange(self, method: str, path: str, body: str | None) -> Answer:
+        connection = self._kept = self._kept or self._connection()
+        try:
+            connection.request(method, f"{self._path}{path}", body, self._headers)
+            with connection.getresponse() as response:
+                return Answer(response.status, response.reason, response.read())
+        except BaseException:
+            # The rest of an answer would be read as the next one.
+            self.close()
+            raise
+
+    def _connection(self) -> HTTPConnection:
+        # Without a proxy, as the broker's AMQP port is reached.
+        from http.client import HTTPConnection, HTTPSConnection
+
+        kind = HTTPSConnection if self._is_tls else HTTPConnection
+        return kind(self._host, self._port, timeout=self._timeout)
+
+    def close(self) -> None:
+        """Close the connection; the next call opens another."""
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
+
+
+def _is_dropped(connection: HTTPConnection) -> bool:
+    """Return True if the broker has closed the connection: between answers it sends nothing else."""
+    socket: Any = connection.sock
+    if socket is None:  # the last answer had `Connection: close`
+        return False
+    with DefaultSelector() as selector:
+        selector.register(socket, EVENT_READ)
+        return bool(selector.select(0))
 
 
 class ManagementError(Exception):
     """The management API cannot be used. The text says why, without the password."""
 
 
-@dataclass(frozen=True, slots=True)
 class Management:
-    """Management API of a broker. Its text is for people: the address without user and password."""
+    """Management API of a broker, to be closed. Its text is for people: the address without user and password."""
 
-    url: str
-    user: str = field(repr=False)
-    password: str = field(repr=False)
-    timeout_seconds: float = 10.0
+    def __init__(self, url: str, user: str, password: str, timeout_seconds: float = 10.0) -> None:
+        self.url = url
+        self.user = user
+        self.timeout_seconds = timeout_seconds
+        self.connection = ManagementConnection(url, user, password, timeout_seconds)
 
     def __str__(self) -> str:
         return self.url
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.connection.close()
 
     async def queues(self, vhost: str, prefix: str) -> list[QueuePolicies]:
         """Return the queues below `prefix` with their effective policies.
@@ -118,16 +180,15 @@ class Management:
 
     def _read(self, path: str) -> dict[str, Any]:
         from http.client import HTTPException
-        from urllib.error import HTTPError
 
         try:
-            found = call(f"{self.url}/api/{path}", self.user, self.password, timeout=self.timeout_seconds)
-            answer = json.loads(found)
-        except HTTPError as error:
-            error.close()
-            raise ManagementError(f"{self}: {_refusal(error.code, self.user)}") from error
+            found = self.connection.call("GET", path)
         except (OSError, HTTPException) as error:
-            raise ManagementError(f"{self}: no answer ({getattr(error, 'reason', None) or error})") from error
+            raise ManagementError(f"{self}: no answer ({error})") from error
+        if found.status >= 300:
+            raise ManagementError(f"{self}: {_refusal(found.status, self.user)}")
+        try:
+            answer = json.loads(found.body)
         except ValueError as error:
             raise ManagementError(f"{self}: not the management API of RabbitMQ") from error
         if not isinstance(answer, dict):

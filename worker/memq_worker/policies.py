@@ -19,9 +19,9 @@ async def check_policies(settings: Settings) -> str:
     names = settings.topology.names
     broker = settings.brokers[0]
     try:
-        api = management(settings.management_url.get_secret_value(), broker)
-        queues = await api.queues(broker.vhost, settings.prefix)
-        found = await api.losses(broker.vhost, names, queues)
+        with management(settings.management_url.get_secret_value(), broker) as api:
+            queues = await api.queues(broker.vhost, settings.prefix)
+            found = await api.losses(broker.vhost, names, queues)
     except ManagementError as error:
         raise ConfigurationError(f"{VARIABLE}: {error}") from error
     if found:

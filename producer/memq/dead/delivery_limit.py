@@ -60,9 +60,9 @@ async def read_delivery_limit(address: Address, names: Names) -> DeliveryLimit:
     if given is None:
         return DeliveryLimit(unknown=f"{VARIABLE} is not set")
     try:
-        api = management(given.value, address)
-        queues = await api.queues(address.vhost, names.prefix)
-        found = summary(await api.losses(address.vhost, names, queues))
+        with management(given.value, address) as api:
+            queues = await api.queues(address.vhost, names.prefix)
+            found = summary(await api.losses(address.vhost, names, queues))
     except ManagementError as error:
         return DeliveryLimit(unknown=f"{VARIABLE}: {error}")
     for queue in queues:

@@ -1,14 +1,13 @@
 """RabbitMQ's management API, as far as tenants need it."""
 
-import base64
 import json
 from collections.abc import Mapping
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from http.client import HTTPException
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
+from memq_amqp import management
 from memq_amqp.address import bracketed
-from memq_amqp.management import VARIABLE, ManagementError, management
 
 from memq_worker.errors import BrokerUnavailable, ConfigurationError
 from memq_worker.settings import Settings
@@ -18,22 +17,15 @@ _REASON_LIMIT = 200  # characters of the broker's reason
 
 
 class Management:
-    """One virtual host by one user, over one connection that stays open between calls.
+    """One virtual host by one user.
 
     Every call raises BrokerUnavailable where nothing answers, and ConfigurationError with the broker's reason.
     """
 
-    def __init__(self, url: str, user: str, password: str, vhost: str, timeout: float) -> None:
-        self.user = user
+    def __init__(self, api: management.Management, vhost: str) -> None:
+        self.user = api.user
         self.vhost = vhost
-        self._url = url.rstrip("/")
-        parts = urlsplit(self._url)
-        kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
-        # Connects with the first call, and again where the broker has closed it.
-        self._connection = kind(parts.hostname or "", parts.port, timeout=timeout)
-        self._path = f"{parts.path}/api/"
-        token = base64.b64encode(f"{user}:{password}".encode()).decode()
-        self._headers = {"Authorization": f"Basic {token}", "Content-Type": "application/json"}
+        self._api = api
 
     @classmethod
     def of(cls, settings: Settings) -> "Management":
@@ -43,13 +35,13 @@ class Management:
         scheme = "https" if broker.tls else "http"
         url = given.get_secret_value() if given else f"{scheme}://{bracketed(broker.host)}:{_PORTS[scheme]}"
         try:
-            found = management(url, broker)
-        except ManagementError as error:
-            raise ConfigurationError(f"{VARIABLE}: {error}") from None
-        return cls(found.url, found.user, found.password, broker.vhost, settings.amqp_timeout_seconds)
+            found = management.management(url, broker, settings.amqp_timeout_seconds)
+        except management.ManagementError as error:
+            raise ConfigurationError(f"{management.VARIABLE}: {error}") from None
+        return cls(found, broker.vhost)
 
     def close(self) -> None:
-        self._connection.close()
+        self._api.connection.close()
 
     def here(self, kind: str, *names: str) -> str:
         """Path of a resource of the virtual host: its kind, as in the API, and its names."""
@@ -70,39 +62,23 @@ class Management:
         self._call("DELETE", path)
 
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        text = None if body is None else json.dumps(body)
         try:
-            response = self._answer(method, path, text)
-            answer = response.read()
-            if response.status == 404 and method in ("GET", "DELETE"):
+            answer = self._api.connection.call(method, path, body)
+            if answer.status == 404 and method in ("GET", "DELETE"):
                 return None
-            if response.status >= 300:
-                raise ConfigurationError(self._refused(method, path, response, answer))
-            return json.loads(answer) if answer else None
+            if answer.status >= 300:
+                raise ConfigurationError(self._refused(method, path, answer))
+            return json.loads(answer.body) if answer.body else None
         except (OSError, HTTPException, ValueError) as error:
-            self._connection.close()
             raise BrokerUnavailable(
-                f"RabbitMQ's management API at {self._url}: {error}; set MEMQ_MANAGEMENT_URL to its address"
+                f"RabbitMQ's management API at {self._api}: {error}; set MEMQ_MANAGEMENT_URL to its address"
             ) from None
 
-    def _answer(self, method: str, path: str, body: str | None) -> HTTPResponse:
-        for last in (False, True):
-            kept = self._connection.sock is not None
-            try:
-                self._connection.request(method, f"{self._path}{path}", body, self._headers)
-                return self._connection.getresponse()
-            except (ConnectionError, HTTPException):
-                # The broker closes a connection that is idle. Every call may be repeated.
-                self._connection.close()
-                if last or not kept:
-                    raise
-        raise AssertionError("unreachable")
-
-    def _refused(self, method: str, path: str, response: HTTPResponse, answer: bytes) -> str:
-        if response.status == 401:
-            return f"RabbitMQ's management API at {self._url} refused user {self.user!r}: tag it administrator"
+    def _refused(self, method: str, path: str, answer: management.Answer) -> str:
+        if answer.status == 401:
+            return f"RabbitMQ's management API at {self._api} refused user {self.user!r}: tag it administrator"
         try:
-            reason = str(json.loads(answer).get("reason", response.reason))
+            reason = str(json.loads(answer.body).get("reason", answer.reason))
         except (ValueError, AttributeError):
-            reason = response.reason
-        return f"RabbitMQ's management API refused {method} {path}: {response.status} {reason[:_REASON_LIMIT]}"
+            reason = answer.reason
+        return f"RabbitMQ's management API refused {method} {path}: {answer.status} {reason[:_REASON_LIMIT]}"
