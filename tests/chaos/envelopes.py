@@ -12,9 +12,12 @@ from memq_worker.pipeline import settle
 from tests.chaos.registry import mutant, untyped
 
 
-@mutant("forged replies", "answered twice")
+@mutant("forged replies", "answered twice", "unanswered", "storm")
 def replies_share_one_channel() -> None:
-    """A reply that closes its channel leaves the confirms of its neighbours in doubt, and all are sent again."""
+    """A reply that closes its channel leaves the confirms of its neighbours in doubt: all are sent again.
+
+    Some of them arrive twice, or none in time, as long as each forged address opens a channel again.
+    """
 
     async def publish(self: Any, exchange: str, address: str, body: bytes, properties: Any) -> None:
         await self._until_confirmed(self._known, exchange, address, body, properties, alone=False)
