@@ -129,8 +129,9 @@ async def test_messages_that_a_rate_limit_never_takes_together_are_written_apart
                 await producer.upsert("limited", [(0, [1.0, 1.0])], wait=True)
             first.terminate()
         async with Producer(amqp.url, prefix=amqp.prefix) as producer:
-            # While the first is written the others become one batch: 55 points, and a minute takes 50.
-            for start in range(0, 60, 5):
+            # A minute takes 50 points. Some of these are written first, and the others become one batch: one of the two
+            # is larger.
+            for start in range(0, 105, 5):
                 await producer.upsert("limited", [(start + n, [1.0, 1.0]) for n in range(5)])
             with running_worker(amqp, **settings) as worker:
 
@@ -154,7 +155,7 @@ async def test_messages_that_a_rate_limit_never_takes_together_are_written_apart
                 assert (caught.value.code, caught.value.status) == ("too_large", 413)
 
                 async def all_written() -> bool:
-                    return await written() == 60
+                    return await written() == 105
 
-                await until(all_written, within=150, every=1.0)
+                await until(all_written, within=240, every=1.0)
         assert await depth(amqp, Names(amqp.prefix).dead) == 1

@@ -16,7 +16,7 @@ from memq_worker.qdrant.errors import KEY_REFUSED, translate, translated
 from memq_worker.qdrant.features import EXTERNAL, Features
 from memq_worker.qdrant.minimum_version import minimum_version
 from memq_worker.qdrant.payloads import PayloadChanges
-from memq_worker.qdrant.query_groups import QueryGroups
+from memq_worker.qdrant.query_calls import QueryCalls
 from memq_worker.qdrant.replies import MAX_REPLY_BYTES, ReplyLimit, too_large
 from memq_worker.qdrant.requests import Requests
 from memq_worker.qdrant.upserts import upsert_request, vectors_request
@@ -61,7 +61,7 @@ class QdrantStore:
         self._replies = replies
         self._requests = Requests(points, about, self._ask, replies)
         self._filter_timeout_seconds = filter_timeout_seconds or timeout_seconds
-        self._groups = QueryGroups(self._query_one, self._query_many)
+        self._queries = QueryCalls(points, self._ask, replies)
 
     @property
     def _metadata(self) -> tuple[tuple[str, str], ...]:
@@ -161,50 +161,15 @@ class QdrantStore:
         return collections.most_per_query(await self._info(collection, self._timeout_seconds, "write"))
 
     async def query(self, collection: str, query: Query, timeout: float, share: int = 1) -> list[dict[str, Any]]:
-        request = reads.query_request(collection, query)
-        made = self._replies.none(share)
-        if query.group_by is not None:
-            reply = await self._ask(self._points.QueryGroups, request, timeout)
-            for group in reply.result.groups:
-                key = reads.group_key(group)
-                made.add(group, group.hits, lambda point, key=key: {**reads.scored(point, query), "group": key})
-            return made.points
-        found = await self._groups.ask(collection, request, timeout)
-        made.add(found, found.result, lambda point: reads.scored(point, query))
-        return made.points
+        return await self._queries.query(collection, query, timeout, share)
 
     async def queries(
         self, collection: str, queries: Sequence[Query], timeout: float, share: int
     ) -> list[list[dict[str, Any]] | WorkerError]:
-        requests, refused = list[Any](), dict[int, MessageError]()
-        for at, query in enumerate(queries):
-            try:
-                requests.append(reads.query_request(collection, query))
-            except MessageError as error:
-                refused[at] = error
-        answers = iter(await self._groups.ask_all(collection, requests, timeout))
-        return [refused.get(at) or self._hits(query, next(answers), share) for at, query in enumerate(queries)]
-
-    def _hits(self, query: Query, answer: Any, share: int) -> list[dict[str, Any]] | WorkerError:
-        if isinstance(answer, WorkerError):
-            return answer
-        made = self._replies.none(share)
-        try:
-            made.add(answer, answer.result, lambda point: reads.scored(point, query))
-        except MessageError as error:
-            return error
-        return made.points
-
-    async def _query_one(self, request: Any, timeout: float) -> Any:
-        return await self._ask(self._points.Query, request, timeout)
-
-    async def _query_many(self, collection: str, requests: Sequence[Any], timeout: float) -> Sequence[Any]:
-        batch = q.QueryBatchPoints(collection_name=collection, query_points=requests)
-        reply = await self._ask(self._points.QueryBatch, batch, timeout)
-        return reply.result
+        return await self._queries.queries(collection, queries, timeout, share)
 
     async def close(self) -> None:
-        await self._groups.close()
+        await self._queries.close()
 
     async def get(self, collection: str, get: Get, timeout: float) -> list[dict[str, Any]]:
         made = self._replies.none()
