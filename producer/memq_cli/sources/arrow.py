@@ -23,6 +23,8 @@ ROWS = 1000
 # Of each column at a time. Without it whole column chunks are read, and a row group may be as large as the file.
 BUFFER_BYTES = 256 * 1024
 
+_NOT_UTF8 = "the name of a column is not UTF-8"
+
 
 class ArrowTable:
     """batches: record batches from this row on."""
@@ -49,7 +51,7 @@ class ArrowTable:
         except InvalidRequest as error:
             raise BadFile(f"{self.name}: {error}") from None
         except UnicodeDecodeError:
-            raise BadFile(f"{self.name}: the name of a column is not UTF-8") from None
+            raise BadFile(f"{self.name}: {_NOT_UTF8}") from None
         return WirePoints(table.wire())
 
     def _read(self, start: int) -> Iterator[Any]:
@@ -96,6 +98,8 @@ def _parquet(path: Path) -> tuple[Any, WideIntegers | None]:
             file = pyarrow(".parquet").ParquetFile(opened, buffer_size=BUFFER_BYTES, pre_buffer=False)
     except pa.ArrowException as error:
         raise BadFile(f"{path}: not a Parquet file that can be read: {error}") from None
+    except UnicodeDecodeError:
+        raise BadFile(f"{path}: {_NOT_UTF8}") from None
     return file, wide
 
 

@@ -115,6 +115,7 @@ STRANGE: list[tuple[str, bytes, str]] = [
     ("a.npz", packed(np.savez), "no column 'vector'; there are none"),
     ("a.arrows", FILES["a.arrows"] * 2, "data after the end of the stream"),
     ("a.parquet", packed(lambda file: pq.write_table(pa.table({}), file)), "no column 'vector'; there are none"),
+    ("a.parquet", FILES["a.parquet"].replace(b"text", b"te\xfft"), "the name of a column is not UTF-8"),
 ]
 
 
