@@ -147,7 +147,7 @@ def test_lines_and_spans_have_a_cost() -> None:
 
 
 @pytest.mark.slow
-def test_files_are_counted_on_both_sides() -> None:
+def test_few_files_are_entered_for_one_point() -> None:
     counted = subprocess.run(
         [sys.executable, "-m", "tests.benchmarks.files"],
         env=ENVIRONMENT,
@@ -159,6 +159,9 @@ def test_files_are_counted_on_both_sides() -> None:
     )
     sides = re.findall(r"^(producer|worker) .* +([1-9]\d*) +([1-9]\d*)$", counted.stdout, re.MULTILINE)
     assert [side for side, _, _ in sides] == ["producer"] * 4 + ["worker"] * 4
+    one_point = {side: int(entered) for side, entered, _ in reversed(sides)}
+    assert one_point["producer"] <= 12
+    assert one_point["worker"] <= 20
 
 
 async def test_a_short_measurement_of_metrics_gives_figures() -> None:

@@ -15,7 +15,7 @@ from memq_worker import suspects
 from memq_worker.amqp.byte_pause import BytePause
 from memq_worker.amqp.lane_pause import LanePause
 from memq_worker.amqp.link import ConsumerLink
-from memq_worker.amqp.prefetch import AckLedger
+from memq_worker.amqp.prefetch import AckLedger, LaneBytes
 from memq_worker.amqp.publishing import Publishing
 from memq_worker.errors import BrokerUnavailable, DependencyError, Outage, WorkerError
 from memq_worker.pipeline import apply, intake
@@ -337,7 +337,7 @@ def paused_lanes_have_no_turn() -> Any:
 
 
 def bytes_of_settled_messages_are_not_returned() -> Any:
-    return patch.object(BytePause, "settled", lambda self, lane, size: None)
+    return patch.object(LaneBytes, "settled", lambda self, size: None)
 
 
 def all_tenants_write_to_one_collection() -> Any:

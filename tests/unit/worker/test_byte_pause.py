@@ -15,7 +15,7 @@ from memq_worker.amqp.watch import Depth
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from memq_worker.amqp.byte_pause import LaneBytes
+    from memq_worker.amqp.prefetch import LaneBytes
 
 KIB = 1024
 

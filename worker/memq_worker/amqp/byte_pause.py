@@ -3,61 +3,17 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Protocol
 
 from memq_amqp.tasks import stop
 
 from memq_worker.amqp.failure import lost
+from memq_worker.amqp.prefetch import Consumer, HeldBytes, LaneBytes
 from memq_worker.amqp.watch import Depth, Unseen
 from memq_worker.errors import BrokerUnavailable
 
 REASON = "the worker holds as many bytes as it may"
 _TURNS = 16  # a turn ends after this part of the limit, so turns are no more frequent than the bytes allow
 _MOST_SECONDS = 1.0  # between two turns, whatever the worker holds
-
-
-class Consumer(Protocol):
-    """The consumer of a lane."""
-
-    @property
-    def queue(self) -> str: ...
-
-    def renew_prefetch(self) -> int: ...
-
-    async def stop_consuming(self, timeout: float, why: str) -> None: ...
-
-    async def resume_consuming(self, timeout: float, why: str) -> None: ...
-
-
-class LaneBytes:
-    """Bytes of the unsettled bodies of one lane.
-
-    size: of its latest body.   received: in its current turn.   expected: of the `due` bodies that it is about to
-    receive since it was resumed.
-    """
-
-    __slots__ = ("_pause", "consumer", "due", "expected", "held", "paused", "received", "size", "yields")
-
-    def __init__(self, pause: "BytePause", consumer: Consumer, *, yields: bool) -> None:
-        """yields: the lane may be paused."""
-        self._pause = pause
-        self.consumer = consumer
-        self.yields = yields
-        self.paused = False
-        self.held = self.size = self.received = self.expected = self.due = 0
-
-    def delivered(self, size: int) -> None:
-        self.held += size
-        self.size = size
-        self._pause.delivered(self, size)
-
-    def settled(self, size: int) -> None:
-        self.held -= size
-        self._pause.settled(self, size)
-
-    def leave(self) -> None:
-        """End with the consumer, whose unsettled deliveries the broker has again."""
-        self._pause.leave(self)
 
 
 class BytePause:
@@ -78,7 +34,7 @@ class BytePause:
     ) -> None:
         """depth: returns the depth of a queue.   failed: is told why a consumer could not be paused or resumed."""
         self.most = most
-        self.held = 0
+        self._total = HeldBytes(most)
         self.stopped = False
         """No writes are consumed, whatever they hold."""
         self._turn = most // _TURNS
@@ -86,63 +42,51 @@ class BytePause:
         self._timeout = timeout
         self._failed = failed
         self._lanes: dict[LaneBytes, None] = {}  # those that yield
-        self._waiting: dict[LaneBytes, None] = {}  # new ones at the front, then the one that was paused first
         self._finished: dict[LaneBytes, None] = {}  # their turn is over
-        self._yielding = 0  # held by lanes that yield
         self._expected = 0
         self._size = 0  # of the latest body that a paused lane may be compared with
         # The lane whose turn is next; the messages that it would receive, and bytes of each.
         self._next: tuple[LaneBytes, int, int] | None = None
         self._falling = False  # since the limit was exceeded, until half of it is settled
         self._resumed = 0.0  # on the monotonic clock
-        self._settled = False  # anything since then
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     @property
     def paused(self) -> int:
         """Number of lanes that wait for their turn."""
-        return len(self._waiting)
+        return len(self._total.waiting)
+
+    @property
+    def held(self) -> int:
+        """Bytes of all unsettled bodies."""
+        return self._total.held
 
     def add(self, consumer: Consumer, *, yields: bool) -> LaneBytes:
         """Return the account of a lane that is about to consume. `paused`: it has to wait for its turn."""
-        lane = LaneBytes(self, consumer, yields=yields)
+        lane = LaneBytes(self._total, self, consumer, yields=yields)
         if yields:
             self._lanes[lane] = None
-            if self._waiting or self.held > self.most:
+            if self._total.waiting or self.held > self.most:
                 lane.paused = True
-                self._waiting = {lane: None, **self._waiting}  # it has had no turn
+                self._total.waiting = {lane: None, **self._total.waiting}  # it has had no turn
                 self.look()
         return lane
 
     def delivered(self, lane: LaneBytes, size: int) -> None:
-        self.held += size
-        if lane.yields:
-            self._yielding += size
-        if self._waiting or lane.expected:
+        """Look at a delivery that is counted, while lanes wait or the limit is exceeded."""
+        if self._total.waiting or lane.expected:
             self._expect(lane, lane.due - 1, size)
             lane.received += size
             if lane.yields and not lane.paused and (self._falling or lane.received >= self._turn):
                 self._finished[lane] = None
-        if self._waiting or self.held > self.most:
+        if self._total.waiting or self.held > self.most:
             self._size = size
             self.look()
 
-    def settled(self, lane: LaneBytes, size: int) -> None:
-        self.held -= size
-        if lane.yields:
-            self._yielding -= size
-        self._settled = True
-        if self._waiting:
-            self.look()
-
     def leave(self, lane: LaneBytes) -> None:
-        self.held -= lane.held
-        if lane.yields:
-            self._yielding -= lane.held
-        lane.held = 0
         self._expect(lane, 0)
-        for lanes in (self._lanes, self._waiting, self._finished):
+        for lanes in (self._lanes, self._total.waiting, self._finished):
             lanes.pop(lane, None)
         if self._next is not None and self._next[0] is lane:
             self._next = None
@@ -185,7 +129,7 @@ class BytePause:
         self._wait()
 
     def _wait(self) -> None:
-        if (self._waiting or self._expected) and self._timer is None and not self.stopped:
+        if (self._total.waiting or self._expected) and self._timer is None and not self.stopped:
             self._timer = asyncio.get_running_loop().call_later(_MOST_SECONDS, self._tick)
 
     def _tick(self) -> None:
@@ -201,9 +145,9 @@ class BytePause:
             self._falling = False
         if self.stopped:
             return None
-        if self.held > self.most and not self._falling and len(self._waiting) < len(self._lanes):
+        if self.held > self.most and not self._falling and len(self._total.waiting) < len(self._lanes):
             return self._pause_all
-        if not self._waiting:
+        if not self._total.waiting:
             self._finished.clear()
             return None
         return self._end_turns if self._finished else self._next_turn()
@@ -221,13 +165,13 @@ class BytePause:
         total = self.held + self._expected
         if not self._falling and (total <= self.most // 2 or total + size <= self.most):
             return True
-        if self._yielding + self._expected == 0:
+        if self._total.yielding + self._expected == 0:
             return True
-        return self._settled and time.monotonic() - self._resumed >= _MOST_SECONDS
+        return self._total.settled and time.monotonic() - self._resumed >= _MOST_SECONDS
 
     async def _pause_all(self) -> None:
         self._falling = True
-        self._resumed, self._settled = time.monotonic(), False
+        self._resumed, self._total.settled = time.monotonic(), False
         lanes = [lane for lane in self._lanes if not lane.paused]
         # Lanes that hold nothing come first, since the others have had a turn.
         await self._pause(sorted(lanes, key=lambda lane: lane.held > 0))
@@ -240,12 +184,12 @@ class BytePause:
         for lane in lanes:
             self._expect(lane, 0)
             lane.paused = True
-            self._waiting[lane] = None
+            self._total.waiting[lane] = None
         await asyncio.gather(*(lane.consumer.stop_consuming(self._timeout, REASON) for lane in lanes))
 
     async def _choose(self) -> None:
         """Find out how much the next lane is about to receive. A little is assumed of a lane of small bodies."""
-        lane = next(iter(self._waiting))
+        lane = next(iter(self._total.waiting))
         window = lane.consumer.renew_prefetch()
         size = lane.size or self._size
         if window * size > self._turn:
@@ -254,15 +198,15 @@ class BytePause:
             except Unseen:
                 ready = 0
             window = min(ready, window)
-        if lane in self._waiting:
+        if lane in self._total.waiting:
             self._next = lane, window, size
 
     async def _resume(self) -> None:
         if self._next is None:
             return
         (lane, messages, size), self._next = self._next, None
-        self._resumed, self._settled = time.monotonic(), False
-        del self._waiting[lane]
+        self._resumed, self._total.settled = time.monotonic(), False
+        del self._total.waiting[lane]
         lane.paused, lane.received = False, 0
         self._expect(lane, messages, size)
         await lane.consumer.resume_consuming(self._timeout, REASON)

@@ -10,9 +10,9 @@ from memq_amqp import Channel, How, Lost, Settlement
 from memq_schemas.properties import Properties
 from memq_schemas.tenants import Whose
 from memq_schemas.topology import BULK, LIVE
-from memq_worker.amqp.byte_pause import REASON, LaneBytes
+from memq_worker.amqp.byte_pause import REASON
 from memq_worker.amqp.failure import lost, reason
-from memq_worker.amqp.prefetch import AckLedger, Prefetch
+from memq_worker.amqp.prefetch import AckLedger, LaneBytes, Prefetch
 from memq_worker.amqp.publishing import Publishing
 from memq_worker.amqp.replies import Replies
 from memq_worker.errors import BrokerUnavailable

@@ -1,4 +1,4 @@
-"""Deliveries of a channel that are not settled: which ones, and how many there may be."""
+"""Deliveries that are not settled: which ones, their bytes, and how many there may be."""
 
 import time
 from typing import Protocol
@@ -75,6 +75,87 @@ class AckLedger:
             self._open[tag] = _REPORTED
             self._reported += 1
         return told
+
+
+class HeldBytes:
+    """Bytes of the unsettled bodies of a worker, of which there should be at most `most`.
+
+    yielding: of lanes that may be paused.   settled: whether any were settled since lanes were last paused or resumed.
+    waiting: paused lanes, new ones at the front and then the one that was paused first.
+    """
+
+    __slots__ = ("held", "most", "settled", "waiting", "yielding")
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.held = self.yielding = 0
+        self.settled = False
+        self.waiting: dict[LaneBytes, None] = {}
+
+
+class Consumer(Protocol):
+    """The consumer of a lane."""
+
+    @property
+    def queue(self) -> str: ...
+
+    def renew_prefetch(self) -> int: ...
+
+    async def stop_consuming(self, timeout: float, why: str) -> None: ...
+
+    async def resume_consuming(self, timeout: float, why: str) -> None: ...
+
+
+class Pause(Protocol):
+    """Pauses and resumes lanes. Only told of deliveries that it has to look at."""
+
+    def delivered(self, lane: "LaneBytes", size: int) -> None: ...
+
+    def look(self) -> None: ...
+
+    def leave(self, lane: "LaneBytes") -> None: ...
+
+
+class LaneBytes:
+    """Bytes of the unsettled bodies of one lane.
+
+    size: of its latest body.   received: in its current turn.   expected: of the `due` bodies that it is about to
+    receive since it was resumed.
+    """
+
+    __slots__ = ("_pause", "_total", "consumer", "due", "expected", "held", "paused", "received", "size", "yields")
+
+    def __init__(self, total: HeldBytes, pause: Pause, consumer: Consumer, *, yields: bool) -> None:
+        """yields: the lane may be paused."""
+        self._total = total
+        self._pause = pause
+        self.consumer = consumer
+        self.yields = yields
+        self.paused = False
+        self.held = self.size = self.received = self.expected = self.due = 0
+
+    def delivered(self, size: int) -> None:
+        self._add(size)
+        self.size = size
+        if self._total.waiting or self.expected or self._total.held > self._total.most:
+            self._pause.delivered(self, size)
+
+    def settled(self, size: int) -> None:
+        self._add(-size)
+        self._total.settled = True
+        if self._total.waiting:
+            self._pause.look()
+
+    def leave(self) -> None:
+        """End with the consumer, whose unsettled deliveries the broker has again."""
+        self._add(-self.held)
+        self._pause.leave(self)
+
+    def _add(self, size: int) -> None:
+        self.held += size
+        self._total.held += size
+        if self.yields:
+            self._total.yielding += size
 
 
 _FIRST = 64
