@@ -89,7 +89,7 @@ def test_interrupted_traffic_ends_in_order(memq: Memq) -> None:
         out, told = child.communicate(timeout=SECONDS)
     assert (child.returncode, told) == (0, "")
     # On a busy machine requests may be due for which there is no room.
-    assert re.search(r"^all .*\n(errors by code: not_sent \d+\n)?\Z", out, re.MULTILINE), out
+    assert re.search(r"^all .*\n(\nerrors by code: not_sent \d+\n)?\Z", out, re.MULTILINE), out
     assert memq.collections() == []
 
 
