@@ -6,20 +6,18 @@ import os
 import re
 import subprocess
 import sys
-from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.broker import Address, own_address
-from tests.support.qdrant import NoQdrantError, own_qdrant_server
-from tests.support.worker import running_worker
+from tests.support.stores import STORES, worker_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from stack.broker import Broker
+    from tests.support.broker import Address
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.integration]
 
@@ -36,24 +34,13 @@ def test_every_recipe_is_found() -> None:
     assert list(RECIPES) == re.findall(r"^## (.+)$", PAGE, re.MULTILINE)
 
 
-@pytest.fixture(scope="module", params=["engine", pytest.param("server", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=STORES)
 def stack(
     request: pytest.FixtureRequest, broker: Broker, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Address]:
-    data = tmp_path_factory.mktemp("data")
-    with ExitStack() as stack:
-        try:
-            given: dict[str, Any] = (
-                {"data_dir": data}
-                if request.param == "engine"
-                else {"qdrant_url": f"http://{stack.enter_context(own_qdrant_server(data))}"}
-            )
-        except NoQdrantError as error:
-            pytest.skip(str(error))
-        address = stack.enter_context(own_address(broker))
+    with worker_on(request.param, broker, tmp_path_factory.mktemp("data")) as address:
         if address.prefix != "memq":
             pytest.skip("the recipes use the default prefix, and this broker has no virtual host of its own for it")
-        stack.enter_context(running_worker(address, **given))
         yield address
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,15 +9,14 @@ from qdrant_client import models
 
 from memq import Producer, RemoteError
 from memq_schemas import ErrorCode
-from tests.support.broker import Address, own_address
-from tests.support.qdrant import NoQdrantError, own_qdrant_server
+from tests.support.stores import STORES, worker_on
 from tests.support.until import until
-from tests.support.worker import running_worker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from stack.broker import Broker
+    from tests.support.broker import Address
 
 pytestmark = pytest.mark.integration
 
@@ -47,22 +45,11 @@ WHOLE: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="module", params=["engine", pytest.param("server", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=STORES)
 def worker(
     request: pytest.FixtureRequest, broker: Broker, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Address]:
-    data = tmp_path_factory.mktemp("data")
-    with ExitStack() as stack:
-        try:
-            given: dict[str, Any] = (
-                {"data_dir": data}
-                if request.param == "engine"
-                else {"qdrant_url": f"http://{stack.enter_context(own_qdrant_server(data))}"}
-            )
-        except NoQdrantError as error:
-            pytest.skip(str(error))
-        address = stack.enter_context(own_address(broker))
-        stack.enter_context(running_worker(address, **given))
+    with worker_on(request.param, broker, tmp_path_factory.mktemp("data")) as address:
         yield address
 
 

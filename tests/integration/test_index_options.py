@@ -9,7 +9,7 @@ import pytest
 from qdrant_client import models
 
 from memq import InvalidRequest, Producer
-from tests.support.stores import STORES, worker_beside
+from tests.support.stores import STORES, worker_on
 from tests.support.until import until
 from tests.support.wire import caller
 
@@ -104,7 +104,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 def place(
     request: pytest.FixtureRequest, broker: Broker, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Address]:
-    with worker_beside(request.param, broker, tmp_path_factory.mktemp(request.param)) as amqp:
+    with worker_on(request.param, broker, tmp_path_factory.mktemp(request.param)) as amqp:
         yield amqp
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from memq import Producer
 from tests.support.command import Memq
-from tests.support.stores import STORES, worker_beside
+from tests.support.stores import STORES, worker_on
 from tests.support.wire import caller
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ TOO_LARGE = 70_000.0  # becomes infinite as float16
 def place(
     request: pytest.FixtureRequest, broker: Broker, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Address]:
-    with worker_beside(request.param, broker, tmp_path_factory.mktemp(request.param)) as amqp:
+    with worker_on(request.param, broker, tmp_path_factory.mktemp(request.param)) as amqp:
         asyncio.run(fill(amqp))
         yield amqp
 

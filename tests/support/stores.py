@@ -1,15 +1,14 @@
-"""A worker beside each kind of store, for tests that ask the same of both."""
+"""A worker on each kind of store, for tests that ask the same of both."""
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
 from tests.support.broker import own_address
-from tests.support.engine import embedded_engine
-from tests.support.qdrant import NoQdrantError, qdrant_server
+from tests.support.qdrant import NoQdrantError, own_qdrant_server
 from tests.support.worker import running_worker
 
 if TYPE_CHECKING:
@@ -19,28 +18,21 @@ if TYPE_CHECKING:
     from stack.broker import Broker
     from tests.support.broker import Address
 
-STORES = ["embedded", pytest.param("qdrant", marks=pytest.mark.slow)]
+STORES = ["engine", pytest.param("server", marks=pytest.mark.slow)]
 
 
 @contextmanager
-def worker_beside(store: Literal["embedded", "qdrant"], broker: Broker, directory: Path) -> Iterator[Address]:
+def worker_on(store: Literal["engine", "server"], broker: Broker, directory: Path) -> Iterator[Address]:
     """An address of its own at the broker, with a worker. Without a Qdrant server the test is skipped."""
-    try:
-        with (
-            _address(store, directory) as found,
-            own_address(broker) as amqp,
-            running_worker(amqp, qdrant_url=f"http://{found}"),
-        ):
-            yield amqp
-    except NoQdrantError as missing:
-        pytest.skip(str(missing))
-
-
-@contextmanager
-def _address(store: str, directory: Path) -> Iterator[str]:
-    if store == "embedded":
-        with embedded_engine(directory / "data") as engine:
-            yield engine.address
-    else:
-        with qdrant_server(directory) as address:
-            yield address
+    with ExitStack() as stack:
+        try:
+            given: dict[str, Any] = (
+                {"data_dir": directory}
+                if store == "engine"
+                else {"qdrant_url": f"http://{stack.enter_context(own_qdrant_server(directory))}"}
+            )
+        except NoQdrantError as missing:
+            pytest.skip(str(missing))
+        address = stack.enter_context(own_address(broker))
+        stack.enter_context(running_worker(address, **given))
+        yield address

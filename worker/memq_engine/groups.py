@@ -31,13 +31,14 @@ def query_groups(engine: Engine, request: Any) -> Any:
         raise invalid_field("group_by", 'value "" invalid, must be at least 1 characters')
     groups, search = _groups(engine, collection, request, limit, size)
     reply = messages.QueryGroupsResponse()
-    for key in groups.best():
+    best = groups.best()
+    for key in best:
         group = reply.result.groups.add()
         _write_key(group.id, key)
         write_hits(group.hits, groups.hits(key), search.score, with_vectors=search.with_vectors)
     reply.result.SetInParent()
     if request.HasField("with_lookup"):
-        _look_up(engine, request.with_lookup, reply.result.groups, groups.best())
+        _look_up(engine, request.with_lookup, reply.result.groups, best)
     return reply
 
 
@@ -76,7 +77,8 @@ class _Groups:
 
     @property
     def complete(self) -> bool:
-        return len(self.best()) == self._most and not self.best_not_full
+        best = self.best()
+        return len(best) == self._most and all(len(self._hits[key]) >= self._size for key in best)
 
 
 def _groups(engine: Engine, collection: Collection, request: Any, limit: int, size: int) -> tuple[_Groups, Search]:

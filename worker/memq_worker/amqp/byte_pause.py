@@ -33,7 +33,6 @@ class BytePause:
         failed: Callable[[str], None],
     ) -> None:
         """depth: returns the depth of a queue.   failed: is told why a consumer could not be paused or resumed."""
-        self.most = most
         self._total = HeldBytes(most)
         self.stopped = False
         """No writes are consumed, whatever they hold."""
@@ -56,6 +55,10 @@ class BytePause:
     def paused(self) -> int:
         """Number of lanes that wait for their turn."""
         return len(self._total.waiting)
+
+    @property
+    def most(self) -> int:
+        return self._total.most
 
     @property
     def held(self) -> int:

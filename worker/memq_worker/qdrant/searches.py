@@ -11,9 +11,11 @@ from memq_schemas.sparse_vectors import SparseVector
 from memq_schemas.vectors import FloatArray, to_array
 from memq_worker.qdrant.filters import point_id, where
 from memq_worker.qdrant.orders import order_by
-from memq_worker.qdrant.protobuf import field
+from memq_worker.qdrant.protobuf import field, tag
 
-DATA = grpc.DenseVector(data=[0.0]).SerializeToString()[:1]  # the tag of its packed numbers
+_DATA = grpc.DenseVector(data=[0.0]).SerializeToString()[:1]  # the tag of its packed numbers
+_DENSE = tag(grpc.VectorInput(dense=grpc.DenseVector()))
+_NEAREST = tag(grpc.Query(nearest=grpc.VectorInput()))
 
 _STRATEGIES = {
     "average_vector": grpc.RecommendStrategy.AverageVector,
@@ -34,8 +36,17 @@ def vector_input(value: Any) -> Any:
     if numbers.ndim == 2:
         rows = [grpc.DenseVector(data=row) for row in numbers.tolist()]
         return grpc.VectorInput(multi_dense=grpc.MultiDenseVector(vectors=rows))
-    # From the bytes that protobuf has for packed floats: a list of floats would take ten times as long.
-    return grpc.VectorInput(dense=grpc.DenseVector.FromString(field(DATA, numbers.tobytes())))
+    return grpc.VectorInput.FromString(_dense(numbers))
+
+
+def _dense(numbers: FloatArray) -> bytes:
+    # The bytes that protobuf has for packed floats: a list of floats would take ten times as long.
+    return field(_DENSE, field(_DATA, numbers.tobytes()))
+
+
+def near(numbers: FloatArray) -> bytes:
+    """Return the Query for the points nearest to a dense vector, as the bytes of the message."""
+    return field(_NEAREST, _dense(numbers))
 
 
 def query_of(query: Any) -> Any:
